@@ -1,0 +1,49 @@
+/** What a reader yields: labels, class names and where the pixels are. Plain data, so that it crosses to worker threads as it is. */
+
+/** All pictures of a split in memory, of one size, as bytes. `pixels` lies in shared memory: workers read it without a copy. */
+export interface RawSource {
+  kind: 'raw';
+  height: number;
+  width: number;
+  /** 1 for grey pictures; they become three equal channels when read. */
+  channels: 1 | 3;
+  /** `hwc`: interleaved; `chw`: planes, as in CIFAR's binary files. */
+  layout: 'hwc' | 'chw';
+  pixels: Uint8Array<SharedArrayBuffer>;
+}
+
+/** Encoded picture files (JPEG, PNG, WebP), decoded and resized by sharp. */
+export interface FileSource {
+  kind: 'files';
+  /** Absolute paths, one for each label. */
+  paths: string[];
+}
+
+export interface Split {
+  name: 'train' | 'test';
+  /** Class index of every picture, 0 … classes − 1. */
+  labels: Int32Array;
+  source: RawSource | FileSource;
+}
+
+export interface Dataset {
+  name: string;
+  /** Class names in the order of their indices, as the official files give them. */
+  classes: string[];
+  train: Split;
+  test: Split;
+}
+
+/** A batch as it crosses to the device: bytes, not floats. A short last batch is padded with zero-weight pictures. */
+export interface Batch {
+  /** [B, height, width, 3] RGB, 0–255. */
+  pixels: Uint8Array;
+  height: number;
+  width: number;
+  /** [B] class indices; 0 for padding. */
+  labels: Int32Array;
+  /** [B] 1 for a real picture, 0 for padding. */
+  weights: Float32Array;
+  /** How many pictures are real. */
+  images: number;
+}
