@@ -1,0 +1,114 @@
+/**
+ * The config: one strict schema with every key, default, unit and range, as written in YAML (snake_case), and the resolved form that the code reads (camelCase).
+ * Problems that concern several keys are the table `crossFieldRules`. Reading files and placing problems in them: load.ts.
+ */
+import { z } from 'zod';
+
+/** Data sets that a config may name. `image-folder`: root/train/<class>/*.jpg and root/test/<class>/*.jpg. */
+export const dataNames = ['fashion-mnist', 'mnist', 'cifar10', 'cifar100', 'food101', 'tiny-imagenet', 'image-folder'] as const;
+
+/** Ways of sharing key-value heads; design.md §4. */
+export const variantNames = ['mha', 'mqa', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
+export type VariantName = (typeof variantNames)[number];
+
+export const deviceNames = ['auto', 'gpu', 'native', 'cpu', 'wasm'] as const;
+
+/** What a model's size fixes; in timm's vision_transformer.py these are vit_{small,base,large}_patch16_224. Image and patch sizes in pixels. */
+export const modelSizes = {
+  micro: { image_size: 32, patch_size: 4, embed_dim: 192, depth: 4, heads: 12, mlp_ratio: 4 },
+  small: { image_size: 224, patch_size: 16, embed_dim: 384, depth: 12, heads: 6, mlp_ratio: 4 },
+  base: { image_size: 224, patch_size: 16, embed_dim: 768, depth: 12, heads: 12, mlp_ratio: 4 },
+  large: { image_size: 224, patch_size: 16, embed_dim: 1024, depth: 24, heads: 16, mlp_ratio: 4 },
+} as const;
+
+/** The keys of `model` that the size fixes, in the order of the table. */
+export const sizeKeys = ['image_size', 'patch_size', 'embed_dim', 'depth', 'heads', 'mlp_ratio'] as const;
+
+const count = (lowest: number, highest = 2 ** 31 - 1) => z.int().min(lowest).max(highest);
+
+/** The fields of the YAML file. Keys that are left out get the defaults given here. */
+export const configSchema = z.strictObject({
+  /** Folder under runs/; the config file's own name when left out. */
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/, 'a name of 1 to 100 letters, digits, ".", "_" or "-", not starting with "."'),
+  seed: count(0, 2 ** 32 - 1).default(42),
+  /** `native`: libtensorflow on GPU or CPU, or exit 4; `gpu`: on a GPU, or exit 4; `cpu`: libtensorflow without GPU, else wasm with a notice; `auto`: the best there is. */
+  device: z.enum(deviceNames).default('auto'),
+  data: z.strictObject({
+    name: z.enum(dataNames),
+    /** Folder of the data, relative to the working directory. */
+    root: z.string().min(1).default('datasets'),
+    /** At most so many pictures of a split, stratified; counted before the validation part is taken. null: all. */
+    limit: z
+      .union([count(1), z.null(), z.strictObject({ train: count(1).nullable().default(null), test: count(1).nullable().default(null) })])
+      .default(null),
+    /** Part of the training split kept for validation, 0 < f < 1 (protocol `validation` only). */
+    val_fraction: z.number().gt(0).lt(1).default(0.1),
+    augment: z.enum(['none', 'light', 'paper']).default('light'),
+    /** Threads that decode and augment; 0: the main thread; auto: as many as cores, at most 8. */
+    workers: z.union([count(0, 64), z.literal('auto')]).default('auto'),
+  }),
+  model: z.strictObject({
+    size: z.enum(['micro', 'small', 'base', 'large', 'custom']),
+    /** Pixels. */
+    image_size: count(1, 4096).optional(),
+    /** Pixels. */
+    patch_size: count(1, 4096).optional(),
+    embed_dim: count(1, 65536).optional(),
+    depth: count(1, 1000).optional(),
+    heads: count(1, 1024).optional(),
+    mlp_ratio: z.number().gt(0).max(64).optional(),
+    /** safetensors checkpoint with timm's names, relative to the working directory; null: from scratch. */
+    pretrained: z.string().min(1).nullable().default(null),
+    variant: z.enum(variantNames).default('mha'),
+    /** Key-value heads; must divide `heads`. mha: all heads, mqa: 1, both without being told. */
+    kv_heads: count(1, 1024).optional(),
+    /** Optimizer steps between two allocations of DGQA. */
+    window_size: count(1).default(300),
+    /** Training pictures that fill the state of key-driven variants before any training. */
+    calibration_images: count(1).default(512),
+    eval_allocation: z.enum(['frozen', 'batch']).default('frozen'),
+    eval_noise: z.enum(['fixed', 'off', 'paper']).default('fixed'),
+  }),
+  train: z
+    .strictObject({
+      /** `validation`: best epoch chosen on a part of the training split; `paper`: on the test split, as in the paper's code. */
+      protocol: z.enum(['validation', 'paper']).default('validation'),
+      epochs: count(0, 1_000_000).default(5),
+      /** Stops after so many optimizer steps in all, whatever `epochs` says; null: no such bound. */
+      steps: count(1).nullable().default(null),
+      batch_size: count(1, 65536).default(32),
+      optimizer: z.literal('adamw').default('adamw'),
+      lr: z.number().min(0).default(1e-5),
+      weight_decay: z.number().min(0).default(0.01),
+      beta1: z.number().min(0).lt(1).default(0.9),
+      beta2: z.number().min(0).lt(1).default(0.999),
+      eps: z.number().gt(0).default(1e-8),
+      schedule: z.enum(['constant', 'cosine', 'linear']).default('constant'),
+      /** Optimizer steps over which the learning rate rises from 0. */
+      warmup_steps: count(0).default(0),
+      label_smoothing: z.number().min(0).lt(1).default(0),
+      /** Optimizer steps between two lines of metrics.jsonl. */
+      log_every: count(1).default(10),
+    })
+    .prefault({}),
+  eval: z.strictObject({ batch_size: count(1, 65536).default(64) }).prefault({}),
+});
+
+type ParsedConfig = z.output<typeof configSchema>;
+type SizeKey = (typeof sizeKeys)[number];
+type ResolvedModel = Omit<ParsedConfig['model'], SizeKey | 'kv_heads'> & Record<SizeKey | 'kv_heads', number>;
+type ResolvedData = Omit<ParsedConfig['data'], 'limit'> & { limit: { train: number | null; test: number | null } };
+
+/** The config with nothing left open, in the file's own names. */
+type ResolvedConfig = Omit<ParsedConfig, 'data' | 'model'> & { data: ResolvedData; model: ResolvedModel };
+
+type CamelCase<Key extends string> = Key extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelCase<Tail>>}` : Key;
+type CamelKeys<T> = T extends object ? { [Key in keyof T & string as CamelCase<Key>]: CamelKeys<T[Key]> } : T;
+
+/**
+ * The config as the code reads it: `model.kvHeads`, `train.batchSize`, … with every size, head count and limit filled in.
+ * Lengths in pixels, durations in optimizer steps or epochs as the key says, fractions 0 to 1.
+ */
+export type Config = CamelKeys<ResolvedConfig>;
