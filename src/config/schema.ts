@@ -3,15 +3,7 @@
  * Problems that concern several keys are the table `crossFieldRules`. Reading files and placing problems in them: load.ts.
  */
 import { z } from 'zod';
-
-/** Data sets that a config may name. `image-folder`: root/train/<class>/*.jpg and root/test/<class>/*.jpg. */
-export const dataNames = ['fashion-mnist', 'mnist', 'cifar10', 'cifar100', 'food101', 'tiny-imagenet', 'image-folder'] as const;
-
-/** Ways of sharing key-value heads; design.md §4. */
-export const variantNames = ['mha', 'mqa', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
-export type VariantName = (typeof variantNames)[number];
-
-export const deviceNames = ['auto', 'gpu', 'native', 'cpu', 'wasm'] as const;
+import { dataNames, deviceNames, variantNames } from './names.js';
 
 /** What a model's size fixes; in timm's vision_transformer.py these are vit_{small,base,large}_patch16_224. Image and patch sizes in pixels. */
 export const modelSizes = {

@@ -1,0 +1,12 @@
+/** Names that config and command line share. No package is imported here, so that `gqa --help` loads nothing for them. */
+
+/** Data sets that a config may name. `image-folder`: root/train/<class>/… and root/test/<class>/…, a picture a file. */
+export const dataNames = ['fashion-mnist', 'mnist', 'cifar10', 'cifar100', 'food101', 'tiny-imagenet', 'image-folder'] as const;
+export type DataName = (typeof dataNames)[number];
+
+/** Ways of sharing key-value heads; design.md §4. */
+export const variantNames = ['mha', 'mqa', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
+export type VariantName = (typeof variantNames)[number];
+
+export const deviceNames = ['auto', 'gpu', 'native', 'cpu', 'wasm'] as const;
+export type DeviceName = (typeof deviceNames)[number];

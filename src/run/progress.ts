@@ -1,0 +1,122 @@
+/** Progress on stderr: a bar on a terminal, one plain line every few seconds elsewhere (a log file, CI). */
+import { Format, Presets, SingleBar } from 'cli-progress';
+
+/** What is shown beside the bar; what is not given is left out. */
+export interface ProgressFields {
+  imagesPerSecond?: number;
+  loss?: number;
+  /** Fraction, 0 to 1. */
+  top1?: number;
+}
+
+export interface Progress {
+  /** @param done how much of `total` is done */
+  update(done: number, fields?: ProgressFields): void;
+  /** Leaves the last state standing. Calling it twice is harmless. */
+  stop(): void;
+}
+
+/** Where progress goes and how often; tests give their own. */
+export interface ProgressTarget {
+  stream: NodeJS.WritableStream & { isTTY?: boolean };
+  env: NodeJS.ProcessEnv;
+  /** Milliseconds between two lines where there is no terminal. */
+  lineEveryMs: number;
+  /** Milliseconds, monotonic. */
+  now: () => number;
+}
+
+const stderrTarget = (): ProgressTarget => ({ stream: process.stderr, env: process.env, lineEveryMs: 5000, now: () => performance.now() });
+
+/**
+ * @param label what is being done: `epoch 1/5`, `evaluating`
+ * @param total in any unit: pictures or steps
+ */
+export function progress(label: string, total: number, target: ProgressTarget = stderrTarget()): Progress {
+  const started = target.now();
+  const state = { label, total, done: 0, fields: {} as ProgressFields, elapsed: () => (target.now() - started) / 1000 };
+  return drawsBars(target) ? bar(state, target) : lines(state, target);
+}
+
+/** CI services pretend to be terminals, and a dumb terminal cannot move its cursor. Bars have no colour, so NO_COLOR needs no other form. */
+function drawsBars(target: ProgressTarget): boolean {
+  const ci = target.env.CI;
+  return target.stream.isTTY === true && target.env.TERM !== 'dumb' && (ci === undefined || ci === '' || ci === 'false');
+}
+
+interface State {
+  label: string;
+  total: number;
+  done: number;
+  fields: ProgressFields;
+  /** Seconds. */
+  elapsed: () => number;
+}
+
+function bar(state: State, target: ProgressTarget): Progress {
+  const single = new SingleBar(
+    {
+      stream: target.stream,
+      hideCursor: false, // so that an interrupted run leaves the terminal as it was
+      barsize: 24,
+      format: (options, parameters) => `${state.label} ${Format.BarFormat(parameters.progress, options)} ${describe(state)}`,
+    },
+    Presets.shades_classic,
+  );
+  single.start(state.total, 0);
+  return {
+    update(done, fields = {}) {
+      state.done = done;
+      state.fields = fields;
+      single.update(done);
+    },
+    stop: () => single.stop(),
+  };
+}
+
+function lines(state: State, target: ProgressTarget): Progress {
+  let lastLine = target.now();
+  let shown = -1;
+  let stopped = false;
+  const print = () => {
+    target.stream.write(`${state.label} ${describe(state)}\n`);
+    shown = state.done;
+  };
+  return {
+    update(done, fields = {}) {
+      state.done = done;
+      state.fields = fields;
+      if (target.now() - lastLine < target.lineEveryMs) return;
+      lastLine = target.now();
+      print();
+    },
+    stop() {
+      if (!stopped && shown !== state.done) print();
+      stopped = true;
+    },
+  };
+}
+
+/** `320/1800 · 12.3 images/s · loss 0.8123 · top-1 71.2 % · 2:01 left` */
+function describe(state: State): string {
+  const { imagesPerSecond, loss, top1 } = state.fields;
+  const seconds = state.elapsed();
+  const left =
+    state.done > 0 && state.done < state.total ? `${clock((seconds / state.done) * (state.total - state.done))} left` : clock(seconds);
+  return [
+    `${state.done}/${state.total}`,
+    imagesPerSecond === undefined ? undefined : `${imagesPerSecond.toFixed(imagesPerSecond < 100 ? 1 : 0)} images/s`,
+    loss === undefined ? undefined : `loss ${loss.toFixed(4)}`,
+    top1 === undefined ? undefined : `top-1 ${(100 * top1).toFixed(1)} %`,
+    left,
+  ]
+    .filter((part) => part !== undefined)
+    .join(' · ');
+}
+
+function clock(seconds: number): string {
+  const whole = Math.round(seconds);
+  const minutes = Math.floor(whole / 60);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return minutes < 60 ? `${minutes}:${two(whole % 60)}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}
