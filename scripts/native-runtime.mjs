@@ -1,0 +1,166 @@
+/**
+ * Gives tfjs-node-gpu a libtensorflow and an addon, trying in order: the folder GQA_LIBTENSORFLOW names → the per-user cache → PyPI's wheel.
+ * What was tried, and why it was not taken, is kept in node_modules/.gqa-native.json, which `gqa doctor` and the start of every run show.
+ */
+
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { addonIsPlaced, addonKey, addonPlace, compileAddon, placeAddon, removeAddon, verifyAddon } from './addon.mjs';
+import { cachedFolder, cacheFolder, fetchWheels, folderProblem, platformProblem, TENSORFLOW_VERSION } from './libtensorflow.mjs';
+
+/**
+ * @typedef {object} NativeRecord
+ * @property {1} schema
+ * @property {'native' | 'wasm'} runtime
+ * @property {'cpu' | 'cuda'} flavour what was wanted
+ * @property {string | null} version of libtensorflow
+ * @property {string | null} library folder of libtensorflow
+ * @property {string | null} addon its key in the cache
+ * @property {boolean} gpu whether libtensorflow saw a GPU when it was tried
+ * @property {string} node version with which it was tried
+ * @property {{ name: string, taken: boolean, reason: string }[]} candidates in order
+ */
+
+export function recordPlace(root) {
+  return path.join(root, 'node_modules/.gqa-native.json');
+}
+
+/** @returns {NativeRecord | null} */
+export function readRecord(root) {
+  try {
+    const record = JSON.parse(readFileSync(recordPlace(root), 'utf8'));
+    return record.schema === 1 ? record : null;
+  } catch {
+    return null; // set-up never came this far
+  }
+}
+
+/**
+ * @param {string} root
+ * @param {'cpu' | 'cuda' | undefined} asked undefined: as before, else CUDA when a GPU is here and the cache has it, else CPU
+ * @param {NodeJS.ProcessEnv} env
+ * @param {(line: string) => void} notice
+ * @returns {Promise<NativeRecord>}
+ */
+export async function setUpNative(root, asked, env, notice) {
+  const former = readRecord(root);
+  const flavour = asked ?? defaultFlavour(former, env);
+  if (former !== null && isStillGood(root, former, flavour, env)) return former;
+
+  const candidates = [];
+  const platform = platformProblem();
+  const taken = platform === null ? await firstThatRuns(root, flavour, env, notice, candidates) : null;
+  if (platform !== null) candidates.push({ name: 'libtensorflow', taken: false, reason: platform });
+  if (taken === null) removeAddon(root);
+
+  /** @type {NativeRecord} */
+  const record = {
+    schema: 1,
+    runtime: taken === null ? 'wasm' : 'native',
+    flavour,
+    version: taken?.version ?? null,
+    library: taken?.library ?? null,
+    addon: taken?.addon ?? null,
+    gpu: taken?.gpu ?? false,
+    node: process.versions.node,
+    candidates,
+  };
+  writeRecord(root, record);
+  return record;
+}
+
+/** One line: what was chosen, or why not. */
+export function describe(record) {
+  if (record.runtime === 'native') {
+    const kind =
+      record.flavour === 'cuda' ? (record.gpu ? 'CUDA, a GPU is visible' : 'CUDA build, no GPU visible: it computes on the CPU') : 'CPU';
+    const source = record.candidates.find((candidate) => candidate.taken)?.name;
+    return `native runtime: libtensorflow ${record.version} (${kind}), from ${source}`;
+  }
+  const reasons = record.candidates.map((candidate) => `${candidate.name}: ${candidate.reason}`).join('; ');
+  return `no native runtime, the slower wasm backend will be used (${reasons})`;
+}
+
+export function gpuDriverPresent() {
+  return existsSync('/proc/driver/nvidia/version') || existsSync('/dev/nvidiactl') || existsSync('/dev/dxg');
+}
+
+function defaultFlavour(former, env) {
+  if (former?.runtime === 'native') return former.flavour;
+  return gpuDriverPresent() && folderProblem(cachedFolder('cuda', env)) === null ? 'cuda' : 'cpu';
+}
+
+/** Nothing that the record was made from has changed, so that a second set-up neither compiles nor loads anything. */
+function isStillGood(root, record, flavour, env) {
+  if (record.runtime !== 'native' || record.flavour !== flavour || record.node !== process.versions.node || !addonIsPlaced(root))
+    return false;
+  if (folderProblem(record.library) !== null || record.addon !== addonKey(root, record.library)) return false;
+  const expected = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : cachedFolder(flavour, env);
+  const cached = addonInCache(record.addon, env);
+  return record.library === expected && existsSync(cached) && statSync(cached).size === statSync(addonPlace(root)).size;
+}
+
+function addonInCache(key, env) {
+  return path.join(cacheFolder(env), key, 'tfjs_binding.node');
+}
+
+/**
+ * Each candidate first gives a library folder or a reason; the folder then has to yield an addon that computes. Fills `candidates`.
+ */
+async function firstThatRuns(root, flavour, env, notice, candidates) {
+  const explicit = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : null;
+  const cached = cachedFolder(flavour, env);
+  const sources = [
+    {
+      name: 'GQA_LIBTENSORFLOW',
+      library: explicit,
+      prepare: async () => (explicit === null ? 'not set' : folderProblem(explicit)),
+    },
+    {
+      name: 'cache',
+      library: cached,
+      prepare: async () => folderProblem(cached),
+    },
+    {
+      name: flavour === 'cuda' ? 'CUDA wheels' : 'wheel',
+      library: cached,
+      // A library that lies in the cache and does not run would not run the better for being fetched again.
+      prepare: async () => (folderProblem(cached) === null ? 'already in the cache' : fetchWheels(flavour, env, notice)),
+    },
+  ];
+  for (const source of sources) {
+    const outcome = (await source.prepare()) ?? makeAddon(root, source.library, env, notice);
+    if (typeof outcome === 'string') {
+      candidates.push({ name: source.name, taken: false, reason: outcome });
+      if (source.name === 'GQA_LIBTENSORFLOW' && explicit !== null) notice(`GQA_LIBTENSORFLOW is not used: ${outcome}`);
+      continue;
+    }
+    candidates.push({ name: source.name, taken: true, reason: source.library });
+    return { library: source.library, ...outcome };
+  }
+  return null;
+}
+
+/** @returns {string | { addon: string, version: string, gpu: boolean }} the reason why it failed, or what runs */
+function makeAddon(root, library, env, notice) {
+  const key = addonKey(root, library);
+  const addon = addonInCache(key, env);
+  if (!existsSync(addon)) {
+    notice('compiling the native addon');
+    const problem = compileAddon(root, library, addon, env);
+    if (problem !== null) return problem;
+  }
+  placeAddon(root, addon);
+  const verified = verifyAddon(root, env);
+  if (verified.problem !== null) return verified.problem;
+  return { addon: key, version: verified.version, gpu: verified.gpu };
+}
+
+function writeRecord(root, record) {
+  const place = recordPlace(root);
+  mkdirSync(path.dirname(place), { recursive: true });
+  writeFileSync(`${place}.${process.pid}`, `${JSON.stringify(record, null, 2)}\n`);
+  renameSync(`${place}.${process.pid}`, place);
+}
+
+export { TENSORFLOW_VERSION };
