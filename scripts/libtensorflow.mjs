@@ -20,6 +20,12 @@ const WHEELS = {
   cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.9 GB' },
 };
 
+/** pip's options that choose the wheels of the lock files: the host's own Python, of whatever version, does not matter. */
+export const WHEEL_TAGS = [
+  ...['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none'],
+  ...['manylinux_2_27_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64'].flatMap((tag) => ['--platform', tag]),
+];
+
 const NEEDED = [
   'libtensorflow_cc.so.2',
   'libtensorflow_framework.so.2',
@@ -148,9 +154,6 @@ function findPip(env) {
 /** @returns {Promise<string | null>} the reason why it failed, or null */
 function runPip(python, flavour, wheels, temporary, env, notice) {
   const [command, ...before] = python.command;
-  const platform = ['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none'];
-  // The host's own Python does not matter: these are the tags of the wheels in the lock file.
-  const tags = ['manylinux_2_27_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64'].flatMap((tag) => ['--platform', tag]);
   const quiet = ['--quiet', '--no-input', '--disable-pip-version-check', '--no-cache-dir', '--retries', '2', '--timeout', '30'];
   const call = [
     'download',
