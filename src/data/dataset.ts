@@ -28,6 +28,8 @@ export interface Split {
 
 export interface Dataset {
   name: string;
+  /** The folder that was read, absolute: what a run records and a command tells, since the same name can lie in several places. */
+  from: string;
   /** Class names in the order of their indices, as the official files give them. */
   classes: string[];
   train: Split;

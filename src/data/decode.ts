@@ -1,0 +1,105 @@
+/**
+ * Picture files through sharp, the one module that touches it (loaded on first use: raw data sets never need it).
+ * As torchvision's ImageFolder does with Pillow: 8-bit RGB, no EXIF rotation, aspect ratio not kept. Unlike it, transparent pixels are laid on black instead of showing what lies beneath.
+ */
+import { readFileSync } from 'node:fs';
+import type { Sharp } from 'sharp';
+import { GqaError } from '../errors.js';
+import { type Picture, placePicture, unmoved } from './augment.js';
+
+/** A picture of more pixels is refused before it is decoded. */
+const MAX_PIXELS = 50_000_000;
+/** A picture that takes longer is given up. */
+const MAX_SECONDS = 60;
+
+/** First bytes of the kinds of file that are read. */
+const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
+  ['JPEG', (head) => head.readUIntBE(0, 3) === 0xffd8ff],
+  ['PNG', (head) => head.toString('latin1', 0, 8) === '\x89PNG\r\n\x1a\n'],
+  ['WebP', (head) => head.toString('latin1', 0, 4) === 'RIFF' && head.toString('latin1', 8, 12) === 'WEBP'],
+];
+
+/** Kinds that are told by name when refused; sharp's library would read some of them, with far more code behind it. */
+const REFUSED_KINDS: [name: string, pattern: RegExp][] = [
+  ['GIF', /^GIF8/],
+  ['TIFF', /^(II\*\0|MM\0\*|II\+\0|MM\0\+)/],
+  ['BMP', /^BM/],
+  ['AVIF or HEIF', /^.{4}ftyp/s],
+  ['JPEG XL', /^(\xff\x0a|\0\0\0\x0cJXL )/],
+  ['JPEG 2000', /^(\0\0\0\x0cjP|\xff\x4f\xff\x51)/],
+  ['HTML', /^\s*(<!--.*?-->\s*)*<(!doctype html|html)/is],
+  ['SVG', /<svg[\s>]/i],
+  ['XML', /^\s*<\?xml/i],
+  ['PDF', /^%PDF/],
+  ['zip', /^PK\x03\x04/],
+];
+
+let loading: Promise<typeof import('sharp').default> | undefined;
+
+/** sharp without its cache and with one thread for a picture: the workers are what runs at once. */
+function loadSharp(): Promise<typeof import('sharp').default> {
+  loading ??= import('sharp').then(({ default: sharp }) => {
+    sharp.cache(false);
+    sharp.concurrency(1);
+    return sharp;
+  });
+  return loading;
+}
+
+/**
+ * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it (triangle filter, `size` exactly).
+ * @returns interleaved RGB of `size`, or of the picture's own size when that is null
+ * Errors: exit 3 with the file's path, also for pictures that are cut short or larger than 50 megapixels.
+ */
+export async function decodePicture(path: string, size: { height: number; width: number } | null): Promise<Picture> {
+  const bytes = readEncoded(path);
+  const sharp = await loadSharp();
+  const image = sharp(bytes, { failOn: 'warning', limitInputPixels: MAX_PIXELS, ignoreIcc: true, autoOrient: false, animated: false });
+  try {
+    return await toPicture(image.flatten({ background: 'black' }), size);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new GqaError('data', `${path} (${bytes.length} bytes) does not decode: ${reason}`, {
+      hint: 'Replace the picture or take it out of the folder.',
+      cause,
+    });
+  }
+}
+
+/** A picture in memory, resized as decoded ones are. */
+export async function resizePicture(picture: Picture, size: { height: number; width: number }): Promise<Picture> {
+  const { height, width } = picture;
+  const sharp = await loadSharp();
+  const pixels = new Uint8Array(height * width * 3);
+  placePicture(picture, unmoved, pixels, 0);
+  return toPicture(sharp(pixels, { raw: { width, height, channels: 3 } }), size);
+}
+
+async function toPicture(image: Sharp, size: { height: number; width: number } | null): Promise<Picture> {
+  const resized = size === null ? image : image.resize(size.width, size.height, { fit: 'fill', kernel: 'linear' });
+  const { data, info } = await resized
+    .toColourspace('srgb')
+    .timeout({ seconds: MAX_SECONDS })
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const grey = info.channels < 3;
+  return { bytes: data, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
+}
+
+/** The file's bytes, when they begin as those of a kind that is read. */
+function readEncoded(path: string): Buffer {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new GqaError('data', `${path} cannot be read: ${reason}`, { cause });
+  }
+  if (bytes.length >= 12 && READ_KINDS.some(([, matches]) => matches(bytes))) return bytes;
+  const head = bytes.toString('latin1', 0, 1024);
+  const kind = REFUSED_KINDS.find(([, pattern]) => pattern.test(head))?.[0];
+  const found = bytes.length === 0 ? 'is empty' : `is ${kind === undefined ? 'of an unknown kind' : `a ${kind} file`} by its content`;
+  throw new GqaError('data', `${path} ${found}; expected ${READ_KINDS.map(([name]) => name).join(', ')}`, {
+    hint: 'Convert or replace the picture, or take it out of the folder.',
+  });
+}
