@@ -1,0 +1,50 @@
+/** A model on disk: safetensors with timm's names, and in its metadata what the shapes alone do not tell: sizes, variant, classes and the variant's state. */
+import { z } from 'zod';
+import { GqaError } from '../errors.js';
+import type { ModelShape } from '../model/sizes.js';
+import { VARIANTS, type VariantName } from '../model/variants.js';
+import { encodeSafetensors, type Safetensors, type TensorData } from './safetensors.js';
+
+const positive = z.number().int().positive();
+
+const cardSchema = z.strictObject({
+  /** Version of this form. */
+  form: z.literal(1),
+  variant: z.enum(Object.keys(VARIANTS) as [VariantName, ...VariantName[]]),
+  model: z.strictObject({
+    imageSize: positive,
+    patchSize: positive,
+    embedDim: positive,
+    depth: positive,
+    heads: positive,
+    kvHeads: positive,
+    mlpRatio: z.number().positive(),
+    numClasses: positive,
+  }),
+  /** Class names in the order of the head's outputs. */
+  classes: z.array(z.string()),
+  /** A key-driven variant's state, one map of vectors [K] for each block, or null when it was never filled. */
+  state: z.array(z.record(z.string(), z.array(z.number()))).nullable(),
+  /** Optimizer steps behind these values. */
+  steps: z.number().int().nonnegative(),
+});
+
+export type ModelCard = z.output<typeof cardSchema>;
+
+const METADATA_KEY = 'gqa';
+
+/** @returns what a file of ours says of itself, null for any other checkpoint. @throws GqaError `io` when it is garbled */
+export function readModelCard(file: Safetensors): ModelCard | null {
+  const text = file.metadata[METADATA_KEY];
+  if (text === undefined) return null;
+  try {
+    return cardSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new GqaError('io', `${file.path}: its metadata “${METADATA_KEY}” cannot be understood`, { cause, hint: 'It was written by another version of gqa, or changed by hand.' });
+  }
+}
+
+/** The file's bytes. `format: pt` is what timm and Hugging Face look for before they load a file. */
+export function encodeModel(values: Record<string, TensorData>, card: Omit<ModelCard, 'form'> & { model: ModelShape }): Buffer {
+  return encodeSafetensors(values, { format: 'pt', [METADATA_KEY]: JSON.stringify({ form: 1, ...card }) });
+}

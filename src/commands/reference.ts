@@ -1,0 +1,59 @@
+/** `gqa reference DIR`: the project against numbers of the paper's own code. */
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Config } from '../config/schema.js';
+import { GqaError } from '../errors.js';
+import { startBackend } from '../native/backend.js';
+import { type CaseResult, compareAttention } from '../reference/attention.js';
+
+/** Folder name → how it is compared; null: vectors whose subject this version does not have yet. */
+const KINDS: Record<string, ((dir: string) => Iterable<CaseResult>) | null> = { attention: compareAttention, preprocess: null };
+
+/** Prints a line per case and `N passed, N failed`. @throws GqaError when a case failed or there was none */
+export async function reference({ dir, device }: { dir: string; device?: Config['device'] }): Promise<void> {
+  const kinds = kindsIn(dir);
+  const backend = await startBackend(device ?? 'auto');
+  if (backend.notice !== null) process.stderr.write(`${backend.notice}\n`);
+  let passed = 0;
+  let failed = 0;
+  for (const [kind, folder] of kinds) {
+    const compare = KINDS[kind];
+    if (!compare) {
+      process.stdout.write(`not yet compared: ${folder} (${kind} vectors)\n`);
+      continue;
+    }
+    for (const result of compare(folder)) {
+      process.stdout.write(`${result.passed ? 'pass' : 'FAIL'}  ${result.name}: ${result.detail}\n`);
+      if (result.passed) passed++;
+      else failed++;
+    }
+  }
+  process.stdout.write(`${passed} passed, ${failed} failed\n`);
+  if (failed > 0) throw new GqaError('data', `${failed} of ${passed + failed} reference cases failed`);
+  if (passed === 0) throw new GqaError('data', `${dir}: holds no case that can be compared`);
+}
+
+/** `dir` holds attention/ and/or preprocess/, or is one of them, told by its index.json. */
+function kindsIn(dir: string): [kind: string, folder: string][] {
+  const index = path.join(dir, 'index.json');
+  if (fs.existsSync(index)) {
+    let keys: string[];
+    try {
+      keys = Object.keys(JSON.parse(fs.readFileSync(index, 'utf8')) ?? {});
+    } catch (cause) {
+      throw new GqaError('data', `${index}: not JSON: ${(cause as Error).message}`, { cause });
+    }
+    if (keys.includes('cases')) return [['attention', dir]];
+    if (keys.includes('resize') || keys.includes('randaugment')) return [['preprocess', dir]];
+    throw new GqaError('data', `${index}: neither an index of attention cases (“cases”) nor of preprocessing (“resize”, “randaugment”)`);
+  }
+  const found = Object.keys(KINDS)
+    .map((kind): [string, string] => [kind, path.join(dir, kind)])
+    .filter(([, folder]) => fs.existsSync(folder));
+  if (found.length === 0) {
+    throw new GqaError('data', `${dir}: no reference vectors: neither an index.json nor a folder ${Object.keys(KINDS).join(' or ')}`, {
+      hint: 'Give a directory in the form that test/reference/README.md describes.',
+    });
+  }
+  return found;
+}

@@ -1,0 +1,70 @@
+/** The layers of a ViT as functions of tensors, with the gradients that tfjs would otherwise spread over many small operations written by hand. Traceable: no value is read back to the host. */
+import * as tf from '@tensorflow/tfjs-core';
+
+const LAYER_NORM_EPS = 1e-6; // timm's ViT; torch's own default is 1e-5
+
+/**
+ * x · weightᵀ + bias.
+ * @param x      [..., in]
+ * @param weight [out, in], torch's layout
+ * @param bias   [out]
+ * @returns      [..., out]
+ */
+export function linear(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
+  const [outputs, inputs] = weight.shape as [number, number];
+  const rows = tf.reshape(x, [-1, inputs]);
+  const y = tf.add(tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true), bias);
+  return tf.reshape(y, [...x.shape.slice(0, -1), outputs]);
+}
+
+/**
+ * Layer norm over the last axis, eps 1e-6, with its gradient in closed form.
+ * @param x [..., D]; `gain` and `bias` [D]
+ */
+export function layerNorm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor): tf.Tensor {
+  return layerNormOp(x, gain, bias);
+}
+
+const layerNormOp = tf.customGrad((x, gain, bias, save) => {
+  const [input, scale, shift, keep] = [x as tf.Tensor, gain as tf.Tensor, bias as tf.Tensor, save as tf.GradSaveFunc];
+  const centred = tf.sub(input, tf.mean(input, -1, true));
+  const inverseStd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), LAYER_NORM_EPS));
+  const normalised = tf.mul(centred, inverseStd);
+  keep([normalised, inverseStd, scale]);
+  return {
+    value: tf.add(tf.mul(normalised, scale), shift),
+    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [n, r, g] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const dn = tf.mul(dy, g);
+      const meanDn = tf.mean(dn, -1, true);
+      const meanDnN = tf.mean(tf.mul(dn, n), -1, true);
+      const dx = tf.mul(tf.sub(tf.sub(dn, meanDn), tf.mul(n, meanDnN)), r);
+      return [dx, sumRows(tf.mul(dy, n)), sumRows(dy)];
+    },
+  };
+});
+
+/** [..., D] → [D]. */
+function sumRows(x: tf.Tensor): tf.Tensor {
+  return tf.sum(tf.reshape(x, [-1, x.shape.at(-1) as number]), 0);
+}
+
+/** x · Φ(x), with the error function, as torch's and timm's GELU; not the tanh approximation. */
+export function gelu(x: tf.Tensor): tf.Tensor {
+  return geluOp(x);
+}
+
+const normalCdf = (x: tf.Tensor): tf.Tensor => tf.mul(tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1), 0.5);
+const normalDensity = (x: tf.Tensor): tf.Tensor => tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+
+const geluOp = tf.customGrad((x, save) => {
+  const [input, keep] = [x as tf.Tensor, save as tf.GradSaveFunc];
+  keep([input]);
+  return {
+    value: tf.mul(input, normalCdf(input)),
+    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [z] = saved as [tf.Tensor];
+      return tf.mul(dy, tf.add(normalCdf(z), tf.mul(z, normalDensity(z))));
+    },
+  };
+});

@@ -1,0 +1,120 @@
+/**
+ * The Vision Transformer: normalised pictures → tokens → pre-norm blocks → logits of the class token.
+ * Source: Dosovitskiy et al. 2021, arXiv:2010.11929; names and details as in timm's vision_transformer.py.
+ * Pure and traceable: everything a pass needs comes in, everything it changes goes out, and no value is read back to the host.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { assignmentOf, meanKeyNorms } from './allocate.js';
+import { attend } from './attend.js';
+import { gelu, layerNorm, linear } from './layers.js';
+import type { Params } from './params.js';
+import { headDim, type ModelShape } from './sizes.js';
+import { type Variant, type VariantName, variantOf } from './variants.js';
+import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
+
+/** What a forward pass needs besides parameters and pictures. */
+export interface Pass {
+  shape: ModelShape;
+  variant: VariantName;
+  /** One for each block; empty objects for variants without state. */
+  state: BlockState[];
+  /** How a key-driven variant allocates in this pass. */
+  allocation: { by: 'training'; clock: TrainingClock } | { by: 'state' } | { by: 'batch' };
+  /** PGQA's uniform draws, one for each block ([K, S, N·E]); null for no noise. */
+  noise: tf.Tensor[] | null;
+  /** [B], 1 for a real picture, 0 for padding. */
+  weights: tf.Tensor;
+}
+
+export interface ForwardResult {
+  /** [B, C] */
+  logits: tf.Tensor;
+  /** The blocks' states after the pass. */
+  state: BlockState[];
+  /** Key-driven variants: mean key norms [K] of every block; otherwise empty. */
+  keyNorms: tf.Tensor[];
+  /** Key-driven variants: query heads for each key head [K] of every block; otherwise empty. */
+  counts: tf.Tensor[];
+}
+
+/** @param images [B, imageSize, imageSize, 3] float32, normalised */
+export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
+  const variant = variantOf(pass.variant);
+  const result: ForwardResult = { logits: images, state: [], keyNorms: [], counts: [] };
+  let x = embed(params, images, pass.shape); // [B, N, D]
+  for (let i = 0; i < pass.shape.depth; i++) {
+    const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
+    const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'));
+    x = tf.add(x, attention(normalised, at, i, variant, pass, result));
+    const hidden = gelu(linear(layerNorm(x, at('norm2.weight'), at('norm2.bias')), at('mlp.fc1.weight'), at('mlp.fc1.bias')));
+    x = tf.add(x, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
+  }
+  const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
+  const classToken = tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [-1, pass.shape.embedDim]); // [B, D]; layer norm is by token, so the others need none
+  result.logits = linear(layerNorm(classToken, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
+  return result;
+}
+
+/** Patches, class token and positions: [B, S, S, 3] → [B, N, D]. The patch convolution has stride = size, so it is one matrix product. */
+function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor {
+  const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
+  const { imageSize, patchSize: p, embedDim } = shape;
+  const batch = images.shape[0] as number;
+  const grid = imageSize / p;
+  const patches = tf.reshape(tf.transpose(tf.reshape(images, [batch, grid, p, grid, p, 3]), [0, 1, 3, 2, 4, 5]), [batch, grid * grid, p * p * 3]);
+  const kernel = tf.reshape(tf.transpose(of('patch_embed.proj.weight'), [0, 2, 3, 1]), [embedDim, p * p * 3]); // [D, 3, P, P] → the pixels' order
+  const classToken = tf.tile(of('cls_token'), [batch, 1, 1]);
+  return tf.add(tf.concat([classToken, linear(patches, kernel, of('patch_embed.proj.bias'))], 1), of('pos_embed'));
+}
+
+/** Self-attention of block i on x [B, N, D]; what the block's state becomes is added to `result`. */
+function attention(x: tf.Tensor, at: (name: string) => tf.Tensor, i: number, variant: Variant, pass: Pass, result: ForwardResult): tf.Tensor {
+  const { heads, kvHeads, embedDim } = pass.shape;
+  const [batch, tokens] = x.shape as [number, number, number];
+  const size = headDim(pass.shape);
+  const project = (name: 'q' | 'k' | 'v', count: number): tf.Tensor => {
+    const bias = at(`attn.${name}.bias`);
+    const rows = linear(x, at(`attn.${name}.weight`), name === 'k' ? withoutGradient(bias) : bias);
+    return tf.transpose(tf.reshape(rows, [batch, tokens, count, size]), [0, 2, 1, 3]);
+  };
+  const q = tf.mul(project('q', heads), size ** -0.5); // [B, H, N, E]
+  const k = project('k', kvHeads); // [B, K, N, E]
+  const v = project('v', kvHeads);
+
+  let assignment: tf.Tensor | null = null;
+  const state = pass.state[i] ?? {};
+  if (variant.allocation) {
+    const norms = meanKeyNorms(k, pass.weights);
+    const allocated = allocateHeads(variant.allocation, norms, state, batch, pass);
+    assignment = assignmentOf(allocated.counts, heads);
+    result.state.push(allocated.state);
+    result.keyNorms.push(norms);
+    result.counts.push(allocated.counts);
+  } else {
+    result.state.push(state);
+  }
+
+  const output = attend(q, k, v, assignment); // [B, H, N, E]
+  const uniform = pass.noise?.[i];
+  const disturbed = variant.perturb && uniform ? variant.perturb(output, uniform) : output;
+  const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [batch, tokens, embedDim]);
+  return linear(joined, at('attn.proj.weight'), at('attn.proj.bias'));
+}
+
+/**
+ * The key bias adds the same number to all scores of a query, which softmax ignores: its gradient is 0. Computed, it is rounding noise, which AdamW would turn into full steps,
+ * and which would move the key norms that KDGQA and DGQA allocate by. So it is 0 here.
+ */
+const withoutGradient = tf.customGrad((bias) => ({ value: (bias as tf.Tensor).clone(), gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy) }));
+
+function allocateHeads(rule: KeyDrivenRule, norms: tf.Tensor, state: BlockState, batch: number, pass: Pass): Allocation {
+  const { heads } = pass.shape;
+  switch (pass.allocation.by) {
+    case 'training':
+      return rule.train(norms, batch, heads, state, pass.allocation.clock);
+    case 'batch':
+      return rule.perBatch(norms, batch, heads, state);
+    case 'state':
+      return { counts: rule.frozen(heads, state), state };
+  }
+}

@@ -1,0 +1,56 @@
+/** AdamW as in torch.optim.AdamW: decay apart from the gradient, bias corrections, `eps` outside the corrected root. Pure; traceable. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Params } from '../model/params.js';
+
+export interface AdamWOptions {
+  beta1: number;
+  beta2: number;
+  eps: number;
+  weightDecay: number;
+}
+
+/** First and second moments, one of each for every parameter. */
+export type Moments = {
+  first: Params;
+  second: Params;
+};
+
+/** What changes from step to step, as scalars: computed on the host in float64, as torch does, and passed as tensors so that a compiled step takes them as inputs. */
+export interface StepSizes {
+  /** 1 − lr · weight_decay */
+  keep: tf.Tensor;
+  /** lr / (1 − β₁ᵗ) */
+  stepSize: tf.Tensor;
+  /** √(1 − β₂ᵗ) */
+  rootCorrection: tf.Tensor;
+}
+
+/** @param step optimizer steps done when this one is, from 1 */
+export function stepSizes(lr: number, step: number, { beta1, beta2, weightDecay }: AdamWOptions): StepSizes {
+  return {
+    keep: tf.scalar(1 - lr * weightDecay),
+    stepSize: tf.scalar(lr / (1 - beta1 ** step)),
+    rootCorrection: tf.scalar(Math.sqrt(1 - beta2 ** step)),
+  };
+}
+
+export function initialMoments(params: Params): Moments {
+  const zeros = (): Params => Object.fromEntries(Object.entries(params).map(([name, value]) => [name, tf.zerosLike(value)]));
+  return { first: zeros(), second: zeros() };
+}
+
+/** One update of every parameter that has a gradient. Nothing is changed in place: the caller owns old and new tensors. */
+export function adamw(params: Params, gradients: Params, moments: Moments, sizes: StepSizes, options: AdamWOptions): { params: Params; moments: Moments } {
+  const { beta1, beta2, eps } = options;
+  const next = { params: {} as Params, moments: { first: {} as Params, second: {} as Params } };
+  for (const [name, value] of Object.entries(params)) {
+    const gradient = gradients[name] as tf.Tensor;
+    const first = tf.add(tf.mul(moments.first[name] as tf.Tensor, beta1), tf.mul(gradient, 1 - beta1));
+    const second = tf.add(tf.mul(moments.second[name] as tf.Tensor, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+    const denominator = tf.add(tf.div(tf.sqrt(second), sizes.rootCorrection), eps);
+    next.params[name] = tf.sub(tf.mul(value, sizes.keep), tf.div(tf.mul(first, sizes.stepSize), denominator));
+    next.moments.first[name] = first;
+    next.moments.second[name] = second;
+  }
+  return next;
+}

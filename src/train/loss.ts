@@ -1,0 +1,43 @@
+/** Cross-entropy and accuracy as sums over a batch, so that averages are sums divided once and padding counts nothing. Pure; traceable. */
+import * as tf from '@tensorflow/tfjs-core';
+
+/**
+ * Weighted sum of the cross-entropy of each example, with label smoothing as in torch: targets (1 − ε) · one-hot + ε / C.
+ * @param logits  [B, C]
+ * @param labels  [B] int32
+ * @param weights [B]
+ * @returns       scalar; its gradient with respect to the logits is w · (softmax − target)
+ */
+export function crossEntropySum(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, labelSmoothing = 0): tf.Tensor {
+  const classes = logits.shape[1] as number;
+  const oneHot = tf.oneHot(labels as tf.Tensor1D, classes);
+  const targets = tf.add(tf.mul(oneHot, 1 - labelSmoothing), labelSmoothing / classes); // [B, C]
+  const column = tf.reshape(weights, [-1, 1]);
+  const loss = tf.customGrad((z, save) => {
+    const input = z as tf.Tensor;
+    const shifted = tf.sub(input, tf.max(input, -1, true));
+    const exp = tf.exp(shifted);
+    const sum = tf.sum(exp, -1, true);
+    (save as tf.GradSaveFunc)([tf.mul(tf.sub(tf.div(exp, sum), targets), column)]);
+    const perExample = tf.mul(targets, tf.sub(tf.log(sum), shifted)); // targets add up to 1, so −Σ t·log p = Σ t·(log Σe − z)
+    return {
+      value: tf.sum(tf.mul(perExample, column)),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(saved[0] as tf.Tensor, dy),
+    };
+  });
+  return loss(logits);
+}
+
+/**
+ * How many examples have their label among the first 1 and the first 5; the lower class index wins a tie, as in arg-max.
+ * @returns two scalars, weighted sums
+ */
+export function correctSums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor): { top1: tf.Tensor; top5: tf.Tensor } {
+  const classes = logits.shape[1] as number;
+  const own = tf.reshape(tf.sum(tf.mul(logits, tf.oneHot(labels as tf.Tensor1D, classes)), -1), [-1, 1]); // [B, 1]
+  const earlier = tf.less(tf.reshape(tf.range(0, classes, 1, 'int32'), [1, -1]), tf.reshape(labels, [-1, 1])); // [B, C]
+  const before = tf.logicalOr(tf.greater(logits, own), tf.logicalAnd(tf.equal(logits, own), earlier));
+  const rank = tf.sum(tf.cast(before, 'float32'), -1); // [B] classes ahead of the label
+  const within = (k: number): tf.Tensor => tf.sum(tf.mul(tf.cast(tf.less(rank, k), 'float32'), weights));
+  return { top1: within(1), top5: within(5) };
+}

@@ -1,0 +1,23 @@
+/** PGQA's uniform draws: keyed by what they are for, so that a step, a layer or an evaluation always meets the same noise. */
+import * as tf from '@tensorflow/tfjs-core';
+import { headDim, type ModelShape, tokens } from '../model/sizes.js';
+import { type VariantName, variantOf } from '../model/variants.js';
+import { noiseShape } from '../model/variants/pgqa.js';
+import { draws } from '../random.js';
+
+/**
+ * One draw [K, S, N·E] in [0, 1) for each block, or null when the variant disturbs nothing.
+ * @param stream   what the draws are for
+ * @param position the step or batch they are for
+ */
+export function uniformNoise(shape: ModelShape, variant: VariantName, seed: number, stream: string, position: number): tf.Tensor[] | null {
+  if (variantOf(variant).perturb === undefined) return null;
+  const size = noiseShape(shape.heads, shape.kvHeads, tokens(shape), headDim(shape));
+  return Array.from({ length: shape.depth }, (_, block) => {
+    const from = draws(seed, `pgqa/${stream}`, block, position);
+    return tf.tensor(
+      Float32Array.from({ length: tf.util.sizeFromShape(size) }, () => from.uniform()),
+      size,
+    );
+  });
+}
