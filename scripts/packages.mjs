@@ -41,8 +41,11 @@ export function installPackages(root, notice) {
     },
   );
   if (result.status === 0) return;
-  const said = `${result.stderr ?? ''}${result.error?.message ?? ''}`.trim().split('\n').slice(-8).join('\n');
-  throw new Error(`npm ci failed; without the packages of package-lock.json nothing can run. It said:\n${said}`);
+  // npm says what is wrong first and how it is used last.
+  const said = `${result.stderr ?? ''}${result.error?.message ?? ''}`
+    .split('\n')
+    .filter((line) => line.replace('npm error', '').trim() !== '');
+  throw new Error(`npm ci failed; without the packages of package-lock.json nothing can run. It said:\n${said.slice(0, 6).join('\n')}`);
 }
 
 /** npm as the one that started us where there is one (its path need not be on the PATH), else the one beside this node, else the PATH's. */
