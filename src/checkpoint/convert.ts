@@ -6,8 +6,8 @@
 import { GqaError } from '../errors.js';
 import { initialValues, parameterSpecs } from '../model/params.js';
 import { headDim, type ModelShape } from '../model/sizes.js';
-import { openSafetensors, readTensor, type Safetensors } from './safetensors.js';
 import { type ModelCard, readModelCard } from './model-file.js';
+import { openSafetensors, readTensor, type Safetensors } from './safetensors.js';
 
 export interface Converted {
   /** Values of every parameter of the target shape. */
@@ -65,9 +65,16 @@ export function convertCheckpoint(path: string, shape: ModelShape, seed: number)
     values[name] = rows === wanted[0] ? read : meanPoolHeads(read, shape.heads, shape.kvHeads);
   }
   if (problems.length > 0) {
-    throw new GqaError('usage', [`${path} does not fit the model of the config (${problems.length} of ${Object.keys(specs).length} tensors):`, ...problems.map((line) => `  ${line}`)].join('\n'), {
-      hint: 'Check model.size (or image_size, patch_size, embed_dim, depth, heads) against the checkpoint; names are timm’s.',
-    });
+    throw new GqaError(
+      'usage',
+      [
+        `${path} does not fit the model of the config (${problems.length} of ${Object.keys(specs).length} tensors):`,
+        ...problems.map((line) => `  ${line}`),
+      ].join('\n'),
+      {
+        hint: 'Check model.size (or image_size, patch_size, embed_dim, depth, heads) against the checkpoint; names are timm’s.',
+      },
+    );
   }
   return { values, fromKvHeads, fresh, unused: [...file.tensors.keys()].filter((name) => !used.has(name)), card };
 }
@@ -75,9 +82,13 @@ export function convertCheckpoint(path: string, shape: ModelShape, seed: number)
 /** A checkpoint of our own says how many heads it was trained with; shapes alone cannot show that they differ. */
 function checkHeads(file: Safetensors, card: ModelCard, shape: ModelShape): void {
   if (card.model.heads === shape.heads && (card.model.kvHeads === shape.kvHeads || card.model.kvHeads === card.model.heads)) return;
-  throw new GqaError('usage', `${file.path} holds ${card.model.heads} heads with ${card.model.kvHeads} KV heads (${card.variant}); the config wants ${shape.heads} heads with ${shape.kvHeads} KV heads`, {
-    hint: 'KV heads can be merged from MHA only. Give the MHA checkpoint, or a config with the same heads and KV heads.',
-  });
+  throw new GqaError(
+    'usage',
+    `${file.path} holds ${card.model.heads} heads with ${card.model.kvHeads} KV heads (${card.variant}); the config wants ${shape.heads} heads with ${shape.kvHeads} KV heads`,
+    {
+      hint: 'KV heads can be merged from MHA only. Give the MHA checkpoint, or a config with the same heads and KV heads.',
+    },
+  );
 }
 
 interface Found {
@@ -128,7 +139,10 @@ export function meanPoolHeads(values: Float32Array, heads: number, kvHeads: numb
 
 function requireFinite(file: Safetensors, tensor: string, values: Float32Array): void {
   const bad = values.reduce((count, value) => count + (Number.isFinite(value) ? 0 : 1), 0);
-  if (bad > 0) throw new GqaError('io', `${file.path}: tensor ${tensor} holds ${bad} values that are not finite`, { hint: 'The checkpoint is damaged or its training diverged; take another one.' });
+  if (bad > 0)
+    throw new GqaError('io', `${file.path}: tensor ${tensor} holds ${bad} values that are not finite`, {
+      hint: 'The checkpoint is damaged or its training diverged; take another one.',
+    });
 }
 
 const sameShape = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((size, i) => size === b[i]);

@@ -40,7 +40,10 @@ export function readModelCard(file: Safetensors): ModelCard | null {
   try {
     return cardSchema.parse(JSON.parse(text));
   } catch (cause) {
-    throw new GqaError('io', `${file.path}: its metadata “${METADATA_KEY}” cannot be understood`, { cause, hint: 'It was written by another version of gqa, or changed by hand.' });
+    throw new GqaError('io', `${file.path}: its metadata “${METADATA_KEY}” cannot be understood`, {
+      cause,
+      hint: 'It was written by another version of gqa, or changed by hand.',
+    });
   }
 }
 

@@ -46,9 +46,11 @@ export function openSafetensors(path: string): Safetensors {
     if (fileBytes < 8) throw wrong(`it has ${fileBytes} bytes, and the header length alone takes 8`);
     const lengthBytes = readRange(fd, path, 0, 8);
     const declared = lengthBytes.readBigUInt64LE(0);
-    if (declared > BigInt(MAX_HEADER_BYTES)) throw wrong(`its first 8 bytes name a header of ${declared} bytes, more than the format allows (100 MB)`);
+    if (declared > BigInt(MAX_HEADER_BYTES))
+      throw wrong(`its first 8 bytes name a header of ${declared} bytes, more than the format allows (100 MB)`);
     const headerBytes = Number(declared);
-    if (8 + headerBytes > fileBytes) throw wrong(`its header should have ${headerBytes} bytes, but only ${fileBytes - 8} follow (cut short?)`);
+    if (8 + headerBytes > fileBytes)
+      throw wrong(`its header should have ${headerBytes} bytes, but only ${fileBytes - 8} follow (cut short?)`);
     const header = parseHeader(readRange(fd, path, 8, headerBytes), wrong);
     return { path, ...checkLayout(header, 8 + headerBytes, fileBytes, wrong) };
   } finally {
@@ -95,7 +97,10 @@ function openForReading(path: string): number {
   try {
     return fs.openSync(path, 'r');
   } catch (cause) {
-    throw new GqaError('io', `${path}: cannot be opened (${(cause as NodeJS.ErrnoException).code})`, { cause, hint: 'Check the path; it is taken relative to the working directory.' });
+    throw new GqaError('io', `${path}: cannot be opened (${(cause as NodeJS.ErrnoException).code})`, {
+      cause,
+      hint: 'Check the path; it is taken relative to the working directory.',
+    });
   }
 }
 
@@ -152,18 +157,29 @@ function duplicateKey(json: string): string | undefined {
   return undefined;
 }
 
-function checkLayout(header: Record<string, unknown>, dataStart: number, fileBytes: number, wrong: (what: string) => GqaError): Pick<Safetensors, 'metadata' | 'tensors'> {
+function checkLayout(
+  header: Record<string, unknown>,
+  dataStart: number,
+  fileBytes: number,
+  wrong: (what: string) => GqaError,
+): Pick<Safetensors, 'metadata' | 'tensors'> {
   const { __metadata__, ...rest } = header;
   const metadata = z.record(z.string(), z.string()).safeParse(__metadata__ ?? {});
   if (!metadata.success) throw wrong('its __metadata__ is not a map from text to text');
   const tensors = new Map<string, TensorEntry>();
   for (const [name, value] of Object.entries(rest)) {
     const parsed = entrySchema.safeParse(value);
-    if (!parsed.success) throw wrong(`the entry of tensor ${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; ')}`);
+    if (!parsed.success)
+      throw wrong(
+        `the entry of tensor ${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; ')}`,
+      );
     const { dtype, shape, data_offsets } = parsed.data;
     const bytes = shape.reduce((product, size) => product * size, 1) * ELEMENT_BYTES[dtype];
     const [begin, end] = data_offsets;
-    if (!Number.isSafeInteger(bytes) || end - begin !== bytes) throw wrong(`tensor ${name} of shape [${shape.join(', ')}] ${dtype} needs ${bytes} bytes, its offsets ${begin}–${end} hold ${end - begin}`);
+    if (!Number.isSafeInteger(bytes) || end - begin !== bytes)
+      throw wrong(
+        `tensor ${name} of shape [${shape.join(', ')}] ${dtype} needs ${bytes} bytes, its offsets ${begin}–${end} hold ${end - begin}`,
+      );
     tensors.set(name, { dtype, shape, begin: dataStart + begin, end: dataStart + end });
   }
   let expected = dataStart;
@@ -171,7 +187,8 @@ function checkLayout(header: Record<string, unknown>, dataStart: number, fileByt
     if (entry.begin !== expected) throw wrong(`tensor ${name} begins at byte ${entry.begin}, where ${expected} follows (overlap or gap)`);
     expected = entry.end;
   }
-  if (expected !== fileBytes) throw wrong(`its tensors end at byte ${expected}, the file at ${fileBytes}${expected > fileBytes ? ' (cut short)' : ''}`);
+  if (expected !== fileBytes)
+    throw wrong(`its tensors end at byte ${expected}, the file at ${fileBytes}${expected > fileBytes ? ' (cut short)' : ''}`);
   return { metadata: metadata.data, tensors };
 }
 

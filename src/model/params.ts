@@ -82,7 +82,9 @@ export function initialParams(shape: ModelShape, seed: number): Params {
 
 /** Tensors for every parameter of `shape`, with the values that `valuesOf` gives. */
 export function paramsFrom(shape: ModelShape, valuesOf: (name: string) => Float32Array): Params {
-  return Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, tf.tensor(valuesOf(name), spec.shape, 'float32')]));
+  return Object.fromEntries(
+    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, tf.tensor(valuesOf(name), spec.shape, 'float32')]),
+  );
 }
 
 /** Parameters in all, and those of the key and value projections (weights and biases). */

@@ -11,6 +11,7 @@ import * as tf from '@tensorflow/tfjs-core';
 export function normalise(pixels: tf.Tensor, imageSize: number): tf.Tensor {
   const [, height, width] = pixels.shape as [number, number, number, number];
   const bytes = tf.cast(pixels, 'float32') as tf.Tensor4D;
-  const sized = height === imageSize && width === imageSize ? bytes : tf.round(tf.image.resizeBilinear(bytes, [imageSize, imageSize], false, true));
+  const sized =
+    height === imageSize && width === imageSize ? bytes : tf.round(tf.image.resizeBilinear(bytes, [imageSize, imageSize], false, true));
   return tf.sub(tf.mul(sized, 2 / 255), 1);
 }

@@ -9,8 +9,8 @@ import { attend } from './attend.js';
 import { gelu, layerNorm, linear } from './layers.js';
 import type { Params } from './params.js';
 import { headDim, type ModelShape } from './sizes.js';
-import { type Variant, type VariantName, variantOf } from './variants.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
+import { type Variant, type VariantName, variantOf } from './variants.js';
 
 /** What a forward pass needs besides parameters and pictures. */
 export interface Pass {
@@ -61,14 +61,25 @@ function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor 
   const { imageSize, patchSize: p, embedDim } = shape;
   const batch = images.shape[0] as number;
   const grid = imageSize / p;
-  const patches = tf.reshape(tf.transpose(tf.reshape(images, [batch, grid, p, grid, p, 3]), [0, 1, 3, 2, 4, 5]), [batch, grid * grid, p * p * 3]);
+  const patches = tf.reshape(tf.transpose(tf.reshape(images, [batch, grid, p, grid, p, 3]), [0, 1, 3, 2, 4, 5]), [
+    batch,
+    grid * grid,
+    p * p * 3,
+  ]);
   const kernel = tf.reshape(tf.transpose(of('patch_embed.proj.weight'), [0, 2, 3, 1]), [embedDim, p * p * 3]); // [D, 3, P, P] → the pixels' order
   const classToken = tf.tile(of('cls_token'), [batch, 1, 1]);
   return tf.add(tf.concat([classToken, linear(patches, kernel, of('patch_embed.proj.bias'))], 1), of('pos_embed'));
 }
 
 /** Self-attention of block i on x [B, N, D]; what the block's state becomes is added to `result`. */
-function attention(x: tf.Tensor, at: (name: string) => tf.Tensor, i: number, variant: Variant, pass: Pass, result: ForwardResult): tf.Tensor {
+function attention(
+  x: tf.Tensor,
+  at: (name: string) => tf.Tensor,
+  i: number,
+  variant: Variant,
+  pass: Pass,
+  result: ForwardResult,
+): tf.Tensor {
   const { heads, kvHeads, embedDim } = pass.shape;
   const [batch, tokens] = x.shape as [number, number, number];
   const size = headDim(pass.shape);

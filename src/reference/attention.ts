@@ -11,8 +11,8 @@ import { openSafetensors, readTensor, type Safetensors } from '../checkpoint/saf
 import { GqaError } from '../errors.js';
 import { type Params, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
-import { type VariantName, variantOf } from '../model/variants.js';
 import { subtractNoise } from '../model/variants/pgqa.js';
+import { type VariantName, variantOf } from '../model/variants.js';
 import { forward, type Pass } from '../model/vit.js';
 import { initialMoments, stepSizes } from '../train/adamw.js';
 import { initialAttention } from '../train/state.js';
@@ -99,7 +99,8 @@ function run(name: string, compare: () => Check[]): CaseResult {
   if ('detail' in outcome) return outcome;
   const checks = outcome.value;
   const within = ({ deviation, tolerance }: Check): boolean => deviation <= tolerance; // NaN is not
-  const describe = (check: Check): string => `${check.what} ${check.deviation.toExponential(1)}${within(check) ? '' : ` (allowed ${check.tolerance})`}`;
+  const describe = (check: Check): string =>
+    `${check.what} ${check.deviation.toExponential(1)}${within(check) ? '' : ` (allowed ${check.tolerance})`}`;
   return { name, passed: checks.length > 0 && checks.every(within), detail: checks.map(describe).join(', ') };
 }
 
@@ -167,22 +168,34 @@ function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, 
       const before = differentiate(state, batch, options);
       trained.push(...before.logits.dataSync());
       seen.losses.push(before.loss.dataSync()[0] as number);
-      if (step === 0) gradients = Object.fromEntries(Object.entries(before.gradients).map(([name, value]) => [name, value.dataSync() as Float32Array]));
+      if (step === 0)
+        gradients = Object.fromEntries(Object.entries(before.gradients).map(([name, value]) => [name, value.dataSync() as Float32Array]));
       seen.splits.push(before.counts.map((counts) => Array.from(counts.dataSync())));
       seen.caches.push(before.attention.map((block) => Array.from(block.cache?.dataSync() ?? [])));
       if (step === 0 && of.knorms) {
         // The running mean starts at 0 and takes a tenth of the batch's mean.
-        const summed = before.attention.map((block) => Array.from((block.norms as tf.Tensor).dataSync(), (value) => value * 10 * index.batch));
-        checks.push({ what: 'key norms', deviation: elementwiseDeviation(summed.flat(), (of.knorms[0] as number[][]).flat()), tolerance: 1e-4 });
+        const summed = before.attention.map((block) =>
+          Array.from((block.norms as tf.Tensor).dataSync(), (value) => value * 10 * index.batch),
+        );
+        checks.push({
+          what: 'key norms',
+          deviation: elementwiseDeviation(summed.flat(), (of.knorms[0] as number[][]).flat()),
+          tolerance: 1e-4,
+        });
       }
       state = trainStep(state, batch, options).state;
     }
     checks.push({ what: 'train logits', deviation: relativeDeviation(trained, readTensor(expected, 'train_logits')), tolerance: 1e-4 });
-    checks.push({ what: 'losses', deviation: largest(seen.losses.map((loss, i) => Math.abs(loss - (of.losses[i] as number)))), tolerance: 2e-4 });
+    checks.push({
+      what: 'losses',
+      deviation: largest(seen.losses.map((loss, i) => Math.abs(loss - (of.losses[i] as number)))),
+      tolerance: 2e-4,
+    });
     checks.push(...compareGradients(gradients, expected));
     checks.push(...compareAfter(state.params, expected));
     if (of.splits) checks.push({ what: 'splits', deviation: largestDifference(seen.splits.flat(2), of.splits.flat(2)), tolerance: 0 });
-    if (of.caches) checks.push({ what: 'caches', deviation: elementwiseDeviation(seen.caches.flat(2), of.caches.flat(2)), tolerance: 1e-4 });
+    if (of.caches)
+      checks.push({ what: 'caches', deviation: elementwiseDeviation(seen.caches.flat(2), of.caches.flat(2)), tolerance: 1e-4 });
     checks.push(...compareEvaluation(params, inputs, shape, variant, expected, index));
   });
   return checks;
@@ -191,7 +204,10 @@ function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, 
 function compareConverted(values: Record<string, Float32Array>, expected: Safetensors): Check {
   const deviations = prefixed(expected, 'converted.').map((name) =>
     // A DGQA cache is a buffer that begins at 0, in the paper's code and in ours.
-    largestDifference(values[name] ?? (name.endsWith('.cache') ? zerosLike(readTensor(expected, `converted.${name}`)) : []), readTensor(expected, `converted.${name}`)),
+    largestDifference(
+      values[name] ?? (name.endsWith('.cache') ? zerosLike(readTensor(expected, `converted.${name}`)) : []),
+      readTensor(expected, `converted.${name}`),
+    ),
   );
   return { what: 'converted', deviation: largest(deviations), tolerance: 1e-6 };
 }
@@ -231,10 +247,18 @@ function compareAfter(params: Params, expected: Safetensors): Check[] {
   ];
 }
 
-function compareEvaluation(params: Params, inputs: Inputs, shape: ModelShape, variant: VariantName, expected: Safetensors, index: Index): Check[] {
+function compareEvaluation(
+  params: Params,
+  inputs: Inputs,
+  shape: ModelShape,
+  variant: VariantName,
+  expected: Safetensors,
+  index: Index,
+): Check[] {
   const checks: Check[] = [];
   const compare = (tensor: string, logits: () => ArrayLike<number>): void => {
-    if (expected.tensors.has(tensor)) checks.push({ what: 'eval logits', deviation: relativeDeviation(logits(), readTensor(expected, tensor)), tolerance: 1e-4 });
+    if (expected.tensors.has(tensor))
+      checks.push({ what: 'eval logits', deviation: relativeDeviation(logits(), readTensor(expected, tensor)), tolerance: 1e-4 });
   };
   // `eval_logits` follow the training steps in no case: they are of the converted weights.
   compare('eval_logits', () => evaluateAll(params, inputs.images, shape, variant, { by: 'state' }).dataSync());
@@ -247,7 +271,13 @@ function compareEvaluation(params: Params, inputs: Inputs, shape: ModelShape, va
   return checks;
 }
 
-function evaluateAll(params: Params, images: tf.Tensor, shape: ModelShape, variant: VariantName, allocation: Pass['allocation']): tf.Tensor {
+function evaluateAll(
+  params: Params,
+  images: tf.Tensor,
+  shape: ModelShape,
+  variant: VariantName,
+  allocation: Pass['allocation'],
+): tf.Tensor {
   const state = initialAttention(shape, variant);
   return forward(params, images, { shape, variant, state, allocation, noise: null, weights: tf.ones([images.shape[0] as number]) }).logits;
 }
@@ -256,7 +286,8 @@ function evaluateAll(params: Params, images: tf.Tensor, shape: ModelShape, varia
 function comparePgqaNoise(file: string): Check[] {
   const tensors = openSafetensors(file);
   const [batch, groupSize, row] = tensors.tensors.get('attention_out')?.shape ?? [];
-  if (batch === undefined || groupSize === undefined || row === undefined) throw new GqaError('data', `${file}: attention_out is missing or not [B, Q, P·d]`);
+  if (batch === undefined || groupSize === undefined || row === undefined)
+    throw new GqaError('data', `${file}: attention_out is missing or not [B, Q, P·d]`);
   const output = readTensor(tensors, 'attention_out');
   const perturb = variantOf('pgqa').perturb ?? subtractNoise;
   const result = tf.tidy(() => {
@@ -285,7 +316,8 @@ const valuesOf =
   (name: string): Float32Array =>
     values[name] as Float32Array;
 
-const prefixed = (file: Safetensors, prefix: string): string[] => [...file.tensors.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+const prefixed = (file: Safetensors, prefix: string): string[] =>
+  [...file.tensors.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
 const zerosLike = (values: Float32Array): Float32Array => new Float32Array(values.length);
 
 /** The larger one; NaN wins, so that it fails a check instead of hiding. */
@@ -303,10 +335,13 @@ function largestDifference(ours: ArrayLike<number>, reference: ArrayLike<number>
 }
 
 /** Largest difference in units of the reference's largest magnitude. */
-const relativeDeviation = (ours: ArrayLike<number>, reference: ArrayLike<number>): number => largestDifference(ours, reference) / largestMagnitude(reference);
+const relativeDeviation = (ours: ArrayLike<number>, reference: ArrayLike<number>): number =>
+  largestDifference(ours, reference) / largestMagnitude(reference);
 
 /** Largest difference of an element in units of itself. */
 function elementwiseDeviation(ours: ArrayLike<number>, reference: ArrayLike<number>): number {
   if (ours.length !== reference.length) return Number.NaN;
-  return largest(Array.from(ours, (value, i) => Math.abs(value - (reference[i] as number)) / Math.max(Math.abs(reference[i] as number), 1e-12)));
+  return largest(
+    Array.from(ours, (value, i) => Math.abs(value - (reference[i] as number)) / Math.max(Math.abs(reference[i] as number), 1e-12)),
+  );
 }

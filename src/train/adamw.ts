@@ -40,7 +40,13 @@ export function initialMoments(params: Params): Moments {
 }
 
 /** One update of every parameter that has a gradient. Nothing is changed in place: the caller owns old and new tensors. */
-export function adamw(params: Params, gradients: Params, moments: Moments, sizes: StepSizes, options: AdamWOptions): { params: Params; moments: Moments } {
+export function adamw(
+  params: Params,
+  gradients: Params,
+  moments: Moments,
+  sizes: StepSizes,
+  options: AdamWOptions,
+): { params: Params; moments: Moments } {
   const { beta1, beta2, eps } = options;
   const next = { params: {} as Params, moments: { first: {} as Params, second: {} as Params } };
   for (const [name, value] of Object.entries(params)) {

@@ -1,8 +1,8 @@
 /** Fills a key-driven variant's state before any training: mean key norms over some training pictures, with the test transform and without an update. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/dataset.js';
-import { variantOf } from '../model/variants.js';
 import type { BlockState } from '../model/variants/key-driven.js';
+import { variantOf } from '../model/variants.js';
 import { forward } from '../model/vit.js';
 import { deviceBatch } from './device-batch.js';
 import type { Model } from './model.js';
@@ -20,7 +20,14 @@ export async function calibrate(model: Model, batches: AsyncIterable<Batch>): Pr
   for await (const batch of batches) {
     const norms = tf.tidy(() => {
       const { images: inputs, weights } = deviceBatch(batch, shape.imageSize);
-      const result = forward(model.params, inputs, { shape, variant: model.variant, state: model.attention, allocation: { by: 'batch' }, noise: null, weights });
+      const result = forward(model.params, inputs, {
+        shape,
+        variant: model.variant,
+        state: model.attention,
+        allocation: { by: 'batch' },
+        noise: null,
+        weights,
+      });
       return result.keyNorms.map((norm) => Array.from(norm.dataSync()));
     });
     sums = sums.map((block, i) => block.map((sum, g) => sum + (norms[i]?.[g] as number) * batch.images));

@@ -46,7 +46,11 @@ export async function evaluate(
         const result = forward(model.params, images, pass);
         const { top1, top5 } = correctSums(result.logits, labels, weights);
         const sum = tf.stack([crossEntropySum(result.logits, labels, weights), top1, top5]);
-        return { values: sum.dataSync(), logits: result.logits.dataSync() as Float32Array, next: byBatch ? result.state.map(cloneBlock) : state };
+        return {
+          values: sum.dataSync(),
+          logits: result.logits.dataSync() as Float32Array,
+          next: byBatch ? result.state.map(cloneBlock) : state,
+        };
       });
       if (noise !== fixedNoise) tf.dispose(noise ?? []);
       if (state !== model.attention) tf.dispose(state);
@@ -56,18 +60,26 @@ export async function evaluate(
       sums.top1 += values[1] as number;
       sums.top5 += values[2] as number;
       sums.images += batch.images;
-      onBatch(metricsOf(sums, shape.numClasses), logits.subarray(0, batch.images * shape.numClasses), batch.labels.subarray(0, batch.images));
+      onBatch(
+        metricsOf(sums, shape.numClasses),
+        logits.subarray(0, batch.images * shape.numClasses),
+        batch.labels.subarray(0, batch.images),
+      );
     }
   } finally {
     tf.dispose(fixedNoise ?? []);
     if (state !== model.attention) tf.dispose(state);
   }
   const metrics = metricsOf(sums, shape.numClasses);
-  if (!Number.isFinite(metrics.loss)) throw new GqaError('training', `evaluation: the loss is ${metrics.loss} after ${metrics.images} images`, { hint: 'The model’s outputs are not finite: its training diverged, or there were no pictures.' });
+  if (!Number.isFinite(metrics.loss))
+    throw new GqaError('training', `evaluation: the loss is ${metrics.loss} after ${metrics.images} images`, {
+      hint: 'The model’s outputs are not finite: its training diverged, or there were no pictures.',
+    });
   return metrics;
 }
 
-const cloneBlock = (block: BlockState): BlockState => Object.fromEntries(Object.entries(block).map(([name, tensor]) => [name, tensor.clone()]));
+const cloneBlock = (block: BlockState): BlockState =>
+  Object.fromEntries(Object.entries(block).map(([name, tensor]) => [name, tensor.clone()]));
 
 function metricsOf(sums: { loss: number; top1: number; top5: number; images: number }, numClasses: number): Metrics {
   const { loss, top1, top5, images } = sums;

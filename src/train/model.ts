@@ -5,8 +5,8 @@ import { encodeModel } from '../checkpoint/model-file.js';
 import type { Config } from '../config/schema.js';
 import { initialParams, type Params, parameterSpecs, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
-import type { VariantName } from '../model/variants.js';
 import type { BlockState } from '../model/variants/key-driven.js';
+import type { VariantName } from '../model/variants.js';
 import { attentionFrom, attentionValues, initialAttention } from './state.js';
 
 export type Model = {
@@ -54,7 +54,10 @@ export function buildModel(checkpoint: string | null, shape: ModelShape, variant
 /** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it */
 export function modelFile({ shape, variant, params, attention }: Model, classes: string[], steps: number): Buffer {
   const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, { shape: spec.shape, data: (params[name] as tf.Tensor).dataSync() as Float32Array }]),
+    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [
+      name,
+      { shape: spec.shape, data: (params[name] as tf.Tensor).dataSync() as Float32Array },
+    ]),
   );
   return encodeModel(tensors, { variant, model: shape, classes, state: attentionValues(attention), steps });
 }

@@ -2,8 +2,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Params } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
-import type { VariantName } from '../model/variants.js';
 import type { BlockState } from '../model/variants/key-driven.js';
+import type { VariantName } from '../model/variants.js';
 import { forward } from '../model/vit.js';
 import { type AdamWOptions, adamw, type Moments, type StepSizes } from './adamw.js';
 import { correctSums, crossEntropySum } from './loss.js';
@@ -87,11 +87,19 @@ export function differentiate(state: TrainState, inputs: StepInputs, options: St
     return tf.div(loss, count);
   };
   const { value, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state.params[name] as tf.Tensor));
-  return { loss: value, gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])), ...(aside as NonNullable<typeof aside>) };
+  return {
+    loss: value,
+    gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])),
+    ...(aside as NonNullable<typeof aside>),
+  };
 }
 
 /** One step; the caller owns the old state and everything returned. */
-export function trainStep(state: TrainState, inputs: StepInputs, options: StepOptions): { state: TrainState; sums: StepSums; counts: tf.Tensor[] } {
+export function trainStep(
+  state: TrainState,
+  inputs: StepInputs,
+  options: StepOptions,
+): { state: TrainState; sums: StepSums; counts: tf.Tensor[] } {
   return tf.tidy(() => {
     const { gradients, sums, attention, counts, logits } = differentiate(state, inputs, options);
     logits.dispose();

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { convertCheckpoint } from '../../src/checkpoint/convert.js';
+import { encodeModel } from '../../src/checkpoint/model-file.js';
+import { encodeSafetensors, openSafetensors, readTensor, type TensorData } from '../../src/checkpoint/safetensors.js';
+import { GqaError } from '../../src/errors.js';
+import { initialValues, parameterSpecs } from '../../src/model/params.js';
+import type { ModelShape } from '../../src/model/sizes.js';
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-convert-'));
+const mha: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 12, depth: 2, heads: 6, kvHeads: 6, mlpRatio: 2, numClasses: 5 };
+
+function write(name: string, bytes: Buffer): string {
+  const file = path.join(folder, name);
+  fs.writeFileSync(file, bytes);
+  return file;
+}
+
+/** The tensors of an MHA model as timm stores them: q, k and v fused. */
+function timmTensors(change: (tensors: Record<string, TensorData>) => void = () => {}): Record<string, TensorData> {
+  const tensors: Record<string, TensorData> = {};
+  for (const [name, { shape }] of Object.entries(parameterSpecs(mha))) {
+    const data = initialValues(name, mha, 8).map((value, i) => value + 0.001 * (i % 7));
+    const part = /^(.*\.attn\.)([qkv])(\.\w+)$/.exec(name);
+    if (part === null) {
+      tensors[name] = { shape, data };
+      continue;
+    }
+    const fused = `${part[1]}qkv${part[3]}`;
+    const before = tensors[fused]?.data ?? new Float32Array(0);
+    tensors[fused] = { shape: [3 * (shape[0] as number), ...shape.slice(1)], data: Float32Array.of(...before, ...data) };
+  }
+  change(tensors);
+  return tensors;
+}
+
+const refused = (code: string, message: RegExp) => (error: unknown) =>
+  error instanceof GqaError && error.code === code && message.test(error.message);
+
+test('timm’s fused qkv becomes q, k and v, and every other tensor is taken over as it is, the final norm too', () => {
+  const tensors = timmTensors();
+  const { values, fresh, unused, fromKvHeads } = convertCheckpoint(write('timm.safetensors', encodeSafetensors(tensors)), mha, 0);
+  assert.deepEqual([fresh, unused, fromKvHeads], [[], [], 6]);
+  assert.deepEqual(values['norm.weight'], tensors['norm.weight']?.data);
+  const fused = tensors['blocks.1.attn.qkv.weight']?.data as Float32Array;
+  assert.deepEqual(values['blocks.1.attn.v.weight'], fused.slice((2 * fused.length) / 3));
+});
+
+test('K and V become the mean over neighbouring heads, weights and biases; q and proj stay', () => {
+  const file = write('merge.safetensors', encodeSafetensors(timmTensors()));
+  const whole = convertCheckpoint(file, mha, 0).values;
+  const { values, fromKvHeads } = convertCheckpoint(file, { ...mha, kvHeads: 2 }, 0);
+  assert.equal(fromKvHeads, 6);
+  for (const name of ['blocks.0.attn.k.weight', 'blocks.1.attn.v.bias'] as const) {
+    const source = whole[name] as Float32Array;
+    const headLength = source.length / 6;
+    (values[name] as Float32Array).forEach((value, i) => {
+      const g = Math.floor(i / headLength);
+      const mean = [0, 1, 2].reduce((sum, h) => sum + (source[(3 * g + h) * headLength + (i % headLength)] as number), 0) / 3;
+      assert.ok(Math.abs(value - mean) < 1e-7);
+    });
+  }
+  assert.deepEqual(values['blocks.0.attn.q.weight'], whole['blocks.0.attn.q.weight']);
+  assert.deepEqual(values['blocks.0.attn.proj.weight'], whole['blocks.0.attn.proj.weight']);
+});
+
+test('a head of another number of classes is drawn afresh and named, and depends on the seed alone', () => {
+  const file = write('head.safetensors', encodeSafetensors(timmTensors()));
+  const { values, fresh } = convertCheckpoint(file, { ...mha, numClasses: 3 }, 42);
+  assert.deepEqual(fresh, ['head.weight', 'head.bias']);
+  assert.deepEqual(values['head.weight'], convertCheckpoint(file, { ...mha, numClasses: 3, kvHeads: 1 }, 42).values['head.weight']);
+  assert.notDeepEqual(values['head.weight'], convertCheckpoint(file, { ...mha, numClasses: 3 }, 43).values['head.weight']);
+});
+
+test('missing and misshapen tensors are all listed, and stop the conversion', () => {
+  const file = write(
+    'holes.safetensors',
+    encodeSafetensors(
+      timmTensors((tensors) => {
+        delete tensors['norm.weight'];
+        delete tensors['blocks.1.attn.qkv.bias'];
+        tensors.pos_embed = { shape: [1, 10, 12], data: new Float32Array(120) };
+      }),
+    ),
+  );
+  assert.throws(
+    () => convertCheckpoint(file, mha, 0),
+    refused(
+      'usage',
+      /misshapen: pos_embed is \[1, 10, 12\], the model needs \[1, 5, 12\]\n.*missing: blocks\.1\.attn\.q\.bias \[12\]\n(.*\n)*.*missing: norm\.weight/,
+    ),
+  );
+});
+
+test('tensors that the model has no place for are listed as unused', () => {
+  const file = write(
+    'more.safetensors',
+    encodeSafetensors(timmTensors((tensors) => void (tensors['head_dist.weight'] = { shape: [1], data: new Float32Array(1) }))),
+  );
+  assert.deepEqual(convertCheckpoint(file, mha, 0).unused, ['head_dist.weight']);
+});
+
+test('values that are not finite are refused with the tensor’s name', () => {
+  const file = write(
+    'nan.safetensors',
+    encodeSafetensors(timmTensors((tensors) => void ((tensors['norm.bias'] as TensorData).data[3] = Number.NaN))),
+  );
+  assert.throws(() => convertCheckpoint(file, mha, 0), refused('io', /norm\.bias holds 1 values that are not finite/));
+});
+
+/** A converted model as gqa writes it. */
+function ours(shape: ModelShape): string {
+  const values = convertCheckpoint(write('source.safetensors', encodeSafetensors(timmTensors())), shape, 0).values;
+  const tensors = Object.fromEntries(
+    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, { shape: spec.shape, data: values[name] as Float32Array }]),
+  );
+  const state = Array.from({ length: 2 }, () => ({ cache: [0.1, 0.2], allocation: [4, 2] }));
+  return write(
+    'ours.safetensors',
+    encodeModel(tensors, { variant: 'dgqa-ema', model: shape, classes: ['a', 'b', 'c', 'd', 'e'], state, steps: 7 }),
+  );
+}
+
+test('our own file is read back bit for bit, with sizes, variant, classes and state', () => {
+  const shape = { ...mha, kvHeads: 2 };
+  const file = ours(shape);
+  const { values, card, unused } = convertCheckpoint(file, shape, 0);
+  assert.deepEqual(unused, []);
+  assert.deepEqual(card?.model, shape);
+  assert.deepEqual([card?.variant, card?.steps, card?.state?.[1]?.allocation], ['dgqa-ema', 7, [4, 2]]);
+  assert.deepEqual(values['blocks.0.attn.k.weight'], readTensor(openSafetensors(file), 'blocks.0.attn.k.weight'));
+});
+
+test('KV heads that were merged are not merged again, nor are heads counted otherwise than in training', () => {
+  const file = ours({ ...mha, kvHeads: 2 });
+  assert.throws(
+    () => convertCheckpoint(file, { ...mha, kvHeads: 1 }, 0),
+    refused('usage', /holds 6 heads with 2 KV heads \(dgqa-ema\); the config wants 6 heads with 1 KV heads/),
+  );
+  assert.throws(() => convertCheckpoint(file, { ...mha, heads: 12, kvHeads: 2 }, 0), refused('usage', /the config wants 12 heads/));
+});

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { before, test } from 'node:test';
+import { startBackend } from '../src/native/backend.js';
+import { type CaseResult, compareAttention } from '../src/reference/attention.js';
+
+const VECTORS = 'test/reference/attention';
+
+/** The cases that run on wasm too, where each takes seconds. */
+const ON_WASM = ['gqa_kv2', 'kdgqa_kv4', 'dgqa_ema_kv2'];
+
+let native = false;
+before(async () => {
+  native = (await startBackend('auto')).name === 'tensorflow';
+});
+
+/** A copy of the vectors whose index holds these cases only, changed as wanted. */
+function copyWith(names: string[], change: (index: { cases: Record<string, unknown>[] }, dir: string) => void = () => {}): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-reference-'));
+  fs.cpSync(VECTORS, dir, { recursive: true });
+  const file = path.join(dir, 'index.json');
+  const index = JSON.parse(fs.readFileSync(file, 'utf8'));
+  index.cases = index.cases.filter((of: { name: string }) => names.includes(of.name));
+  change(index, dir);
+  fs.writeFileSync(file, JSON.stringify(index));
+  return dir;
+}
+
+const byName = (results: Iterable<CaseResult>): Map<string, CaseResult> => new Map([...results].map((result) => [result.name, result]));
+
+test('the project agrees with the paper’s code: conversion, logits, losses, gradients, AdamW, allocations, caches, noise', () => {
+  const results = [...compareAttention(native ? VECTORS : copyWith(ON_WASM))];
+  assert.equal(results.length, native ? 14 : 5);
+  assert.deepEqual(
+    results.filter(({ passed }) => !passed),
+    [],
+  );
+});
+
+test('a case whose numbers were changed fails, and only that one', () => {
+  const dir = copyWith(['gqa_kv1', 'gqa_kv2'], (index) => {
+    const losses = index.cases[1]?.losses as number[];
+    losses[2] = (losses[2] as number) + 1e-3;
+  });
+  const results = byName(compareAttention(dir));
+  assert.equal(results.get('gqa_kv1')?.passed, true);
+  assert.equal(results.get('gqa_kv2')?.passed, false);
+  assert.match(results.get('gqa_kv2')?.detail as string, /losses 1\.0e-3 \(allowed 0\.0002\)/);
+});
+
+test('other splits, an unknown scheme and a missing file each fail their case', () => {
+  const dir = copyWith(['dgqa_ema_kv2', 'gqa_kv1', 'gqa_kv2'], (index, folder) => {
+    const splits = (index.cases.find(({ name }) => name === 'dgqa_ema_kv2') as { splits: number[][][] }).splits;
+    splits[2] = (splits[2] as number[][]).map(() => [7, 1]);
+    (index.cases.find(({ name }) => name === 'gqa_kv1') as { scheme: string }).scheme = 'xgqa';
+    fs.rmSync(path.join(folder, 'gqa_kv2.safetensors'));
+    fs.rmSync(path.join(folder, 'pgqa_noise.safetensors'));
+  });
+  const results = byName(compareAttention(dir));
+  assert.match(results.get('dgqa_ema_kv2')?.detail as string, /splits [1-9]\.0e\+0 \(allowed 0\)/);
+  assert.match(results.get('gqa_kv1')?.detail as string, /scheme “xgqa” is unknown/);
+  assert.match(results.get('gqa_kv2')?.detail as string, /gqa_kv2\.safetensors: cannot be opened/);
+  assert.match(results.get('pgqa_noise')?.detail as string, /cannot be opened/);
+  assert.ok(['dgqa_ema_kv2', 'gqa_kv1', 'gqa_kv2', 'pgqa_noise'].every((name) => results.get(name)?.passed === false));
+});
+
+test('a case in which the paper’s code drew at random counts as converted only', () => {
+  const dir = copyWith(['dgqa_diff_kv4'], (index) => {
+    (index.cases[0] as { deterministic: boolean }).deterministic = false;
+  });
+  const result = byName(compareAttention(dir)).get('dgqa_diff_kv4');
+  assert.equal(result?.passed, true);
+  assert.match(result?.detail as string, /^converted only/);
+});
