@@ -17,7 +17,7 @@ export const TENSORFLOW_VERSION = '2.18.1';
 
 const WHEELS = {
   cpu: { file: fileURLToPath(new URL('./wheels/cpu.txt', import.meta.url)), size: '230 MB' },
-  cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.9 GB' },
+  cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.8 GB' },
 };
 
 /** pip's options that choose the wheels of the lock files: the host's own Python, of whatever version, does not matter. */
