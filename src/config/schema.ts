@@ -23,7 +23,8 @@ export const configSchema = z.strictObject({
   /** Folder under runs/; the config file's own name when left out. */
   name: z
     .string()
-    .regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/, 'a name of 1 to 100 letters, digits, ".", "_" or "-", not starting with "."'),
+    .regex(/^(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_-][a-z0-9._-]{0,99}$/i)
+    .describe('a folder name of 1 to 100 letters, digits, ".", "_" or "-", that does not start with "."'),
   seed: count(0, 2 ** 32 - 1).default(42),
   /** `native`: libtensorflow on GPU or CPU, or exit 4; `gpu`: on a GPU, or exit 4; `cpu`: libtensorflow without GPU, else wasm with a notice; `auto`: the best there is. */
   device: z.enum(deviceNames).default('auto'),
@@ -54,8 +55,8 @@ export const configSchema = z.strictObject({
     /** safetensors checkpoint with timm's names, relative to the working directory; null: from scratch. */
     pretrained: z.string().min(1).nullable().default(null),
     variant: z.enum(variantNames).default('mha'),
-    /** Key-value heads; must divide `heads`. mha: all heads, mqa: 1, both without being told. */
-    kv_heads: count(1, 1024).optional(),
+    /** Key-value heads; must divide `heads`. null or left out: as the variant says (mha: all heads, mqa: 1; the others need it). */
+    kv_heads: count(1, 1024).nullable().optional(),
     /** Optimizer steps between two allocations of DGQA. */
     window_size: count(1).default(300),
     /** Training pictures that fill the state of key-driven variants before any training. */

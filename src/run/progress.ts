@@ -1,5 +1,5 @@
 /** Progress on stderr: a bar on a terminal, one plain line every few seconds elsewhere (a log file, CI). */
-import { Format, Presets, SingleBar } from 'cli-progress';
+import cliProgress from 'cli-progress';
 
 /** What is shown beside the bar; what is not given is left out. */
 export interface ProgressFields {
@@ -54,14 +54,14 @@ interface State {
 }
 
 function bar(state: State, target: ProgressTarget): Progress {
-  const single = new SingleBar(
+  const single = new cliProgress.SingleBar(
     {
       stream: target.stream,
       hideCursor: false, // so that an interrupted run leaves the terminal as it was
       barsize: 24,
-      format: (options, parameters) => `${state.label} ${Format.BarFormat(parameters.progress, options)} ${describe(state)}`,
+      format: (options, parameters) => `${state.label} ${cliProgress.Format.BarFormat(parameters.progress, options)} ${describe(state)}`,
     },
-    Presets.shades_classic,
+    cliProgress.Presets.shades_classic,
   );
   single.start(state.total, 0);
   return {

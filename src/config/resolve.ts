@@ -1,0 +1,134 @@
+/** Rules that concern several keys at once, and the step from the file's fields to the `Config` the code reads: sizes, head counts and limits filled in, snake_case turned into camelCase. */
+
+import type { z } from 'zod';
+import { listed } from './expectations.js';
+import { type Config, type configSchema, modelSizes, sizeKeys } from './schema.js';
+
+type ParsedConfig = z.output<typeof configSchema>;
+type SizeKey = (typeof sizeKeys)[number];
+
+/** What is known so far: fields that are missing or wrong are left out, the latter also named by `unusable`. */
+export interface Draft {
+  data: Partial<ParsedConfig['data']>;
+  model: Partial<ParsedConfig['model']>;
+  train: Partial<ParsedConfig['train']>;
+  /** True for a path whose value was already complained about: rules that need it keep quiet. */
+  unusable: (path: string) => boolean;
+}
+
+export interface RuleProblem {
+  /** Dotted. */
+  path: string;
+  /** What follows the key's name in the message. */
+  text: string;
+}
+
+/** Each gives the problems of one rule. */
+export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
+  sizesComeFromTheTable,
+  patchesFillTheImage,
+  headsSplitTheWidth,
+  kvHeadsFitVariantAndHeads,
+  warmupEndsBeforeTraining,
+  validationLeavesTraining,
+];
+
+function sizesComeFromTheTable({ model, unusable }: Draft): RuleProblem[] {
+  const { size } = model;
+  if (size === undefined) return [];
+  return sizeKeys.flatMap((key) => {
+    const given = model[key];
+    if (size === 'custom') {
+      return given === undefined && key !== 'mlp_ratio' && !unusable(`model.${key}`)
+        ? [{ path: `model.${key}`, text: 'is missing: size custom needs it' }]
+        : [];
+    }
+    const fixed = modelSizes[size][key];
+    return given === undefined || given === fixed
+      ? []
+      : [{ path: `model.${key}`, text: `is ${given}, but size ${size} has ${fixed}: use size custom to choose it` }];
+  });
+}
+
+/** The value of a field that the size fixes, or undefined while it is not known. */
+function sized(model: Draft['model'], key: SizeKey): number | undefined {
+  if (model.size === undefined) return undefined;
+  return model.size === 'custom' ? (model[key] ?? (key === 'mlp_ratio' ? 4 : undefined)) : modelSizes[model.size][key];
+}
+
+function patchesFillTheImage({ model }: Draft): RuleProblem[] {
+  const image = sized(model, 'image_size');
+  const patch = sized(model, 'patch_size');
+  if (image === undefined || patch === undefined || image % patch === 0) return [];
+  return [{ path: 'model.patch_size', text: `is ${patch}, but must divide image_size (${image})` }];
+}
+
+function headsSplitTheWidth({ model }: Draft): RuleProblem[] {
+  const width = sized(model, 'embed_dim');
+  const heads = sized(model, 'heads');
+  if (width === undefined || heads === undefined || width % heads === 0) return [];
+  return [{ path: 'model.heads', text: `is ${heads}, but must divide embed_dim (${width})` }];
+}
+
+function kvHeadsFitVariantAndHeads({ model, unusable }: Draft): RuleProblem[] {
+  const heads = sized(model, 'heads');
+  const kvHeads = model.kv_heads ?? undefined;
+  if (heads === undefined || unusable('model.variant') || unusable('model.kv_heads')) return [];
+  const variant = model.variant ?? 'mha';
+  const path = 'model.kv_heads';
+  const fixed = fixedKvHeads(variant, heads);
+  if (fixed !== undefined) {
+    return kvHeads === undefined || kvHeads === fixed
+      ? []
+      : [{ path, text: `is ${kvHeads}, but variant ${variant} has ${fixed}: leave it out, or choose another variant` }];
+  }
+  const divisors = listed(divisorsOf(heads));
+  if (kvHeads === undefined) return [{ path, text: `is missing: variant ${variant} needs it, a divisor of heads (${heads}): ${divisors}` }];
+  return heads % kvHeads === 0 ? [] : [{ path, text: `is ${kvHeads}, but must divide heads (${heads}): ${divisors}` }];
+}
+
+/** Key-value heads of the variants that leave no choice. */
+export function fixedKvHeads(variant: ParsedConfig['model']['variant'], heads: number): number | undefined {
+  return variant === 'mha' ? heads : variant === 'mqa' ? 1 : undefined;
+}
+
+const divisorsOf = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+
+function warmupEndsBeforeTraining({ train }: Draft): RuleProblem[] {
+  const { warmup_steps: warmup, steps } = train;
+  if (warmup === undefined || steps === undefined || steps === null || warmup === 0 || warmup < steps) return [];
+  return [
+    { path: 'train.warmup_steps', text: `is ${warmup}, but training stops after ${steps} steps: the learning rate would never be reached` },
+  ];
+}
+
+function validationLeavesTraining({ data, train, unusable }: Draft): RuleProblem[] {
+  const limit = typeof data.limit === 'object' && data.limit !== null ? data.limit.train : data.limit;
+  if (limit !== 1 || train.protocol === 'paper' || unusable('train.protocol')) return [];
+  return [
+    { path: 'data.limit', text: 'leaves 1 training picture, but protocol validation needs at least 2: one to train, one to validate' },
+  ];
+}
+
+/** @param parsed accepted by `configSchema` and by every rule above */
+export function resolveConfig(parsed: ParsedConfig): Config {
+  const { data, model } = parsed;
+  const sizes = Object.fromEntries(sizeKeys.map((key) => [key, sized(model, key)])) as Record<SizeKey, number>;
+  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads;
+  const limit = typeof data.limit === 'object' && data.limit !== null ? data.limit : { train: data.limit, test: data.limit };
+  return camelKeys({ ...parsed, data: { ...data, limit }, model: { ...model, ...sizes, kv_heads: kvHeads } }) as Config;
+}
+
+function camelKeys(value: unknown): unknown {
+  return renameKeys(value, (key) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()));
+}
+
+/** The config in the file's own names again. */
+export function snakeKeys(value: unknown): unknown {
+  return renameKeys(value, (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+}
+
+function renameKeys(value: unknown, rename: (key: string) => string): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [rename(key), renameKeys(item, rename)]));
+}
