@@ -19,19 +19,20 @@ const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
   ['WebP', (head) => head.toString('latin1', 0, 4) === 'RIFF' && head.toString('latin1', 8, 12) === 'WEBP'],
 ];
 
-/** Kinds that are told by name when refused; sharp's library would read some of them, with far more code behind it. */
-const REFUSED_KINDS: [name: string, pattern: RegExp][] = [
-  ['GIF', /^GIF8/],
-  ['TIFF', /^(II\*\0|MM\0\*|II\+\0|MM\0\+)/],
-  ['BMP', /^BM/],
-  ['AVIF or HEIF', /^.{4}ftyp/s],
-  ['JPEG XL', /^(\xff\x0a|\0\0\0\x0cJXL )/],
-  ['JPEG 2000', /^(\0\0\0\x0cjP|\xff\x4f\xff\x51)/],
-  ['HTML', /^\s*(<!--.*?-->\s*)*<(!doctype html|html)/is],
+/** Kinds that are told by name when refused; sharp's library would read some of them, with far more code behind it. Text is searched, bytes stand at their offset. */
+const REFUSED_KINDS: [name: string, sign: RegExp | { hex: string; at: number }][] = [
+  ['GIF', { hex: '47494638', at: 0 }],
+  ['TIFF', { hex: '49492a00', at: 0 }],
+  ['TIFF', { hex: '4d4d002a', at: 0 }],
+  ['BMP', { hex: '424d', at: 0 }],
+  ['AVIF or HEIF', { hex: '66747970', at: 4 }],
+  ['JPEG XL', { hex: 'ff0a', at: 0 }],
+  ['JPEG 2000', { hex: '0000000c6a50', at: 0 }],
+  ['zip', { hex: '504b0304', at: 0 }],
+  ['PDF', /^%PDF/],
+  ['HTML', /<(!doctype html|html)[\s>]/i],
   ['SVG', /<svg[\s>]/i],
   ['XML', /^\s*<\?xml/i],
-  ['PDF', /^%PDF/],
-  ['zip', /^PK\x03\x04/],
 ];
 
 let loading: Promise<typeof import('sharp').default> | undefined;
@@ -97,7 +98,9 @@ function readEncoded(path: string): Buffer {
   }
   if (bytes.length >= 12 && READ_KINDS.some(([, matches]) => matches(bytes))) return bytes;
   const head = bytes.toString('latin1', 0, 1024);
-  const kind = REFUSED_KINDS.find(([, pattern]) => pattern.test(head))?.[0];
+  const kind = REFUSED_KINDS.find(([, sign]) =>
+    sign instanceof RegExp ? sign.test(head) : bytes.toString('hex', sign.at, 64).startsWith(sign.hex),
+  )?.[0];
   const found = bytes.length === 0 ? 'is empty' : `is ${kind === undefined ? 'of an unknown kind' : `a ${kind} file`} by its content`;
   throw new GqaError('data', `${path} ${found}; expected ${READ_KINDS.map(([name]) => name).join(', ')}`, {
     hint: 'Convert or replace the picture, or take it out of the folder.',

@@ -72,7 +72,12 @@ interface IdxFile {
 /** One IDX file of unsigned bytes with the given number of dimensions; offsets in errors are those of the unpacked bytes. */
 function readIdxFile(folder: string, name: string, dimensions: 1 | 3): IdxFile {
   const plain = join(folder, name);
-  const path = existsSync(plain) ? plain : `${plain}.gz`;
+  const path = [plain, `${plain}.gz`].find((candidate) => existsSync(candidate));
+  if (path === undefined) {
+    throw new GqaError('data', `${plain} is missing (also as .gz), though other files of the data set are there`, {
+      hint: 'Place all four official files in one folder.',
+    });
+  }
   const content = path.endsWith('.gz') ? unpack(path) : readBytes(path);
   const headerBytes = 4 + 4 * dimensions;
   const magic = 0x0800 + dimensions;
