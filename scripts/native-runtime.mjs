@@ -77,8 +77,9 @@ export function describe(record) {
     const source = record.candidates.find((candidate) => candidate.taken)?.name;
     return `native runtime: libtensorflow ${record.version} (${kind}), from ${source}`;
   }
-  const reasons = record.candidates.map((candidate) => `${candidate.name}: ${candidate.reason}`).join('; ');
-  return `no native runtime, the slower wasm backend will be used (${reasons})`;
+  const last = record.candidates.length - 1;
+  const telling = record.candidates.filter(({ name, reason }, i) => i === last || (name === 'GQA_LIBTENSORFLOW' && reason !== 'not set'));
+  return `no native runtime, the slower wasm backend will be used: ${telling.map(({ name, reason }) => `${name}: ${reason}`).join('; ')}`;
 }
 
 export function gpuDriverPresent() {

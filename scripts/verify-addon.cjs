@@ -4,8 +4,8 @@ const { createRequire } = require('node:module');
 const path = require('node:path');
 const util = require('node:util');
 
-// tfjs-node calls this function, which Node 23 removed.
-util.isNullOrUndefined ??= (value) => value === null || value === undefined;
+// tfjs-node calls this function, which Node 22 warns about and Node 23 removed.
+util.isNullOrUndefined = (value) => value === null || value === undefined;
 
 const root = path.resolve(process.argv[2]);
 const tf = createRequire(path.join(root, 'package.json'))('@tensorflow/tfjs-node-gpu');

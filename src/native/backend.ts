@@ -45,7 +45,8 @@ async function start(device: Config['device']): Promise<Backend> {
   const native = runtime.present ? startNative(device) : describeCandidates(runtime);
   if (typeof native === 'string') {
     if (device === 'gpu' || device === 'native') throw notThere(device, native);
-    return startWasm(`computing on wasm, several times slower than native: ${native}`);
+    const reason = runtime.present ? native : summarise(runtime);
+    return startWasm(`computing on wasm, several times slower than the native runtime, which is not there: ${reason}`);
   }
   if (device === 'gpu' && native.device !== 'gpu') throw notThere('gpu', whyNoGpu(runtime).join('; '));
   if (device === 'auto' && native.device === 'cpu' && runtime.flavour === 'cuda') {
@@ -57,6 +58,14 @@ async function start(device: Config['device']): Promise<Backend> {
 /** Each candidate with its reason, as one line. */
 export function describeCandidates(runtime: NativeRuntime): string {
   return runtime.candidates.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
+}
+
+/** For one line: the last candidate's reason, and that of a folder which was asked for by name. */
+function summarise({ candidates }: NativeRuntime): string {
+  return candidates
+    .filter(({ name, reason }, i) => i === candidates.length - 1 || (name === 'GQA_LIBTENSORFLOW' && reason !== 'not set'))
+    .map(({ reason }) => reason)
+    .join('; ');
 }
 
 /** Every reason known without a GPU why libtensorflow reports none. */
@@ -104,9 +113,9 @@ function startNative(device: Config['device']): Backend | string {
   return { name: 'tensorflow', device: backend.isUsingGpuDevice ? 'gpu' : 'cpu', version: backend.binding.TF_Version, notice: null };
 }
 
-/** tfjs-node 4.22 calls this function, which Node 23 removed. */
+/** tfjs-node 4.22 calls this function, which Node 22 warns about and Node 23 removed. */
 function restoreIsNullOrUndefined(): void {
-  (util as { isNullOrUndefined?: (value: unknown) => boolean }).isNullOrUndefined ??= (value) => value === null || value === undefined;
+  (util as { isNullOrUndefined: (value: unknown) => boolean }).isNullOrUndefined = (value) => value === null || value === undefined;
 }
 
 async function startWasm(notice: string | null): Promise<Backend> {

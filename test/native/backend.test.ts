@@ -48,6 +48,7 @@ test('native starts on libtensorflow, computes through the same tfjs-core, and t
   assert.equal(result.found.name, 'tensorflow');
   assert.equal(result.found.version, runtime.version);
   assert.deepEqual([result.product, result.gradient, result.growth], [11, 6, 'true']);
+  assert.doesNotMatch(result.stderr, /Deprecat|Hi, looks like/);
 });
 
 test('device cpu hides every GPU before the library loads', { skip: noNative }, () => {
