@@ -6,7 +6,8 @@ import { isMain, ROOT } from './setup.mjs';
 
 /** @returns {Promise<number>} exit code */
 export function lint() {
-  return runNode(['node_modules/@biomejs/biome/bin/biome', 'ci'], { cwd: ROOT });
+  const colors = process.stdout.isTTY && process.env.NO_COLOR === undefined ? 'force' : 'off'; // by itself it also colours a log file
+  return runNode(['node_modules/@biomejs/biome/bin/biome', 'ci', `--colors=${colors}`], { cwd: ROOT });
 }
 
 if (isMain(import.meta.url)) {
