@@ -64,7 +64,7 @@ export function compileAddon(root, library, target, env) {
         `-L${library}`,
         '-l:libtensorflow_cc.so.2',
         '-l:libtensorflow_framework.so.2',
-        `-Wl,-rpath,${library}`,
+        ...['-Xlinker', '-rpath', '-Xlinker', library], // not -Wl,…, which a comma in the path would cut
         '-o',
         temporary,
       ],

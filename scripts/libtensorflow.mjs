@@ -46,8 +46,14 @@ export function cacheFolder(env) {
 export function platformProblem() {
   if (process.platform !== 'linux' || process.arch !== 'x64')
     return `this is ${process.platform} ${process.arch}, the library is for Linux x64`;
-  if (process.report.getReport().header.glibcVersionRuntime === undefined) return 'this Linux has no glibc (musl), which the library needs';
+  if (!hasGlibc()) return 'this Linux has no glibc (musl), which the library needs';
   return null;
+}
+
+/** Whether this Node runs on glibc (any other libc of Linux is musl in practice). */
+export function hasGlibc() {
+  process.report.excludeNetwork = true; // otherwise Node 22 and newer look up names of open connections for it
+  return process.report.getReport().header.glibcVersionRuntime !== undefined;
 }
 
 /** What the folder lacks to be a library folder, or null. */

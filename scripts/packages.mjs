@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { hasGlibc } from './libtensorflow.mjs';
 
 /**
  * One plain sentence when `version` is too old or too new, else null.
@@ -90,7 +91,7 @@ function readPackages(file) {
 /** Packages that name no system at all are optional helpers of other systems' packages; npm leaves them out when nothing needs them. */
 function isForThisMachine(entry) {
   if (entry.os === undefined && entry.cpu === undefined) return false;
-  const libc = process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc';
+  const libc = hasGlibc() ? 'glibc' : 'musl';
   const fits = (list, value) => list === undefined || list.includes(value);
   return fits(entry.os, process.platform) && fits(entry.cpu, process.arch) && (process.platform !== 'linux' || fits(entry.libc, libc));
 }
