@@ -12,6 +12,7 @@ import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
 import type { Progress } from '../run/progress.js';
+import type { EpochResult } from '../run/run-folder.js';
 import { initialMoments, stepSizes } from './adamw.js';
 import { calibrate } from './calibrate.js';
 import { deviceBatch } from './device-batch.js';
@@ -44,25 +45,12 @@ export interface LogLine {
   imagesPerSecond: number;
 }
 
-export interface EpochRow {
-  /** From 1; 0 is the model as converted. */
-  epoch: number;
-  step: number;
-  /** Learning rate of the epoch's last step; null for epoch 0. */
-  lr: number | null;
-  train: { loss: number; top1: number } | null;
-  /** On the selection part. */
-  selection: Metrics;
-  /** Training alone, without evaluation; null for epoch 0. */
-  imagesPerSecond: number | null;
-}
-
 /** Who listens. */
 export interface Watch {
   notice(line: string): void;
   progress(label: string, total: number): Progress;
   logged(line: LogLine): void;
-  epochDone(row: EpochRow): void;
+  epochDone(result: EpochResult): void;
   /** Saves a model file; returns its path. */
   checkpoint(which: 'last' | 'best', bytes: Buffer): string;
   /** Asked before every step. */
@@ -71,7 +59,7 @@ export interface Watch {
 
 export interface Outcome {
   converted: Metrics | null;
-  best: { epoch: number; top1: number; loss: number };
+  best: { epoch: number; step: number; top1: number; loss: number };
   test: Metrics;
   steps: number;
   trainImagesPerSecond: number | null;
@@ -98,20 +86,13 @@ export async function runExperiment(
   const parts = splitParts(config, dataset);
   const { shape, variant } = built.model;
   const { train } = config;
-  const unaugmented = (part: Part): AsyncIterable<Batch> => testBatches(config, pipeline, part);
   const measure = (model: Model, part: Part, label: string): Promise<Metrics> =>
     evaluateWithProgress(config, model, pipeline, part, label, watch);
   watch.notice(
     `${parts.train.indices.length} training, ${parts.selection.indices.length} ${train.protocol === 'paper' ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : `validation, ${parts.test.indices.length} test pictures`}`,
   );
 
-  const { model } = built;
-  if (variantOf(variant).allocation && !built.attentionSaved) {
-    const pictures = shuffle(parts.train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
-    const before = model.attention;
-    model.attention = await calibrate(model, unaugmented({ split: parts.train.split, indices: pictures }));
-    tf.dispose(before);
-  }
+  const model = await readyToEvaluate(config, built, pipeline, parts);
   let converted: Metrics | null = null;
   if (built.fromKvHeads !== null) {
     converted = await measure(model, parts.selection, 'as converted');
@@ -189,15 +170,24 @@ export async function runExperiment(
     const bytes = modelFile(current(), dataset.classes, step);
     watch.checkpoint('last', bytes);
     if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
-      best = { epoch, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
+      best = { epoch, step, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
     }
-    watch.epochDone({ epoch, step, lr, train: sums.epochMeans(), selection, imagesPerSecond: timed.images / timed.seconds });
+    watch.epochDone({
+      epoch,
+      step,
+      lr,
+      train: sums.epochMeans(),
+      selection,
+      imagesPerSecond: timed.images / timed.seconds,
+      tensors: tf.memory().numTensors,
+    });
   }
   if (best === null) {
     // Nothing was trained: the model as it came is the best there is.
     const selection = converted ?? (await measure(current(), parts.selection, 'untrained'));
     best = {
       epoch: 0,
+      step: 0,
       top1: selection.top1,
       loss: selection.loss,
       path: watch.checkpoint('best', modelFile(current(), dataset.classes, 0)),
@@ -210,6 +200,18 @@ export async function runExperiment(
   tf.dispose([saved.params, saved.attention]);
   const { path: _, ...chosen } = best;
   return { converted, best: chosen, test, steps: step, trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null };
+}
+
+/**
+ * The model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted by class.
+ * The old state is disposed.
+ */
+export async function readyToEvaluate(config: Config, built: BuiltModel, pipeline: Pipeline, { train }: Parts): Promise<Model> {
+  if (variantOf(built.model.variant).allocation === undefined || built.attentionSaved) return built.model;
+  const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
+  const attention = await calibrate(built.model, testBatches(config, pipeline, { split: train.split, indices }));
+  tf.dispose(built.model.attention);
+  return { ...built.model, attention };
 }
 
 /** A part's pictures in order, with the test transform. */

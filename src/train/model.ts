@@ -1,7 +1,7 @@
 /** A model ready to compute: from a checkpoint, converted where need be, or from scratch. */
 import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
-import { encodeModel } from '../checkpoint/model-file.js';
+import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { Config } from '../config/schema.js';
 import { initialParams, type Params, parameterSpecs, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
@@ -25,6 +25,8 @@ export interface BuiltModel {
   fromKvHeads: number | null;
   /** Parameters that the checkpoint could not give (only ever the head). */
   fresh: string[];
+  /** What a checkpoint of our own says of itself; null for others and from scratch. */
+  card: ModelCard | null;
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
 }
@@ -38,7 +40,7 @@ export function shapeOf(model: Config['model'], numClasses: number): ModelShape 
 export function buildModel(checkpoint: string | null, shape: ModelShape, variant: VariantName, seed: number): BuiltModel {
   if (checkpoint === null) {
     const model = { shape, variant, params: initialParams(shape, seed), attention: initialAttention(shape, variant) };
-    return { model, attentionSaved: false, fromKvHeads: null, fresh: [], notices: ['from scratch'] };
+    return { model, attentionSaved: false, fromKvHeads: null, fresh: [], card: null, notices: ['from scratch'] };
   }
   const { values, fromKvHeads, fresh, unused, card } = convertCheckpoint(checkpoint, shape, seed);
   const attentionSaved = card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
@@ -48,7 +50,7 @@ export function buildModel(checkpoint: string | null, shape: ModelShape, variant
   if (unused.length > 0) notices.push(`unused tensors of the checkpoint: ${unused.join(', ')}`);
   const params = paramsFrom(shape, (name) => values[name] as Float32Array);
   const attention = attentionSaved ? attentionFrom(card.state ?? []) : initialAttention(shape, variant);
-  return { model: { shape, variant, params, attention }, attentionSaved, fromKvHeads, fresh, notices };
+  return { model: { shape, variant, params, attention }, attentionSaved, fromKvHeads, fresh, card, notices };
 }
 
 /** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it */

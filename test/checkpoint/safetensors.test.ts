@@ -46,8 +46,8 @@ test('half, bfloat16, double and integer tensors are converted to float32', () =
     i: { dtype: 'I64', shape: [1], data_offsets: [20, 28] },
   });
   const data = Buffer.alloc(28);
-  [0x3c00, 0xc500, 0x0001, 0x7c00].forEach((bits, i) => data.writeUInt16LE(bits, 2 * i)); // 1, −5, the smallest subnormal, ∞
-  [0x3f80, 0xc2f7].forEach((bits, i) => data.writeUInt16LE(bits, 8 + 2 * i)); // 1, −123.5
+  // 1, −5, the smallest subnormal and ∞ in half precision, then 1 and −123.5 in bfloat16
+  for (const [i, bits] of [0x3c00, 0xc500, 0x0001, 0x7c00, 0x3f80, 0xc2f7].entries()) data.writeUInt16LE(bits, 2 * i);
   data.writeDoubleLE(0.1, 12);
   data.writeBigInt64LE(-41n, 20);
   const length = Buffer.alloc(8);

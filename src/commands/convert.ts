@@ -1,0 +1,36 @@
+/** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no picture is read. */
+import fs from 'node:fs';
+import { convertCheckpoint } from '../checkpoint/convert.js';
+import { encodeModel } from '../checkpoint/model-file.js';
+import { openSafetensors } from '../checkpoint/safetensors.js';
+import { readConfig } from '../config/load.js';
+import { GqaError } from '../errors.js';
+import { parameterSpecs } from '../model/params.js';
+import { variantOf } from '../model/variants.js';
+import { writeFileAtomic } from '../run/atomic.js';
+import { shapeOf } from '../train/model.js';
+import { say } from './prepare.js';
+
+/** @param options.out must not exist */
+export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string }): Promise<void> {
+  const { config, notices } = readConfig(options.config, options.set);
+  notices.forEach(say);
+  if (fs.existsSync(options.out))
+    throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
+  const head = openSafetensors(options.checkpoint).tensors.get('head.weight');
+  if (head === undefined) throw new GqaError('usage', `${options.checkpoint} has no head.weight, so the number of classes is unknown`);
+  const shape = shapeOf(config.model, head.shape[0] as number);
+  const { values, fromKvHeads, unused, card } = convertCheckpoint(options.checkpoint, shape, config.seed);
+  const { variant } = config.model;
+  const tensors = Object.fromEntries(
+    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, { shape: spec.shape, data: values[name] as Float32Array }]),
+  );
+  writeFileAtomic(
+    options.out,
+    encodeModel(tensors, { variant, model: shape, classes: card?.classes ?? [], state: null, steps: card?.steps ?? 0 }),
+  );
+  if (unused.length > 0) say(`unused tensors of the checkpoint: ${unused.join(', ')}`);
+  if (variantOf(variant).allocation)
+    say(`${variant}: no picture was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`);
+  process.stdout.write(`${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n`);
+}

@@ -1,0 +1,30 @@
+/** What train, eval and quickstart share: from a config to data and a running backend. */
+import type { Config } from '../config/schema.js';
+import type { Dataset } from '../data/dataset.js';
+import { openDataset } from '../data/open.js';
+import { openPipeline, type Pipeline } from '../data/pipeline.js';
+import { type Backend, startBackend } from '../native/backend.js';
+
+export interface Prepared {
+  dataset: Dataset;
+  backend: Backend;
+  pipeline: Pipeline;
+}
+
+/** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
+export async function prepare(config: Config): Promise<Prepared> {
+  const dataset = await openDataset(config.data);
+  const backend = await startBackend(config.device);
+  if (backend.notice !== null) say(backend.notice);
+  return { dataset, backend, pipeline: openPipeline(config.data.workers) };
+}
+
+/** A line for people, on stderr. */
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+export const percent = (fraction: number | null): string => (fraction === null ? '–' : `${(100 * fraction).toFixed(2)} %`);
+
+/** `--device` over the config's own. */
+export const deviceOverride = (device: string | undefined): string[] => (device === undefined ? [] : [`device=${device}`]);

@@ -1,0 +1,133 @@
+/** `gqa train`: one run, from a config to a run folder with its results. */
+import { readConfig } from '../config/load.js';
+import { ExitCode, GqaError } from '../errors.js';
+import { countParameters } from '../model/params.js';
+import { progress } from '../run/progress.js';
+import { checkRun, createRun } from '../run/run-folder.js';
+import type { Metrics } from '../train/evaluate.js';
+import { augmentation, runExperiment } from '../train/loop.js';
+import { buildModel, shapeOf } from '../train/model.js';
+import { deviceOverride, percent, prepare, say } from './prepare.js';
+
+export interface TrainOptions {
+  config: string;
+  set: string[];
+  runName?: string;
+  runsDir: string;
+  device?: string;
+  json: boolean;
+}
+
+/** What `--json` prints, and what a sweep reads. Fractions 0 to 1. */
+export interface TrainReport {
+  run: string;
+  variant: string;
+  kvHeads: number;
+  seed: number;
+  parameters: number;
+  kvParameters: number;
+  device: string;
+  /** On the selection part (validation; the test split under protocol `paper`); null when trained from scratch. */
+  converted: Metrics | null;
+  best: { epoch: number; step: number; top1: number; loss: number };
+  test: Metrics;
+  trainImagesPerSecond: number | null;
+}
+
+export async function train(options: TrainOptions): Promise<TrainReport> {
+  const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
+  notices.forEach(say);
+  augmentation(config);
+  const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
+  checkRun(place);
+  const { dataset, backend, pipeline } = await prepare(config);
+  try {
+    const shape = shapeOf(config.model, dataset.classes.length);
+    const { variant, pretrained } = config.model;
+    const built = buildModel(pretrained, shape, variant, config.seed);
+    const run = createRun({ ...place, config, device: backend });
+    const { parameters, kvParameters } = countParameters(shape);
+    say(
+      `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
+    );
+    built.notices.forEach(say);
+    const stop = stopOnSignal();
+    let at = { epoch: 0, step: 0 };
+    try {
+      const outcome = await runExperiment(config, dataset, pipeline, built, {
+        notice: say,
+        progress,
+        stopRequested: stop.requested,
+        checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
+        logged({ epoch, step, lr, loss, top1, imagesPerSecond }) {
+          run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond });
+        },
+        epochDone(result) {
+          at = { epoch: result.epoch, step: result.step };
+          run.epochDone(result);
+        },
+      });
+      run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
+      run.setStatus('done', { epoch: at.epoch, step: outcome.steps });
+      const { converted, best, test, trainImagesPerSecond } = outcome;
+      const device = `${backend.name} ${backend.device}`;
+      const report: TrainReport = {
+        run: run.path,
+        variant,
+        kvHeads: shape.kvHeads,
+        seed: config.seed,
+        parameters,
+        kvParameters,
+        device,
+        converted,
+        best,
+        test,
+        trainImagesPerSecond,
+      };
+      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
+      return report;
+    } catch (error) {
+      const interrupted = error instanceof GqaError && (error.code === 'sigint' || error.code === 'sigterm');
+      run.setStatus(interrupted ? 'interrupted' : 'failed', at);
+      throw error;
+    } finally {
+      stop.release();
+      run.close();
+    }
+  } finally {
+    await pipeline.close();
+  }
+}
+
+function describe(
+  { run, variant, kvHeads, converted, best, test, trainImagesPerSecond }: TrainReport,
+  protocol: 'validation' | 'paper',
+): string {
+  const selection = protocol === 'paper' ? 'test' : 'validation';
+  return [
+    `${variant}, ${kvHeads} KV heads: ${run}`,
+    ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
+    `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
+    `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
+    ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
+    '',
+  ].join('\n');
+}
+
+/** The first SIGINT or SIGTERM ends the run after the step it is in, with a checkpoint; the second one ends the process. */
+function stopOnSignal(): { requested: () => 'sigint' | 'sigterm' | null; release: () => void } {
+  let asked: 'sigint' | 'sigterm' | null = null;
+  const ask = (code: 'sigint' | 'sigterm') => () => {
+    if (asked !== null) process.exit(ExitCode[code]);
+    asked = code;
+    say(`${code === 'sigint' ? 'SIGINT' : 'SIGTERM'}: stopping after this step; again to stop at once`);
+  };
+  const listeners = { SIGINT: ask('sigint'), SIGTERM: ask('sigterm') };
+  for (const [signal, listener] of Object.entries(listeners)) process.on(signal, listener);
+  return {
+    requested: () => asked,
+    release() {
+      for (const [signal, listener] of Object.entries(listeners)) process.off(signal, listener);
+    },
+  };
+}
