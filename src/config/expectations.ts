@@ -46,7 +46,10 @@ export function inWords(expected: Expected): string {
   if (expected.anyOf) return listed(expected.anyOf.map(inWords));
   if (expected.const !== undefined) return String(expected.const);
   if (expected.enum) return `one of ${expected.enum.join(', ')}`;
-  if (expected.properties) return `{${Object.keys(expected.properties).join(', ')}}`;
+  if (expected.properties) {
+    const keys = Object.keys(expected.properties);
+    return keys.length <= 3 ? `{${keys.join(', ')}}` : `a mapping of keys (${keys.slice(0, 3).join(', ')}, …)`;
+  }
   if (expected.type === 'integer' || expected.type === 'number') return numberInWords(expected);
   return {
     string: expected.minLength ? 'text that is not empty' : 'text',
@@ -83,7 +86,13 @@ export function closest(word: string, candidates: readonly string[]): string | u
   const near = candidates
     .map((candidate) => ({ candidate, edits: distance(plain(word), plain(candidate)) }))
     .sort((a, b) => a.edits - b.edits)[0];
-  return near && near.edits <= Math.max(1, Math.floor(near.candidate.length / 3)) ? near.candidate : undefined;
+  // A word of which nothing is left is no misspelling.
+  return near &&
+    near.edits < word.length &&
+    near.edits < near.candidate.length &&
+    near.edits <= Math.max(1, Math.floor(near.candidate.length / 3))
+    ? near.candidate
+    : undefined;
 }
 
 /** What other tools and the paper's files call our keys. */

@@ -102,11 +102,10 @@ function readText(file: string): string {
 
 function nearby(file: string): { hint?: string } {
   try {
-    const near = closest(
-      path.basename(file),
-      readdirSync(path.dirname(file)).filter((name) => /\.ya?ml$/i.test(name)),
-    );
-    return near ? { hint: `Did you mean ${path.join(path.dirname(file), near)}?` } : {};
+    const stem = (name: string) => name.replace(/\.ya?ml$/i, '');
+    const files = readdirSync(path.dirname(file)).filter((name) => /\.ya?ml$/i.test(name));
+    const near = closest(stem(path.basename(file)), files.map(stem));
+    return near ? { hint: `Did you mean ${path.join(path.dirname(file), files.find((name) => stem(name) === near) ?? '')}?` } : {};
   } catch {
     return {}; // the folder does not exist either: the message says enough
   }

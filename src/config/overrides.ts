@@ -18,7 +18,7 @@ export function parseOverrides(sets: readonly string[], expected: Expected): { o
   const problems: Problem[] = [];
   sets.forEach((text, i) => {
     const parsed = parseOverride(text, expected);
-    const origin = { at: `--set ${oneLine(text)}`, order: firstOrder + i };
+    const origin = { at: `--set ${oneLine(text)}:`, order: firstOrder + i };
     if (typeof parsed === 'string') problems.push({ ...origin, text: parsed });
     else overrides.push({ ...parsed, origin: { ...origin, label: parsed.path.join('.') } });
   });

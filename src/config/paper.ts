@@ -130,6 +130,13 @@ export function fromPaperFile(tree: Tree, overridden: ReadonlySet<string>, root:
     );
   }
   const variant = ok('att_scheme') ? variants[flat.att_scheme ?? ''] : undefined;
+  if (flat.size === 'c') {
+    for (const key of ['embed_dim', 'num_layers', 'num_heads'] as const) {
+      if (flat[key] !== undefined || wrong.has(key) || overridden.has(nestedPaths[key] ?? '')) continue;
+      problems.push(problemAt(tree, [key], 'value', () => `${key} is missing: size c (custom) needs embed_dim, num_layers and num_heads`));
+      wrong.add(key);
+    }
+  }
   const dropped = new Set(['in_chans', 'num_classes']);
   if (variant === 'mha' && ok('num_kv_heads')) {
     dropped.add('num_kv_heads');

@@ -3,7 +3,7 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNod
 
 /** Where something was written. */
 export interface Origin {
-  /** `configs/food.yaml:12:7`, or `--set train.lr=1`. */
+  /** `configs/food.yaml:12:7`, or `--set train.lr=1:`. */
   at: string;
   /** The key as its writer knows it: `model.kv_heads`, or `num_kv_heads` in one of the paper's flat files. */
   label: string;

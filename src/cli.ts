@@ -1,0 +1,228 @@
+/**
+ * The command line: names, flags and help of every command, and the only place where the process ends. What a command does is imported when it runs,
+ * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
+ */
+import { readFileSync } from 'node:fs';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { deviceNames } from './config/names.js';
+import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
+
+/** Oldest Node that sharp and commander run on. */
+const oldestNode: readonly [number, number] = [20, 9];
+
+interface CommandSpec {
+  name: string;
+  summary: string;
+  arguments?: Argument[];
+  options: Option[];
+  example: string;
+  /** @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command declares them */
+  run(positional: (string | undefined)[], options: never): Promise<void>;
+}
+
+const config = () => new Option('--config <file>', 'config, ours or one of the paper’s flat files');
+const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
+const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
+const device = () => new Option('--device <device>', 'what to compute on; over the config’s device').choices([...deviceNames]);
+const json = () => new Option('--json', 'one JSON document on stdout').default(false);
+
+const commands: CommandSpec[] = [
+  {
+    name: 'train',
+    summary: 'convert and uptrain the model of a config; makes a run folder',
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--run-name <name>', 'folder of the run under runs/<name>/ (default: a UTC time stamp)'),
+      runsDir(),
+      device(),
+      json(),
+    ],
+    example: 'gqa train --config configs/smoke.yaml --set model.variant=gqa --set model.kv_heads=2',
+    run: async (_, options) => (await import('./commands/train.js')).train(options),
+  },
+  {
+    name: 'eval',
+    summary: 'measure a run’s best checkpoint, or any checkpoint',
+    arguments: [new Argument('[run]', 'run folder, e.g. runs/smoke/20261122T161500Z')],
+    options: [
+      new Option('--checkpoint <file>', 'safetensors file with timm’s names; needs --config'),
+      config(),
+      set(),
+      new Option('--split <split>', 'which pictures').choices(['train', 'val', 'test']).default('test'),
+      new Option('--logits <file>', 'write the logits as safetensors'),
+      device(),
+      json(),
+    ],
+    example: 'gqa eval runs/smoke/20261122T161500Z --json',
+    run: async ([run], options) => {
+      const given = options as { checkpoint?: string; config?: string };
+      if (run === undefined && (given.checkpoint === undefined || given.config === undefined)) {
+        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', { hint: 'gqa eval --help' });
+      }
+      if (run !== undefined && (given.checkpoint !== undefined || given.config !== undefined)) {
+        throw new GqaError('usage', 'eval takes a run folder or --checkpoint and --config, not both: a run has its own', {
+          hint: 'gqa eval --help',
+        });
+      }
+      await (await import('./commands/eval.js')).evaluate({ ...(run === undefined ? {} : { run }), ...(options as object) } as never);
+    },
+  },
+  {
+    name: 'convert',
+    summary: 'write the checkpoint of a variant, converted but not trained',
+    options: [
+      new Option('--checkpoint <file>', 'safetensors file with timm’s names').makeOptionMandatory(),
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--out <file>', 'safetensors file to write').makeOptionMandatory(),
+    ],
+    example: 'gqa convert --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out gqa.safetensors',
+    run: async (_, options) => (await import('./commands/convert.js')).convert(options),
+  },
+  {
+    name: 'sweep',
+    summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
+    options: [
+      config().makeOptionMandatory(),
+      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: the config’s)').argParser(wholeNumbers(1, 1024)),
+      new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: the config’s)').argParser(list),
+      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: the config’s)').argParser(wholeNumbers(0, 2 ** 32 - 1)),
+      set(),
+      new Option('--name <name>', 'folder of the sweep under --runs-dir (default: the config’s name and the time)'),
+      runsDir(),
+      device(),
+      json(),
+    ],
+    example: 'gqa sweep --config configs/smoke.yaml --variants mha,gqa,dgqa-ema --kv-heads 1,2 --seeds 0,1',
+    run: async (_, options) => (await import('./commands/sweep.js')).sweep(options),
+  },
+  {
+    name: 'reference',
+    summary: 'compare with numbers of the paper’s own code',
+    arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them')],
+    options: [device()],
+    example: 'gqa reference test/reference',
+    run: async ([dir], options) => (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as object) }),
+  },
+  {
+    name: 'quickstart',
+    summary: 'train, convert, uptrain and compare on the pictures that come with the project',
+    options: [runsDir()],
+    example: 'gqa quickstart',
+    run: async (_, options) => (await import('./commands/quickstart.js')).quickstart(options),
+  },
+  {
+    name: 'doctor',
+    summary: 'what this machine offers: Node, native runtime, GPU, data, settings',
+    options: [new Option('--device <device>', 'fail (exit 4) with every reason when there is none').choices(['gpu', 'native']), json()],
+    example: 'gqa doctor --device gpu',
+    run: async (_, options) => (await import('./commands/doctor.js')).doctor(options),
+  },
+];
+
+const exitCodesHelp = `
+Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment · 5 files and checkpoints · 6 training failed
+            7 a run of a sweep failed · 130 SIGINT · 143 SIGTERM
+`;
+
+function buildProgram(): Command {
+  const program = new Command('gqa')
+    .description('Uptrain a pretrained Vision Transformer from multi-head to grouped-query attention, and compare the variants.')
+    .version(version(), '--version', 'print the version')
+    .option('--debug', 'show the stack of an error')
+    .helpOption('-h, --help', 'show this help')
+    .helpCommand(false)
+    .addHelpText('after', exitCodesHelp)
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'gqa: ')) })
+    .showHelpAfterError('Run gqa --help, or gqa <command> --help.')
+    .exitOverride();
+  for (const spec of commands) {
+    const command = program.command(spec.name).description(spec.summary).addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+    for (const argument of spec.arguments ?? []) command.addArgument(argument);
+    for (const option of spec.options) command.addOption(option);
+    command.action(async () => spec.run(command.args, command.opts() as never));
+  }
+  return program;
+}
+
+/** dist/src/cli.js lies two folders below package.json. */
+function version(): string {
+  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+}
+
+function append(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+/** `a,b,c`, blanks around the commas allowed; an empty item is a slip of the finger. */
+function list(text: string): string[] {
+  const items = text.split(',').map((item) => item.trim());
+  if (items.some((item) => item === '')) throw new InvalidArgumentError('Expected values with commas between them, such as a,b,c.');
+  return items;
+}
+
+function wholeNumbers(lowest: number, highest: number): (text: string) => number[] {
+  return (text) =>
+    list(text).map((item) => {
+      const value = Number(item);
+      if (!/^\d+$/.test(item) || value < lowest || value > highest) {
+        throw new InvalidArgumentError(`"${item}" is no whole number from ${lowest} to ${highest}.`);
+      }
+      return value;
+    });
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof GqaError) return ExitCode[error.code];
+  if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.ok : ExitCode.usage;
+  return ExitCode.unexpected;
+}
+
+/** A line or two on stderr; the stack with --debug only. Commander has told its own errors already. */
+function report(error: unknown, debug: boolean): void {
+  if (error instanceof CommanderError) return;
+  if (debug) console.error(error);
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof GqaError) process.stderr.write(`gqa: ${message}\n${error.hint ? `${error.hint}\n` : ''}`);
+  else process.stderr.write(`gqa: unexpected error: ${message.split('\n')[0]}\n${debug ? '' : 'Run again with --debug for the stack.\n'}`);
+}
+
+/** Ends the process once what was written has left it: native threads and workers would otherwise keep it alive. */
+function end(code: number): void {
+  process.exitCode = code;
+  process.stdout.write('', () => process.stderr.write('', () => process.exit(code)));
+}
+
+/** A command that ends in its own way on a signal (a sweep stops its child first) adds its own listener, and throws `sigint` or `sigterm`. */
+function endOnSignal(signal: NodeJS.Signals, name: ExitCodeName): void {
+  process.on(signal, () => {
+    if (process.listenerCount(signal) === 1) process.exit(ExitCode[name]);
+  });
+}
+
+async function main(argv: string[]): Promise<void> {
+  // The reader of a pipe may leave early (`gqa sweep | head`): nobody is left to tell, and that is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? ExitCode.ok : ExitCode.io));
+  // Losing the reader of the log must not end a training.
+  process.stderr.on('error', () => {});
+  endOnSignal('SIGINT', 'sigint');
+  endOnSignal('SIGTERM', 'sigterm');
+  const debug = argv.includes('--debug');
+  try {
+    const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+    if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {
+      throw new GqaError(
+        'environment',
+        `Node ${process.versions.node} is too old; expected ${oldestNode.join('.')} or newer (tested: 20, 22, 24)`,
+      );
+    }
+    await buildProgram().parseAsync(argv);
+    end(ExitCode.ok);
+  } catch (error) {
+    report(error, debug);
+    end(exitCodeOf(error));
+  }
+}
+
+await main(process.argv);

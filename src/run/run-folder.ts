@@ -1,0 +1,357 @@
+/**
+ * The folder of a run, runs/<name>/<run>/, and the only code that writes in it:
+ *
+ *   config.yaml    resolved; `gqa train --config` repeats the run from it
+ *   meta.json      versions, git commit, device, machine, command line, settings
+ *   status.json    {state, epoch, step, pid, updated}; never half-written
+ *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
+ *   metrics.jsonl  a line a log step
+ *   checkpoints/   last/ and best/, a model file in each
+ *
+ * Every failed write is an error with exit code 5.
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { dumpConfig } from '../config/load.js';
+import type { Config } from '../config/schema.js';
+import { GqaError } from '../errors.js';
+import { fileError, writeFileAtomic } from './atomic.js';
+import { toCsv } from './table.js';
+
+/**
+ * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any training) or, once and last, `best`:
+ * the best checkpoint, its epoch and step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_* in
+ * every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process, in 10⁶ bytes; tensors alive in TensorFlow.js.
+ */
+export const resultColumns = [
+  'row',
+  'epoch',
+  'step',
+  'time_s',
+  'lr',
+  'train_loss',
+  'train_top1',
+  'val_loss',
+  'val_top1',
+  'val_top5',
+  'test_loss',
+  'test_top1',
+  'test_top5',
+  'images_per_s',
+  'rss_mb',
+  'tensors',
+] as const;
+type ResultColumn = (typeof resultColumns)[number];
+
+export interface Figures {
+  loss: number;
+  top1: number;
+  top5: number | null;
+}
+
+export interface EpochResult {
+  /** From 1; 0 is the model before any training. */
+  epoch: number;
+  step: number;
+  lr: number | null;
+  train: { loss: number; top1: number } | null;
+  /** On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. */
+  selection: Figures;
+  imagesPerSecond: number | null;
+  tensors?: number;
+}
+
+export type RunState = 'running' | 'done' | 'failed' | 'interrupted';
+
+export interface RunPlace {
+  /** Default `runs`. */
+  runsDir?: string;
+  name: string;
+  /** A UTC time stamp when left out. */
+  runName?: string | undefined;
+}
+
+export interface RunFolder {
+  name: string;
+  run: string;
+  /** runs/<name>/<run>, as it can be given to `gqa eval`. */
+  path: string;
+  setStatus(state: RunState, at: { epoch: number; step: number }): void;
+  epochDone(result: EpochResult): void;
+  /** The last row of results.csv. */
+  testDone(best: { epoch: number; step: number | null; test: Figures }): void;
+  /** One line of metrics.jsonl; keys flat and in snake_case. Numbers that are not finite are written as text, since JSON has none. */
+  logStep(line: Record<string, number | string | null>): void;
+  /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
+  writeCheckpoint(which: 'last' | 'best', file: string, bytes: Uint8Array): string;
+  /** Closes the files. Left undone, the end of the process notes the run as interrupted or failed. */
+  close(): void;
+}
+
+const runNamePattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
+
+/**
+ * Says before anything is read or computed whether the run's folder can be made; changes nothing.
+ * @throws GqaError `usage` when `runName` is taken or no folder name, `io` when the place cannot be written
+ */
+export function checkRun({ runsDir = 'runs', name, runName }: RunPlace): void {
+  if (runName !== undefined) {
+    if (!runNamePattern.test(runName)) {
+      throw new GqaError(
+        'usage',
+        `--run-name is ${JSON.stringify(runName)}, expected 1 to 100 letters, digits, ".", "_" or "-", not starting with "."`,
+      );
+    }
+    const folder = path.join(runsDir, name, runName);
+    if (existsSync(folder)) throw runExists(folder);
+  }
+  let ancestor = path.resolve(runsDir, name);
+  while (!existsSync(ancestor)) ancestor = path.dirname(ancestor);
+  try {
+    if (!statSync(ancestor).isDirectory()) throw Object.assign(new Error(`${ancestor} is a file`), { code: 'ENOTDIR' });
+    accessSync(ancestor, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw fileError(`cannot write runs in ${path.join(runsDir, name)}`, error);
+  }
+}
+
+const runExists = (folder: string): GqaError =>
+  new GqaError('usage', `run ${folder} exists already`, {
+    hint: 'Choose another --run-name, or leave it out: the run is then named by its time.',
+  });
+
+/**
+ * Makes the folder with config.yaml, meta.json, status.json and the header of results.csv, or leaves nothing behind.
+ * @param device what computes: the backend, as `startBackend` gives it
+ * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
+ */
+export function createRun(place: RunPlace & { config: Config; device: { name: string; device: string; version: string } }): RunFolder {
+  checkRun(place);
+  const { runsDir = 'runs', name, config } = place;
+  const parent = path.join(runsDir, name);
+  const firstMade = makeFolder(parent);
+  let folder: string | undefined;
+  let results = -1;
+  let metrics = -1;
+  let run: RunFolder | undefined;
+  try {
+    folder = claimFolder(parent, place.runName);
+    for (const which of ['last', 'best']) mkdirSync(path.join(folder, 'checkpoints', which), { recursive: true });
+    writeFileAtomic(path.join(folder, 'config.yaml'), dumpConfig(config));
+    writeFileAtomic(path.join(folder, 'meta.json'), `${JSON.stringify(describeRun(place.device), null, 2)}\n`);
+    results = openSync(path.join(folder, 'results.csv'), 'ax');
+    metrics = openSync(path.join(folder, 'metrics.jsonl'), 'ax');
+    writeSync(results, toCsv([[...resultColumns]]));
+    run = openRun(folder, config, results, metrics);
+    run.setStatus('running', { epoch: 0, step: 0 });
+    return run;
+  } catch (error) {
+    if (run) run.close();
+    else for (const handle of [results, metrics]) if (handle >= 0) closeSync(handle);
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+    if (firstMade !== undefined) removeEmpty(parent, firstMade);
+    throw error instanceof GqaError ? error : fileError(`cannot make a run folder in ${parent}`, error);
+  }
+}
+
+/** @returns the topmost folder that was not there before */
+function makeFolder(folder: string): string | undefined {
+  try {
+    return mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw fileError(`cannot make ${folder}`, error);
+  }
+}
+
+/** Takes `folder` and those around it away again, up to `topmost`, unless somebody else has put something there meanwhile. */
+function removeEmpty(folder: string, topmost: string): void {
+  try {
+    rmdirSync(folder);
+    if (path.resolve(folder) !== path.resolve(topmost)) removeEmpty(path.dirname(folder), topmost);
+  } catch {
+    // Not empty: not ours alone.
+  }
+}
+
+/** The folder of this run and no other: mkdir fails when two runs want the same name. */
+function claimFolder(parent: string, runName: string | undefined): string {
+  const stamp =
+    runName ??
+    new Date()
+      .toISOString()
+      .replace(/\.\d+Z$/, 'Z')
+      .replace(/[-:]/g, '');
+  for (let copy = 1; ; copy++) {
+    const folder = path.join(parent, copy === 1 ? stamp : `${stamp}-${copy}`);
+    try {
+      mkdirSync(folder);
+      return folder;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      if (runName !== undefined) throw runExists(folder);
+    }
+  }
+}
+
+function openRun(folder: string, config: Config, results: number, metrics: number): RunFolder {
+  const started = performance.now();
+  let status: { state: RunState; epoch: number; step: number } = { state: 'running', epoch: 0, step: 0 };
+  let open = true;
+  const setStatus: RunFolder['setStatus'] = (state, at) => {
+    status = { state, ...at };
+    const text = JSON.stringify({ ...status, pid: process.pid, updated: new Date().toISOString() });
+    writeFileAtomic(path.join(folder, 'status.json'), `${text}\n`);
+  };
+  const appendRow = (row: Partial<Record<ResultColumn, number | string | null>>): void => {
+    const time = { time_s: (performance.now() - started) / 1000, rss_mb: process.memoryUsage.rss() / 1e6 };
+    const cells = resultColumns.map((column) => rounded({ ...time, ...row }[column] ?? null));
+    append(results, toCsv([cells]), path.join(folder, 'results.csv'));
+    flush(results, path.join(folder, 'results.csv'));
+  };
+  const close = (): void => {
+    if (!open) return;
+    open = false;
+    process.off('exit', atExit);
+    closeSync(results);
+    closeSync(metrics);
+  };
+  // A run that was not brought to its end says so, whatever ended it (kill -9 aside: then the process of `pid` is gone).
+  const atExit = (code: number): void => {
+    try {
+      if (status.state === 'running') setStatus(code === 130 || code === 143 ? 'interrupted' : 'failed', status);
+    } catch {
+      // The process is ending for a reason that was told; a disk that is full by now must not hide it.
+    }
+    close();
+  };
+  process.on('exit', atExit);
+  return {
+    name: config.name,
+    run: path.basename(folder),
+    path: folder,
+    setStatus,
+    epochDone({ epoch, step, lr, train, selection, imagesPerSecond, tensors }) {
+      const figures = { loss: selection.loss, top1: selection.top1, top5: selection.top5 };
+      appendRow({
+        row: 'epoch',
+        epoch,
+        step,
+        lr,
+        train_loss: train?.loss ?? null,
+        train_top1: train?.top1 ?? null,
+        ...(config.train.protocol === 'paper' ? prefixed('test', figures) : prefixed('val', figures)),
+        images_per_s: imagesPerSecond,
+        tensors: tensors ?? null,
+      });
+      setStatus('running', { epoch, step });
+    },
+    testDone: ({ epoch, step, test }) => appendRow({ row: 'best', epoch, step, ...prefixed('test', test) }),
+    logStep(line) {
+      const cells = Object.entries(line).map(([key, value]) => [
+        key,
+        typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
+      ]);
+      append(metrics, `${JSON.stringify(Object.fromEntries(cells))}\n`, path.join(folder, 'metrics.jsonl'));
+    },
+    writeCheckpoint(which, file, bytes) {
+      const target = path.join(folder, 'checkpoints', which, file);
+      writeFileAtomic(target, bytes);
+      return target;
+    },
+    close,
+  };
+}
+
+function prefixed(part: 'val' | 'test', { loss, top1, top5 }: Figures): Partial<Record<ResultColumn, number | null>> {
+  return { [`${part}_loss`]: loss, [`${part}_top1`]: top1, [`${part}_top5`]: top5 };
+}
+
+/** Seven digits: what a float32 holds. */
+function rounded(cell: number | string | null): number | string | null {
+  return typeof cell === 'number' && Number.isFinite(cell) ? Number(cell.toPrecision(7)) : cell;
+}
+
+function append(handle: number, text: string, file: string): void {
+  try {
+    writeSync(handle, text);
+  } catch (error) {
+    throw fileError(`cannot write ${file}`, error);
+  }
+}
+
+function flush(handle: number, file: string): void {
+  try {
+    fsyncSync(handle);
+  } catch (error) {
+    throw fileError(`cannot flush ${file}`, error);
+  }
+}
+
+/** meta.json: what the figures depend on beside the config. */
+function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {
+  return {
+    schema_version: 1,
+    started: new Date().toISOString(),
+    versions: { gqa: gqaVersion(), node: process.version, tfjs: installedVersion('@tensorflow/tfjs'), [device.name]: device.version },
+    device: device.device,
+    backend: device.name,
+    git: gitState(packageRoot()),
+    argv: process.argv.slice(2),
+    cwd: process.cwd(),
+    host: os.hostname(),
+    platform: `${process.platform}-${process.arch}`,
+    cpu: os.cpus()[0]?.model ?? null,
+    cores: os.availableParallelism(),
+    memory_mb: Math.round(os.totalmem() / 1e6),
+    // Only what changes how things are computed: an environment also holds secrets.
+    env: Object.fromEntries(
+      Object.entries(process.env).filter(([key]) => /^(TF_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/.test(key)),
+    ),
+  };
+}
+
+/** The folder of package.json: two above dist/src, three above this file. */
+function packageRoot(): string {
+  return fileURLToPath(new URL('../../..', import.meta.url));
+}
+
+export function gqaVersion(): string {
+  const text = readFileSync(path.join(packageRoot(), 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function installedVersion(name: string): string | null {
+  try {
+    return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+  } catch {
+    return null; // told as unknown; the run does not depend on knowing it
+  }
+}
+
+/** The commit of this code; null where it is no git checkout (of its own: not one that merely lies around it) or git is not installed. */
+function gitState(root: string): { commit: string; dirty: boolean } | null {
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', root, ...args], { encoding: 'utf8', timeout: 5000, stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    if (path.resolve(git('rev-parse', '--show-toplevel')) !== path.resolve(root)) return null;
+    return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== '' };
+  } catch {
+    return null;
+  }
+}
