@@ -183,13 +183,19 @@ function runPip(python, flavour, wheels, temporary, env, notice) {
     child.stderr.on('data', (text) => {
       said = (said + text).slice(-8000);
     });
+    const stopPip = () => child.kill();
+    process.once('exit', stopPip);
     const beat = setInterval(() => notice(`  ${Math.round(folderBytes(temporary) / 1e6)} MB so far`), 15_000);
-    child.on('error', (error) => {
+    const ended = () => {
       clearInterval(beat);
+      process.off('exit', stopPip);
+    };
+    child.on('error', (error) => {
+      ended();
       resolve(`pip could not be started: ${error.message}`);
     });
     child.on('close', (status) => {
-      clearInterval(beat);
+      ended();
       resolve(status === 0 ? null : `pip could not download the wheel: ${pipReason(said)}`);
     });
   });
