@@ -101,7 +101,7 @@ function readEncoded(path: string): Buffer {
   const kind = REFUSED_KINDS.find(([, sign]) =>
     sign instanceof RegExp ? sign.test(head) : bytes.toString('hex', sign.at, 64).startsWith(sign.hex),
   )?.[0];
-  const found = bytes.length === 0 ? 'is empty' : `is ${kind === undefined ? 'of an unknown kind' : `a ${kind} file`} by its content`;
+  const found = bytes.length === 0 ? 'is empty' : `is ${kind ?? 'of an unknown kind'} by its content`;
   throw new GqaError('data', `${path} ${found}; expected ${READ_KINDS.map(([name]) => name).join(', ')}`, {
     hint: 'Convert or replace the picture, or take it out of the folder.',
   });
