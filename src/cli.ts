@@ -20,10 +20,10 @@ interface CommandSpec {
   run(positional: (string | undefined)[], options: never): Promise<void>;
 }
 
-const config = () => new Option('--config <file>', 'config, ours or one of the paper’s flat files');
+const config = () => new Option('--config <file>', "config, ours or one of the paper's flat files");
 const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
 const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
-const device = () => new Option('--device <device>', 'what to compute on; over the config’s device').choices([...deviceNames]);
+const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
 const json = () => new Option('--json', 'one JSON document on stdout').default(false);
 
 const commands: CommandSpec[] = [
@@ -43,10 +43,10 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'eval',
-    summary: 'measure a run’s best checkpoint, or any checkpoint',
+    summary: "measure a run's best checkpoint, or any checkpoint",
     arguments: [new Argument('[run]', 'run folder, e.g. runs/smoke/20261122T161500Z')],
     options: [
-      new Option('--checkpoint <file>', 'safetensors file with timm’s names; needs --config'),
+      new Option('--checkpoint <file>', "safetensors file with timm's names; needs --config"),
       config(),
       set(),
       new Option('--split <split>', 'which pictures').choices(['train', 'val', 'test']).default('test'),
@@ -72,7 +72,7 @@ const commands: CommandSpec[] = [
     name: 'convert',
     summary: 'write the checkpoint of a variant, converted but not trained',
     options: [
-      new Option('--checkpoint <file>', 'safetensors file with timm’s names').makeOptionMandatory(),
+      new Option('--checkpoint <file>', "safetensors file with timm's names").makeOptionMandatory(),
       config().makeOptionMandatory(),
       set(),
       new Option('--out <file>', 'safetensors file to write').makeOptionMandatory(),
@@ -85,11 +85,11 @@ const commands: CommandSpec[] = [
     summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
     options: [
       config().makeOptionMandatory(),
-      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: the config’s)').argParser(wholeNumbers(1, 1024)),
-      new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: the config’s)').argParser(list),
-      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: the config’s)').argParser(wholeNumbers(0, 2 ** 32 - 1)),
+      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(wholeNumbers(1, 1024)),
+      new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: that of the config)').argParser(list),
+      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(wholeNumbers(0, 2 ** 32 - 1)),
       set(),
-      new Option('--name <name>', 'folder of the sweep under --runs-dir (default: the config’s name and the time)'),
+      new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
       runsDir(),
       device(),
       json(),
@@ -99,7 +99,7 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'reference',
-    summary: 'compare with numbers of the paper’s own code',
+    summary: "compare with numbers of the paper's own code",
     arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them')],
     options: [device()],
     example: 'gqa reference test/reference',
@@ -209,6 +209,10 @@ async function main(argv: string[]): Promise<void> {
   endOnSignal('SIGINT', 'sigint');
   endOnSignal('SIGTERM', 'sigterm');
   const debug = argv.includes('--debug');
+  process.on('uncaughtException', (error) => {
+    report(error, debug);
+    end(exitCodeOf(error));
+  });
   try {
     const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
     if (major < oldestNode[0] || (major === oldestNode[0] && minor < oldestNode[1])) {

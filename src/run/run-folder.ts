@@ -20,6 +20,7 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeSync,
@@ -207,6 +208,14 @@ function claimFolder(parent: string, runName: string | undefined): string {
       if (runName !== undefined) throw runExists(folder);
     }
   }
+}
+
+/** UTC, to the second, in a form that every file system takes: 20261122T161500Z. */
+export function timeStamp(): string {
+  return new Date()
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replace(/[-:]/g, '');
 }
 
 function openRun(folder: string, config: Config, results: number, metrics: number): RunFolder {

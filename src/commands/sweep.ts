@@ -1,0 +1,144 @@
+/** `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the others. */
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { GqaError } from '../errors.js';
+import { fileError, writeFileAtomic } from '../run/atomic.js';
+import { checkRun, timeStamp } from '../run/run-folder.js';
+import { startChild } from '../sweep/child.js';
+import { describePoint, planGrid } from '../sweep/grid.js';
+import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
+
+export interface SweepOptions {
+  config: string;
+  set: string[];
+  variants?: string[];
+  kvHeads?: number[];
+  seeds?: number[];
+  /** Folder under `runsDir`. */
+  name?: string;
+  runsDir: string;
+  device?: string;
+  json: boolean;
+}
+
+const cli = fileURLToPath(new URL('../cli.js', import.meta.url));
+
+/**
+ * @param program what runs a point, given the arguments of `gqa`; tests put another in its place
+ * @throws GqaError `usage` before anything is started, `sweepFailures` at the end when a run failed, `sigint` or `sigterm` when interrupted
+ */
+export async function sweep(
+  options: SweepOptions,
+  program: readonly string[] = [process.execPath, ...process.execArgv, cli],
+): Promise<void> {
+  const sets = [...options.set, ...(options.device === undefined ? [] : [`device=${options.device}`])];
+  const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
+  const { points, notices, config } = planGrid(options.config, [...sets, ...named], options);
+  const name = options.name ?? `${config.name.slice(0, 70)}-sweep-${timeStamp()}`;
+  const folder = makeSweepFolder(options.runsDir, name);
+
+  notices.forEach(say);
+  say(
+    `sweep ${folder}: ${points.length} run${points.length === 1 ? '' : 's'}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
+  );
+  const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
+  const leaderboard = path.join(folder, 'leaderboard.csv');
+  const signals = forwardSignals();
+  try {
+    for (const [i, row] of rows.entries()) {
+      if (signals.received() !== null) break;
+      say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
+      const args = [...sets, ...row.point.sets, `name=${JSON.stringify(name)}`].flatMap((set) => ['--set', set]);
+      const child = startChild(program, [
+        'train',
+        '--config',
+        options.config,
+        ...args,
+        '--run-name',
+        row.point.runName,
+        '--runs-dir',
+        options.runsDir,
+        '--json',
+      ]);
+      signals.target(child.kill);
+      row.outcome = await child.outcome;
+      signals.target(null);
+      if (row.outcome.state !== 'done') say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
+      writeFileAtomic(leaderboard, leaderboardCsv(rows)); // after every point: a sweep that is killed keeps what it found
+    }
+  } finally {
+    signals.release();
+  }
+
+  process.stdout.write(
+    options.json ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson) })}\n` : leaderboardTable(rows),
+  );
+  const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
+  const signal = signals.received();
+  if (signal !== null)
+    throw new GqaError(
+      signal === 'SIGINT' ? 'sigint' : 'sigterm',
+      `interrupted with ${done} of ${rows.length} runs done; see ${leaderboard}`,
+    );
+  if (done < rows.length) throw new GqaError('sweepFailures', `${rows.length - done} of ${rows.length} runs failed; see ${leaderboard}`);
+}
+
+const say = (line: string): void => {
+  process.stderr.write(`${line}\n`);
+};
+
+/** The folder must be new: a leaderboard tells of one sweep. */
+function makeSweepFolder(runsDir: string, name: string): string {
+  checkRun({ runsDir, name });
+  const folder = path.join(runsDir, name);
+  try {
+    mkdirSync(runsDir, { recursive: true });
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new GqaError('usage', `${folder} exists already`, {
+        hint: 'Choose another --name, or leave it out: the sweep is then named by its time.',
+        cause: error,
+      });
+    }
+    throw fileError(`cannot make ${folder}`, error);
+  }
+  return folder;
+}
+
+/** SIGINT, SIGTERM and a lost terminal go to the run that is computing; the sweep ends when it has ended. */
+function forwardSignals(): {
+  received(): NodeJS.Signals | null;
+  target(kill: ((signal: NodeJS.Signals) => void) | null): void;
+  release(): void;
+} {
+  let received: NodeJS.Signals | null = null;
+  let kill: ((signal: NodeJS.Signals) => void) | null = null;
+  const listeners = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => {
+    const listener = () => {
+      received = signal === 'SIGHUP' ? 'SIGTERM' : signal;
+      kill?.(received);
+    };
+    process.on(signal, listener);
+    return { signal, listener };
+  });
+  // However the sweep itself ends, no run goes on unseen.
+  const atExit = () => kill?.('SIGTERM');
+  process.on('exit', atExit);
+  return {
+    received: () => received,
+    target(next) {
+      kill = next;
+    },
+    release() {
+      for (const { signal, listener } of listeners) process.off(signal, listener);
+      process.off('exit', atExit);
+    },
+  };
+}
+
+function asJson({ point, outcome, run }: Row): Record<string, unknown> {
+  const { variant, kvHeads, seed } = point;
+  return { variant, kvHeads, seed, run, state: describeState(outcome), ...(outcome?.state === 'done' ? { report: outcome.report } : {}) };
+}

@@ -1,0 +1,55 @@
+/** One point of a sweep as a process of its own: whatever ends it (a bad loss, a crash in native code, the kernel's memory killer) leaves the sweep standing. */
+import { spawn } from 'node:child_process';
+import { z } from 'zod';
+
+/** What `gqa train --json` prints, as far as a sweep reads it. */
+const reportSchema = z.object({
+  run: z.string(),
+  kvParameters: z.number(),
+  converted: z.object({ top1: z.number() }).nullable(),
+  best: z.object({ top1: z.number() }),
+  test: z.object({ top1: z.number() }).nullable(),
+  trainImagesPerSecond: z.number().nullable(),
+});
+export type PointReport = z.output<typeof reportSchema>;
+
+export type PointOutcome =
+  | { state: 'done'; report: PointReport }
+  /** `how`: `exit 6`, `SIGKILL`, or what was wrong with its report. */
+  | { state: 'failed' | 'crashed' | 'interrupted'; how: string };
+
+export interface Child {
+  outcome: Promise<PointOutcome>;
+  /** Passes a signal on. */
+  kill(signal: NodeJS.Signals): void;
+}
+
+/**
+ * Starts the process; its stderr (progress, errors) is shown as it comes, its stdout read as one JSON document.
+ * It leads a process group of its own, so that Ctrl-C reaches it once, through `kill`, and not a second time from the terminal.
+ * @param program what to run, with its first arguments; a sweep's is `node cli.js`
+ */
+export function startChild(program: readonly string[], args: readonly string[]): Child {
+  const [command = process.execPath, ...first] = program;
+  const child = spawn(command, [...first, ...args], { stdio: ['ignore', 'pipe', 'inherit'], detached: process.platform !== 'win32' });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    text += part;
+  });
+  const outcome = new Promise<PointOutcome>((resolve) => {
+    child.on('error', (error) => resolve({ state: 'failed', how: error.message }));
+    child.on('close', (code, signal) => resolve(outcomeOf(code, signal, text)));
+  });
+  return { outcome, kill: (signal) => void child.kill(signal) };
+}
+
+function outcomeOf(code: number | null, signal: NodeJS.Signals | null, text: string): PointOutcome {
+  if (signal !== null) return { state: 'crashed', how: signal };
+  if (code === 130 || code === 143) return { state: 'interrupted', how: `exit ${code}` };
+  if (code !== 0) return { state: 'failed', how: `exit ${code}` };
+  try {
+    return { state: 'done', report: reportSchema.parse(JSON.parse(text)) };
+  } catch (error) {
+    return { state: 'failed', how: `exit 0, but its report cannot be read: ${(error as Error).message.split('\n')[0]}` };
+  }
+}
