@@ -17,7 +17,7 @@ export const TENSORFLOW_VERSION = '2.18.1';
 
 const WHEELS = {
   cpu: { file: fileURLToPath(new URL('./wheels/cpu.txt', import.meta.url)), size: '230 MB' },
-  cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.8 GB' },
+  cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.4 GB' },
 };
 
 /** pip's options that choose the wheels of the lock files: the host's own Python, of whatever version, does not matter. */
@@ -185,7 +185,7 @@ function runPip(python, flavour, wheels, temporary, env, notice) {
     });
     const stopPip = () => child.kill();
     process.once('exit', stopPip);
-    const beat = setInterval(() => notice(`  ${Math.round(folderBytes(temporary) / 1e6)} MB so far`), 15_000);
+    const beat = setInterval(() => notice(`  ${Math.round(downloadedBytes(temporary, wheels) / 1e6)} MB so far`), 15_000);
     const ended = () => {
       clearInterval(beat);
       process.off('exit', stopPip);
@@ -221,7 +221,14 @@ function lastLine(text) {
   return (text ?? '').trim().split('\n').pop() ?? '';
 }
 
+/** pip downloads everything into a folder of its own and copies it to `wheels` at the end: what lies there twice counts once. */
+function downloadedBytes(temporary, wheels) {
+  const arrived = folderBytes(wheels);
+  return Math.max(arrived, folderBytes(temporary) - arrived);
+}
+
 function folderBytes(folder) {
+  if (!existsSync(folder)) return 0;
   let bytes = 0;
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const place = path.join(folder, entry.name);
