@@ -17,14 +17,14 @@ interface CommandSpec {
   options: Option[];
   example: string;
   /** @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command declares them */
-  run(positional: (string | undefined)[], options: never): Promise<void>;
+  run(positional: (string | undefined)[], options: never): Promise<unknown>;
 }
 
 const config = () => new Option('--config <file>', "config, ours or one of the paper's flat files");
 const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
 const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
 const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
-const json = () => new Option('--json', 'one JSON document on stdout').default(false);
+const json = () => new Option('--json', 'one JSON document on stdout');
 
 const commands: CommandSpec[] = [
   {
@@ -58,7 +58,7 @@ const commands: CommandSpec[] = [
     run: async ([run], options) => {
       const given = options as { checkpoint?: string; config?: string };
       if (run === undefined && (given.checkpoint === undefined || given.config === undefined)) {
-        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', { hint: 'gqa eval --help' });
+        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', { hint: 'See gqa eval --help.' });
       }
       if (run !== undefined && (given.checkpoint !== undefined || given.config !== undefined)) {
         throw new GqaError('usage', 'eval takes a run folder or --checkpoint and --config, not both: a run has its own', {
@@ -141,7 +141,10 @@ function buildProgram(): Command {
     const command = program.command(spec.name).description(spec.summary).addHelpText('after', `\nExample:\n  ${spec.example}\n`);
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
     for (const option of spec.options) command.addOption(option);
-    command.action(async () => spec.run(command.args, command.opts() as never));
+    const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
+    command.action(async () => {
+      await spec.run(command.args, { ...defaults, ...command.opts<object>() } as never);
+    });
   }
   return program;
 }

@@ -1,0 +1,44 @@
+/** `gqa quickstart`: the main job in small, on the pictures that come with the project: train MHA, evaluate it, convert it, uptrain every variant for the same budget, compare. */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startBackend } from '../native/backend.js';
+import { timeStamp } from '../run/run-folder.js';
+import { evaluate } from './eval.js';
+import { say } from './prepare.js';
+import { sweep } from './sweep.js';
+import { train } from './train.js';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const fromRoot = (file: string): string => path.join(root, file);
+
+/** On wasm a step takes so much longer that the job is cut to this, which is said. */
+const SMALLER = { train: 256, test: 200, epochs: 1 };
+
+/** Runs go to `runsDir`; the comparison is printed at the end. About 4 minutes on 2 cores. */
+export async function quickstart({ runsDir }: { runsDir: string }): Promise<void> {
+  const { name } = await startBackend('auto');
+  const smaller = name === 'wasm';
+  const sets = [
+    `data.root=${fromRoot('datasets/fashion-mnist-subset')}`,
+    ...(smaller ? [`data.limit={train: ${SMALLER.train}, test: ${SMALLER.test}}`, `train.epochs=${SMALLER.epochs}`, 'train.warmup_steps=0'] : []),
+  ];
+  say(
+    smaller
+      ? `quickstart on wasm, made smaller: ${SMALLER.train} training and ${SMALLER.test} test pictures, one epoch; its accuracies say little (npm run setup tells why there is no native runtime)`
+      : 'quickstart: 2,000 training and 1,000 test pictures of Fashion-MNIST',
+  );
+  say('\n1. Train a small ViT with multi-head attention (MHA) from scratch');
+  const mha = await train({ config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, json: false });
+  say('\n2. Evaluate its best checkpoint on the validation part');
+  await evaluate({ run: mha.run, set: [], split: 'val', json: false });
+  say('\n3. Convert it to GQA variants, evaluate them as converted, uptrain each, beside MHA uptrained for the same budget');
+  await sweep({
+    config: fromRoot('configs/quickstart/uptrain.yaml'),
+    set: [...sets, `model.pretrained=${JSON.stringify(path.resolve(mha.run, 'checkpoints/best/model.safetensors'))}`],
+    variants: ['mha', 'gqa', 'dgqa-ema'],
+    name: `quickstart-uptrain-${timeStamp()}`,
+    runsDir,
+    json: false,
+  });
+  say('\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see README for what such differences mean.');
+}
