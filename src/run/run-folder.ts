@@ -312,6 +312,10 @@ function flush(handle: number, file: string): void {
   }
 }
 
+/** Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin with TF_. */
+const settings =
+  /^(TF_(CPP|CUDA|CUDNN|DETERMINISTIC|DISABLE|ENABLE|FORCE|GPU|NUM|ONEDNN|USE|XLA)_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/;
+
 /** meta.json: what the figures depend on beside the config. */
 function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {
   return {
@@ -328,10 +332,7 @@ function describeRun(device: { name: string; device: string; version: string }):
     cpu: os.cpus()[0]?.model ?? null,
     cores: os.availableParallelism(),
     memory_mb: Math.round(os.totalmem() / 1e6),
-    // Only what changes how things are computed: an environment also holds secrets.
-    env: Object.fromEntries(
-      Object.entries(process.env).filter(([key]) => /^(TF_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/.test(key)),
-    ),
+    env: Object.fromEntries(Object.entries(process.env).filter(([key]) => settings.test(key))),
   };
 }
 

@@ -64,7 +64,7 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
         if (points.has(point.runName))
           notices.push(
             ignored
-              ? `${point.variant} has ${point.kvHeads} KV heads whatever --kv-heads says: it runs once a seed`
+              ? `${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`
               : `${describePoint(point)} is asked for more than once: it runs once`,
           );
         else points.set(point.runName, point);
