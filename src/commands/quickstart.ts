@@ -20,7 +20,9 @@ export async function quickstart({ runsDir }: { runsDir: string }): Promise<void
   const smaller = name === 'wasm';
   const sets = [
     `data.root=${fromRoot('datasets/fashion-mnist-subset')}`,
-    ...(smaller ? [`data.limit={train: ${SMALLER.train}, test: ${SMALLER.test}}`, `train.epochs=${SMALLER.epochs}`, 'train.warmup_steps=0'] : []),
+    ...(smaller
+      ? [`data.limit={train: ${SMALLER.train}, test: ${SMALLER.test}}`, `train.epochs=${SMALLER.epochs}`, 'train.warmup_steps=0']
+      : []),
   ];
   say(
     smaller
@@ -40,5 +42,7 @@ export async function quickstart({ runsDir }: { runsDir: string }): Promise<void
     runsDir,
     json: false,
   });
-  say('\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see README for what such differences mean.');
+  say(
+    '\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see README for what such differences mean.',
+  );
 }
