@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+import sharp from 'sharp';
 import { threadPool } from '../../src/data/pool.js';
 import type { BatchJob } from '../../src/data/preprocess.js';
 import { failure, place, testFolder } from './files.js';
@@ -30,6 +31,31 @@ test('a thread that exits in the midst of a batch is an error that names the pic
   const jobs = [pool.run(job), pool.run(job)];
   await Promise.all(jobs.map((running) => assert.rejects(running, named)));
   await assert.rejects(pool.run(job), named);
+  await pool.close();
+});
+
+test('the real thread tells which picture of the batch it is at', async (t) => {
+  const folder = testFolder(t);
+  const one = place(
+    folder,
+    'one.png',
+    await sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer(),
+  );
+  const two = place(folder, 'two.png', 'never read');
+  // The program's own worker, in a thread that dies when the second file is opened.
+  const source = `import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    const read = fs.readFileSync;
+    fs.readFileSync = (path, ...more) => (path === ${JSON.stringify(two)} ? process.exit(7) : read(path, ...more));
+    syncBuiltinESMExports();
+    await import(${JSON.stringify(new URL('../../src/data/worker.js', import.meta.url).href)});`;
+  const pool = threadPool(1, pathToFileURL(place(folder, 'thread.mjs', source)));
+  await assert.rejects(
+    pool.run({ ...job, source: { kind: 'files', paths: [one, two] } }),
+    failure('data', 'exit code 7', `while working on ${two}`),
+  );
   await pool.close();
 });
 
