@@ -202,7 +202,7 @@ test('rules between keys: heads, KV heads, patches, sizes, warm-up, validation',
   const model = (text: string) => problems(`data: { name: cifar10 }\nmodel: { ${text} }\n`).join('\n');
   assert.match(
     model('size: small, variant: gqa, kv_heads: 5'),
-    /^x\.yaml:2:48 model\.kv_heads is 5, but must divide heads \(6\): 1, 2, 3 or 6$/,
+    /^x\.yaml:2:47 model\.kv_heads is 5, but must divide heads \(6\): 1, 2, 3 or 6$/,
   );
   assert.match(model('size: small, variant: gqa, kv_heads: 0'), /model\.kv_heads is 0, expected a whole number from 1 to 1024 or null/);
   assert.match(model('size: small, variant: gqa'), /model\.kv_heads is missing: variant gqa needs it, a divisor of heads \(6\)/);
@@ -254,7 +254,7 @@ test('a config file that is missing, a folder, or no text is named, and its fold
 
 test('what dumpConfig writes, loadConfig reads back as the same config', () => {
   for (let i = 0; i < 300; i++) {
-    const next = draws(7, 'dump', i);
+    const next = draws(7, 'dump', i).uniform;
     const pick = <T>(items: readonly T[]): T => items[Math.floor(next() * items.length)] as T;
     const size = pick(['micro', 'small', 'base', 'large', 'custom'] as const);
     const heads = size === 'custom' ? 6 : modelSizes[size].heads;

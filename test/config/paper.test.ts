@@ -64,7 +64,7 @@ test('pretrained: true and one more problem are told together, in the words of t
 test('an empty dataset, as the README prints it, is named', () => {
   assert.match(
     refused(readme).message,
-    /p\.yaml:1:1 dataset is null, expected one of cifar10, cifar100, food101, tiny-imagenet-200, mnist/,
+    /p\.yaml:1:15 dataset is null, expected one of cifar10, cifar100, food101, tiny-imagenet-200, mnist/,
   );
 });
 

@@ -1,0 +1,36 @@
+/** Runs `gqa` as a user does: in a process of its own. */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+const bin = path.resolve('bin/gqa.js');
+
+export interface Ran {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** @param cwd the folder to run in; the repository's by default */
+export function gqa(args: string[], cwd: string = process.cwd(), env: NodeJS.ProcessEnv = {}): Ran {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...args], {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
+  return { code: status, stdout, stderr };
+}
+
+export const temporaryFolder = (): string => fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-'));
+
+/** Every file below a folder with its size and time, for “nothing was changed on disk”. */
+export function snapshot(folder: string): string[] {
+  return fs
+    .readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .sort()
+    .map((entry) => {
+      const { size, mtimeMs } = fs.lstatSync(path.join(folder, entry));
+      return `${entry} ${size} ${mtimeMs}`;
+    });
+}

@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
+const sweepModule = new URL('../../src/commands/sweep.js', import.meta.url).href;
+
+/** Stands in for `gqa train`: what it does depends on the number of KV heads it is given. */
+const standIn = `
+import { appendFileSync } from 'node:fs';
+const argument = (name) => process.argv[process.argv.indexOf(name) + 1];
+const sets = process.argv.filter((_, i) => process.argv[i - 1] === '--set');
+const value = (key) => sets.findLast((set) => set.startsWith(key + '='))?.split('=')[1];
+appendFileSync(process.env.LOG, JSON.stringify(process.argv.slice(2)) + '\\n');
+const kvHeads = value('model.kv_heads');
+const run = argument('--runs-dir') + '/x/' + argument('--run-name');
+const report = { run, kvParameters: 100, converted: { top1: 0.5 }, best: { top1: 0.75 }, test: { top1: 0.7 }, trainImagesPerSecond: 9.25 };
+if (kvHeads === '1') { process.stderr.write('gqa: the loss is NaN at step 3\\n'); process.exit(6); }
+else if (kvHeads === '2') process.kill(process.pid, 'SIGKILL');
+else if (kvHeads === '3') process.stdout.write('not json');
+else if (kvHeads === '6') { process.on('SIGTERM', () => { appendFileSync(process.env.LOG, 'SIGTERM\\n'); process.exit(143); }); process.on('SIGINT', () => { appendFileSync(process.env.LOG, 'SIGINT\\n'); process.exit(130); }); process.stderr.write('waiting\\n'); setInterval(() => {}, 1000); }
+else process.stdout.write(JSON.stringify(report));
+`;
+
+function scene(): {
+  folder: string;
+  config: string;
+  runsDir: string;
+  log: string;
+  program: string;
+  start(options: object): ChildProcess;
+  env: NodeJS.ProcessEnv;
+} {
+  const folder = mkdtempSync(path.join(tmpdir(), 'gqa-sweep-'));
+  const config = path.join(folder, 'base.yaml');
+  const program = path.join(folder, 'stand-in.mjs');
+  const main = path.join(folder, 'main.mjs');
+  writeFileSync(config, 'data: { name: cifar10 }\nmodel: { size: base, variant: gqa, kv_heads: 4 }\nseed: 7\n');
+  writeFileSync(program, standIn);
+  const runsDir = path.join(folder, 'runs');
+  // The sweep in a process of its own, as the command line runs it, with the stand-in for its child.
+  writeFileSync(
+    main,
+    `import { sweep } from ${JSON.stringify(sweepModule)};
+     sweep(JSON.parse(process.argv[2]), [process.execPath, ${JSON.stringify(program)}]).catch((error) => { process.stderr.write(error.code + ': ' + error.message + '\\n'); process.exitCode = { usage: 2, sweepFailures: 7, sigint: 130, sigterm: 143 }[error.code] ?? 1; });`,
+  );
+  const log = path.join(folder, 'log');
+  const env = { ...process.env, LOG: log };
+  const start = (options: object) =>
+    spawn(process.execPath, [main, JSON.stringify({ config, set: [], runsDir, name: 's', json: false, ...options })], { env });
+  return { folder, config, runsDir, log, program, start, env };
+}
+
+async function ended(
+  child: ChildProcess,
+  onStderr: (text: string) => void = () => {},
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (part: string) => {
+    stdout += part;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (part: string) => {
+    stderr += part;
+    onStderr(stderr);
+  });
+  const code = await new Promise<number | null>((resolve) => child.on('close', resolve));
+  return { code, stdout, stderr };
+}
+
+test('a run that fails, is killed or garbles its report is told when it happens and does not stop the others', async () => {
+  const { runsDir, start } = scene();
+  const { code, stdout, stderr } = await ended(start({ kvHeads: [1, 2, 3, 4], variants: ['mha', 'gqa'] }));
+  assert.equal(code, 7, stderr);
+  const [header, ...rows] = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8')
+    .trimEnd()
+    .split('\n');
+  assert.equal(header, 'variant,kv_heads,seed,kv_parameters,top1_converted,top1_best,top1_test,train_images_per_s,state,run');
+  const at = (run: string) => path.join(runsDir, 's', run);
+  assert.deepEqual(rows.slice(0, 3), [
+    `mha,12,7,100,0.5,0.75,0.7,9.25,done,${at('mha-kv12-s7')}`,
+    `gqa,1,7,,,,,,failed (exit 6),${at('gqa-kv1-s7')}`,
+    `gqa,2,7,,,,,,crashed (SIGKILL),${at('gqa-kv2-s7')}`,
+  ]);
+  assert.match(rows[3] ?? '', /^gqa,3,7,,,,,,"?failed \(exit 0, but its report cannot be read/);
+  assert.equal(rows[4], `gqa,4,7,100,0.5,0.75,0.7,9.25,done,${at('gqa-kv4-s7')}`);
+  assert.match(stderr, /mha chooses its KV heads itself \(12\)/);
+  assert.match(stderr, /the loss is NaN at step 3\n\[2\/5\] gqa, 1 KV head, seed 7: failed \(exit 6\)\n\[3\/5\] gqa, 2 KV heads/);
+  assert.match(stderr, /sweepFailures: 3 of 5 runs failed; see .*leaderboard\.csv/);
+  assert.match(stdout, /^variant {2}KV heads {2}seed {2}K\/V parameters/);
+  assert.match(stdout, /mha +12 +7 +100 +50\.00 % +75\.00 % +70\.00 % +9\.3|9\.2 +done/);
+});
+
+test('every run gets the base config, its own keys last, a name of its own and the folder of the sweep', async () => {
+  const { config, runsDir, log, start } = scene();
+  const { code } = await ended(start({ set: ['train.lr=1'], seeds: [3], device: 'wasm' }));
+  assert.equal(code, 0);
+  assert.deepEqual(JSON.parse(readFileSync(log, 'utf8')), [
+    ...['train', '--config', config, '--set', 'train.lr=1', '--set', 'device=wasm', '--set', 'seed=3', '--set', 'name="s"'],
+    ...['--run-name', 'gqa-kv4-s3', '--runs-dir', runsDir, '--json'],
+  ]);
+});
+
+test('--json prints one document', async () => {
+  const { runsDir, start } = scene();
+  const { stdout } = await ended(start({ json: true, kvHeads: [1, 4] }));
+  const { sweep, points } = JSON.parse(stdout) as { sweep: string; points: { kvHeads: number; state: string }[] };
+  assert.equal(sweep, path.join(runsDir, 's'));
+  assert.deepEqual(
+    points.map(({ kvHeads, state }) => [kvHeads, state]),
+    [
+      [1, 'failed (exit 6)'],
+      [4, 'done'],
+    ],
+  );
+});
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${signal} is passed on to the run, the rest is not started, and the sweep ends with ${code}`, {
+    skip: process.platform === 'win32' && 'Windows has no such signals',
+  }, async () => {
+    const { runsDir, log, start } = scene();
+    const child = start({ kvHeads: [4, 6, 1] });
+    let sent = false;
+    const result = await ended(child, (stderr) => {
+      if (!sent && stderr.includes('waiting')) {
+        sent = true;
+        child.kill(signal);
+      }
+    });
+    assert.equal(result.code, code, result.stderr);
+    const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+    assert.equal(lines.length, 3);
+    assert.equal(lines[2], signal);
+    const states = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((row) => row.split(',')[8]);
+    assert.deepEqual(states, ['state', 'done', `interrupted (exit ${code})`, 'not run']);
+  });
+}
+
+test('invalid points, and the name of a sweep that exists, are exit 2 with nothing made or started', () => {
+  const { folder, config, runsDir } = scene();
+  const run = (...args: string[]) =>
+    spawnSync(process.execPath, [cli, 'sweep', '--config', config, '--runs-dir', runsDir, ...args], { encoding: 'utf8' });
+  const before = readdirSync(folder).sort();
+  const invalid = run('--kv-heads', '4,5,7');
+  assert.equal(invalid.status, 2);
+  assert.match(invalid.stderr, /^gqa: 2 of 3 points of the sweep are invalid; nothing was started\n/);
+  assert.match(invalid.stderr, /model\.kv_heads is 5, but must divide heads \(12\)[\s\S]*model\.kv_heads is 7/);
+  const badName = run('--name', '../x');
+  assert.equal(badName.status, 2);
+  assert.match(badName.stderr, /name is "\.\.\/x", expected a folder name/);
+  assert.deepEqual(readdirSync(folder).sort(), before);
+
+  writeFileSync(path.join(folder, 'taken'), '');
+  const taken = spawnSync(process.execPath, [cli, 'sweep', '--config', config, '--runs-dir', folder, '--name', 'taken'], {
+    encoding: 'utf8',
+  });
+  assert.equal(taken.status, 5, taken.stderr); // a file of that name is no sweep, and no folder either
+});
+
+test('a sweep does not mix with one of the same name', async () => {
+  const { runsDir, start } = scene();
+  assert.equal((await ended(start({}))).code, 0);
+  const before = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8');
+  const again = await ended(start({ kvHeads: [3] }));
+  assert.equal(again.code, 2);
+  assert.match(again.stderr, /exists already/);
+  assert.equal(readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8'), before);
+});
+
+test('the smoke config goes through the real train command, wasm included', () => {
+  const runsDir = path.join(mkdtempSync(path.join(tmpdir(), 'gqa-smoke-')), 'runs');
+  const args = [
+    'sweep',
+    '--config',
+    'configs/smoke.yaml',
+    '--variants',
+    'mha,gqa',
+    '--kv-heads',
+    '2',
+    '--runs-dir',
+    runsDir,
+    '--name',
+    'smoke-sweep',
+    '--device',
+    'wasm',
+    '--json',
+  ];
+  const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  const { points } = JSON.parse(stdout) as { points: { run: string; state: string; report: { kvParameters: number } }[] };
+  assert.deepEqual(
+    points.map(({ state }) => state),
+    ['done', 'done'],
+  );
+  assert.equal((points[0]?.report.kvParameters ?? 0) / (points[1]?.report.kvParameters ?? 1), 2);
+  for (const { run } of points) assert.ok(existsSync(path.join(run, 'checkpoints', 'best', 'model.safetensors')), run);
+});

@@ -1,0 +1,105 @@
+/** Whole runs through the command line: the same figures again, with any number of workers, on wasm too, and what they leave behind. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { gqa, temporaryFolder } from '../cli-run.js';
+
+const CONFIG = 'configs/smoke.yaml';
+const SMALL = ['--set', 'model.variant=dgqa-ema', '--set', 'model.kv_heads=2'];
+
+function trained(runsDir: string, runName: string, ...args: string[]): Record<string, unknown> & { run: string } {
+  const ran = gqa(['train', '--config', CONFIG, '--runs-dir', runsDir, '--run-name', runName, '--json', ...args]);
+  assert.equal(ran.code, 0, ran.stderr);
+  return JSON.parse(ran.stdout);
+}
+
+/** What a report says, without its time and place. */
+const figures = (report: Record<string, unknown>): unknown => ({ ...report, trainImagesPerSecond: null, run: null });
+
+test('a run is repeated bit for bit with the same seed, with 1 and with 4 workers, and differs with another seed', () => {
+  const runsDir = temporaryFolder();
+  const one = trained(runsDir, 'one', ...SMALL, '--set', 'data.workers=1', '--set', 'data.augment=light');
+  const four = trained(runsDir, 'four', ...SMALL, '--set', 'data.workers=4', '--set', 'data.augment=light');
+  const other = trained(runsDir, 'other', ...SMALL, '--set', 'data.workers=1', '--set', 'data.augment=light', '--set', 'seed=7');
+  assert.deepEqual(figures(four), figures(one));
+  assert.notDeepEqual(other.test, one.test);
+  const weights = (run: string): Buffer => fs.readFileSync(path.join(run, 'checkpoints/last/model.safetensors'));
+  assert.ok(weights(one.run).equals(weights(four.run)));
+});
+
+test('a run leaves what it is asked for: config, meta, status, results, steps and checkpoints; eval finds the same figures again', () => {
+  const runsDir = temporaryFolder();
+  const report = trained(runsDir, 'r', ...SMALL);
+  const read = (file: string): string => fs.readFileSync(path.join(report.run, file), 'utf8');
+  assert.equal(JSON.parse(read('status.json')).state, 'done');
+  const rows = read('results.csv').trim().split('\n');
+  assert.match(rows.at(-1) as string, /^best,/);
+  assert.equal(read('metrics.jsonl').trim().split('\n').length > 0, true);
+  const again = gqa(['eval', report.run, '--json', '--logits', path.join(runsDir, 'logits.safetensors')]);
+  assert.equal(again.code, 0, again.stderr);
+  const metrics = JSON.parse(again.stdout);
+  const { top1, top5, loss, images } = metrics;
+  assert.deepEqual({ top1, top5, loss, images }, report.test);
+  assert.deepEqual(JSON.parse(read('eval/test/metrics.json')), metrics);
+
+  const file = openSafetensors(path.join(runsDir, 'logits.safetensors'));
+  const logits = readTensor(file, 'logits');
+  const labels = readTensor(file, 'labels');
+  const classes = logits.length / images;
+  const right = [...labels].filter((label, i) => {
+    const row = logits.subarray(i * classes, (i + 1) * classes);
+    return row.indexOf(Math.max(...row)) === label;
+  });
+  assert.equal(right.length / images, top1);
+
+  const repeated = gqa(['train', '--config', path.join(report.run, 'config.yaml'), '--runs-dir', runsDir, '--run-name', 'again', '--json']);
+  assert.deepEqual(figures(JSON.parse(repeated.stdout)), figures(report));
+});
+
+test('uptraining: mha is trained, converted, evaluated as converted, trained further; the state of the variant is saved with it', () => {
+  const runsDir = temporaryFolder();
+  const mha = trained(runsDir, 'mha', '--set', 'model.variant=mha', '--set', 'model.kv_heads=null');
+  const pretrained = `model.pretrained=${path.join(mha.run, 'checkpoints/best/model.safetensors')}`;
+  const uptrained = trained(runsDir, 'up', ...SMALL, '--set', pretrained) as unknown as {
+    run: string;
+    converted: { top1: number };
+    kvParameters: number;
+  };
+  assert.equal(typeof uptrained.converted.top1, 'number');
+  assert.equal(uptrained.kvParameters < (mha.kvParameters as number), true);
+  const saved = openSafetensors(path.join(uptrained.run, 'checkpoints/best/model.safetensors'));
+  const card = JSON.parse(saved.metadata.gqa as string);
+  assert.equal(card.variant, 'dgqa-ema');
+  for (const block of card.state)
+    assert.equal(
+      block.allocation.reduce((sum: number, count: number) => sum + count, 0),
+      card.model.heads,
+    );
+  const control = trained(
+    runsDir,
+    'control',
+    '--set',
+    'model.variant=mha',
+    '--set',
+    'model.kv_heads=null',
+    '--set',
+    pretrained,
+  ) as unknown as { converted: { top1: number } };
+  assert.equal(control.converted.top1, (mha.best as { top1: number }).top1);
+});
+
+test('two steps on wasm, for every kind of variant: trained, evaluated, and close to what the native runtime computes', () => {
+  const runsDir = temporaryFolder();
+  for (const variant of ['gqa', 'kdgqa', 'pgqa']) {
+    const sets = ['--set', `model.variant=${variant}`, '--set', 'model.kv_heads=2'];
+    const wasm = trained(runsDir, `wasm-${variant}`, ...sets, '--device', 'wasm') as unknown as { device: string; test: { loss: number } };
+    const auto = trained(runsDir, `auto-${variant}`, ...sets) as unknown as { test: { loss: number } };
+    assert.equal(wasm.device, 'wasm cpu');
+    assert.ok(
+      Math.abs(wasm.test.loss - auto.test.loss) < 1e-3 * auto.test.loss,
+      `${variant}: ${wasm.test.loss} on wasm, ${auto.test.loss} natively`,
+    );
+  }
+});
