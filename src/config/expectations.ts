@@ -86,13 +86,10 @@ export function closest(word: string, candidates: readonly string[]): string | u
   const near = candidates
     .map((candidate) => ({ candidate, edits: distance(plain(word), plain(candidate)) }))
     .sort((a, b) => a.edits - b.edits)[0];
-  // A word of which nothing is left is no misspelling.
-  return near &&
-    near.edits < word.length &&
-    near.edits < near.candidate.length &&
-    near.edits <= Math.max(1, Math.floor(near.candidate.length / 3))
-    ? near.candidate
-    : undefined;
+  if (near === undefined) return undefined;
+  // Two letters swapped are two edits. A word of which nothing is left is no misspelling.
+  const allowed = Math.max(near.candidate.length < 4 ? 1 : 2, Math.floor(near.candidate.length / 3));
+  return near.edits <= Math.min(allowed, word.length - 1, near.candidate.length - 1) ? near.candidate : undefined;
 }
 
 /** What other tools and the paper's files call our keys. */

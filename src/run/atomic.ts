@@ -22,10 +22,18 @@ export function writeFileAtomic(file: string, data: Uint8Array | string): void {
     }
     renameSync(aside, file);
   } catch (error) {
-    rmSync(aside, { force: true });
+    removeAside(aside);
     throw fileError(`cannot write ${file}`, error);
   }
   flushFolder(path.dirname(file));
+}
+
+function removeAside(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // It cannot have been made either (its folder is a file, say); the error that led here tells why.
+  }
 }
 
 /** A rename is on the disk only when its folder is. Folders cannot be opened on Windows, and some network file systems refuse to flush them: the file itself is safe there already. */

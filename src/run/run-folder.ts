@@ -223,7 +223,7 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
   let status: { state: RunState; epoch: number; step: number } = { state: 'running', epoch: 0, step: 0 };
   let open = true;
   const setStatus: RunFolder['setStatus'] = (state, at) => {
-    status = { state, ...at };
+    status = { state, epoch: at.epoch, step: at.step };
     const text = JSON.stringify({ ...status, pid: process.pid, updated: new Date().toISOString() });
     writeFileAtomic(path.join(folder, 'status.json'), `${text}\n`);
   };
