@@ -18,7 +18,7 @@ export interface Progress {
 
 /** Where progress goes and how often; tests give their own. */
 export interface ProgressTarget {
-  stream: NodeJS.WritableStream & { isTTY?: boolean };
+  stream: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
   env: NodeJS.ProcessEnv;
   /** Milliseconds between two lines where there is no terminal. */
   lineEveryMs: number;
@@ -58,11 +58,17 @@ function bar(state: State, target: ProgressTarget): Progress {
     {
       stream: target.stream,
       hideCursor: false, // so that an interrupted run leaves the terminal as it was
-      barsize: 24,
+      barsize: Math.max(8, Math.min(24, (target.stream.columns ?? 80) - state.label.length - 62)), // the figures take about 60 columns; a line that is too long is cut
       format: (options, parameters) => `${state.label} ${cliProgress.Format.BarFormat(parameters.progress, options)} ${describe(state)}`,
     },
     cliProgress.Presets.shades_classic,
   );
+  // The bar switches line wrapping off: a process that ends meanwhile must switch it on again.
+  const stop = (): void => {
+    process.off('exit', stop);
+    single.stop();
+  };
+  process.on('exit', stop);
   single.start(state.total, 0);
   return {
     update(done, fields = {}) {
@@ -70,7 +76,7 @@ function bar(state: State, target: ProgressTarget): Progress {
       state.fields = fields;
       single.update(done);
     },
-    stop: () => single.stop(),
+    stop,
   };
 }
 

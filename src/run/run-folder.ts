@@ -298,7 +298,9 @@ function rounded(cell: number | string | null): number | string | null {
 
 function append(handle: number, text: string, file: string): void {
   try {
-    writeSync(handle, text);
+    const bytes = Buffer.from(text, 'utf8');
+    // A disk that is nearly full takes a part first, and says so only at the next call.
+    for (let offset = 0; offset < bytes.length; ) offset += writeSync(handle, bytes, offset);
   } catch (error) {
     throw fileError(`cannot write ${file}`, error);
   }
