@@ -1,8 +1,9 @@
 /** A model on disk: safetensors with timm's names, and in its metadata what the shapes alone do not tell: sizes, variant, classes and the variant's state. */
 import { z } from 'zod';
+import type { VariantName } from '../config/names.js';
 import { GqaError } from '../errors.js';
 import type { ModelShape } from '../model/sizes.js';
-import { VARIANTS, type VariantName } from '../model/variants.js';
+import { VARIANTS } from '../model/variants.js';
 import { encodeSafetensors, type Safetensors, type TensorData } from './safetensors.js';
 
 const positive = z.number().int().positive();

@@ -4,7 +4,7 @@
 export const dataNames = ['fashion-mnist', 'mnist', 'cifar10', 'cifar100', 'food101', 'tiny-imagenet', 'image-folder'] as const;
 export type DataName = (typeof dataNames)[number];
 
-/** Ways of sharing key-value heads; design.md §4. */
+/** Ways of sharing key-value heads, as the papers write them; what each does is in model/variants.ts. */
 export const variantNames = ['mha', 'mqa', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
 export type VariantName = (typeof variantNames)[number];
 

@@ -3,21 +3,9 @@
  */
 import { availableParallelism } from 'node:os';
 import { draws, shuffle } from '../random.js';
-import type { Augment } from './augment.js';
 import type { Batch, FileSource, RawSource, Split } from './dataset.js';
 import { mainThreadPool, type Pool, threadPool } from './pool.js';
-import type { BatchJob } from './preprocess.js';
-
-export interface BatchOptions {
-  batchSize: number;
-  /** Size at which pictures cross to the device, from `inputSize`. */
-  height: number;
-  width: number;
-  seed: number;
-  /** Which shuffle and which augmentation draws; null: in the given order and unaugmented. */
-  epoch: number | null;
-  augment: Augment;
-}
+import type { BatchJob, BatchOptions } from './preprocess.js';
 
 export interface Pipeline {
   /**
@@ -68,9 +56,8 @@ async function* batches(pool: Pool, split: Split, indices: Int32Array, options: 
 }
 
 function batchJob({ source }: Split, indices: Int32Array, options: BatchOptions): BatchJob {
-  const { batchSize, height, width, seed, epoch, augment } = options;
   const ofBatch = source.kind === 'raw' ? source : { kind: source.kind, paths: Array.from(indices, (index) => source.paths[index] ?? '') };
-  return { source: ofBatch, indices, batchSize, height, width, seed, epoch, augment };
+  return { ...options, source: ofBatch, indices };
 }
 
 function asBatch({ indices, batchSize, height, width }: BatchJob, pixels: Uint8Array, splitLabels: Int32Array): Batch {

@@ -3,19 +3,24 @@ import { type Augment, type Picture, placement, placePicture, unmoved } from './
 import type { FileSource, RawSource } from './dataset.js';
 import { decodePicture, resizePicture } from './decode.js';
 
+/** How a split becomes batches. */
+export interface BatchOptions {
+  batchSize: number;
+  /** Size at which pictures cross to the device, in pixels. */
+  height: number;
+  width: number;
+  seed: number;
+  /** Which shuffle and which augmentation draws; null: in the given order and unaugmented, as in evaluation. */
+  epoch: number | null;
+  augment: Augment;
+}
+
 /** All that one batch needs; crosses to a worker as a message (raw pixels are shared, paths are those of the batch alone). */
-export interface BatchJob {
+export interface BatchJob extends BatchOptions {
   /** A `FileSource` holds the paths of this batch's pictures, in the order of `indices`. */
   source: RawSource | FileSource;
   /** Indices in the split: what augmentation draws belong to. At most batchSize. */
   indices: Int32Array;
-  batchSize: number;
-  height: number;
-  width: number;
-  seed: number;
-  /** null: no augmentation, as in evaluation. */
-  epoch: number | null;
-  augment: Augment;
 }
 
 /**

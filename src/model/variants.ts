@@ -1,5 +1,6 @@
 /** The variants of grouped-query attention: what each adds to plain grouping. An absent hook means plain GQA; MHA and MQA are GQA with K = H and K = 1. */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
 import { dgqaDiff, dgqaEma } from './variants/dgqa.js';
 import { kdgqa } from './variants/kdgqa.js';
 import type { KeyDrivenRule } from './variants/key-driven.js';
@@ -20,8 +21,6 @@ export const VARIANTS = {
   'dgqa-diff': { allocation: dgqaDiff },
   'dgqa-ema': { allocation: dgqaEma },
   pgqa: { perturb: subtractNoise },
-} as const satisfies Record<string, Variant>;
-
-export type VariantName = keyof typeof VARIANTS;
+} as const satisfies Record<VariantName, Variant>;
 
 export const variantOf = (name: VariantName): Variant => VARIANTS[name];

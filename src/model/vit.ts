@@ -4,13 +4,14 @@
  * Pure and traceable: everything a pass needs comes in, everything it changes goes out, and no value is read back to the host.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
 import { assignmentOf, meanKeyNorms } from './allocate.js';
 import { attend } from './attend.js';
 import { gelu, layerNorm, linear } from './layers.js';
 import type { Params } from './params.js';
 import { headDim, type ModelShape } from './sizes.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
-import { type Variant, type VariantName, variantOf } from './variants.js';
+import { type Variant, variantOf } from './variants.js';
 
 /** What a forward pass needs besides parameters and pictures. */
 export interface Pass {

@@ -2,11 +2,11 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
+import type { VariantName } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { initialParams, type Params, parameterSpecs, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
-import type { VariantName } from '../model/variants.js';
 import { attentionFrom, attentionValues, initialAttention } from './state.js';
 
 export type Model = {

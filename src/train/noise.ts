@@ -1,8 +1,9 @@
 /** PGQA's uniform draws: keyed by what they are for, so that a step, a layer or an evaluation always meets the same noise. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
 import { headDim, type ModelShape, tokens } from '../model/sizes.js';
 import { noiseShape } from '../model/variants/pgqa.js';
-import { type VariantName, variantOf } from '../model/variants.js';
+import { variantOf } from '../model/variants.js';
 import { draws } from '../random.js';
 
 /**

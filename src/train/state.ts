@@ -1,8 +1,9 @@
 /** What a run carries from step to step: how it begins, and how it becomes plain numbers for a checkpoint. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
-import { type VariantName, variantOf } from '../model/variants.js';
+import { variantOf } from '../model/variants.js';
 
 /** A key-driven variant's state before any training; empty objects for the others. One for each block. */
 export function initialAttention(shape: ModelShape, variant: VariantName): BlockState[] {

@@ -1,9 +1,9 @@
 /** One optimizer step: forward, backward, update. Pure: state in, state out; runs eagerly as it stands, and has nothing that could not be traced. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
 import type { Params } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
-import type { VariantName } from '../model/variants.js';
 import { forward } from '../model/vit.js';
 import { type AdamWOptions, adamw, type Moments, type StepSizes } from './adamw.js';
 import { correctSums, crossEntropySum } from './loss.js';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../../src/config/names.js';
 import { initialParams } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
-import type { VariantName } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { initialMoments, stepSizes } from '../../src/train/adamw.js';
