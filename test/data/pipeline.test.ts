@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import type { Batch, FileSource, RawSource, Split } from '../../src/data/dataset.js';
-import { type BatchOptions, inputSize, openPipeline } from '../../src/data/pipeline.js';
+import { inputSize, openPipeline } from '../../src/data/pipeline.js';
+import type { BatchOptions } from '../../src/data/preprocess.js';
 import { draws, shuffle } from '../../src/random.js';
 import { failure, indicesOf, place, testFolder } from './files.js';
 
