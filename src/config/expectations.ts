@@ -18,7 +18,14 @@ export interface Expected {
   description?: string;
 }
 
-export const expectedBy = (schema: z.ZodType): Expected => z.toJSONSchema(schema, { io: 'input' }) as Expected;
+/** Schemas do not change: what they expect is worked out once. */
+const worked = new WeakMap<z.ZodType, Expected>();
+
+export function expectedBy(schema: z.ZodType): Expected {
+  const expected = worked.get(schema) ?? (z.toJSONSchema(schema, { io: 'input' }) as Expected);
+  worked.set(schema, expected);
+  return expected;
+}
 
 /** The keys of a mapping; null where no mapping is accepted. Own keys only: `constructor` is none. */
 export function keysOf(expected: Expected | undefined): Record<string, Expected> | null {

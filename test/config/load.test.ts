@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -284,4 +284,57 @@ test('what dumpConfig writes, loadConfig reads back as the same config', () => {
     const config = parse('{}', sets);
     assert.deepEqual(parse(dumpConfig(config)), config);
   }
+});
+
+test('a config torn at random is accepted or refused with a place, never anything else', () => {
+  const flat = 'dataset: cifar10\nsize: s\natt_scheme: gqa\npretrained: False\nnum_kv_heads: 3\nout_dir: a/b\n';
+  const sources = [
+    flat,
+    ...readdirSync('configs').flatMap((name) => (name.endsWith('.yaml') ? [readFileSync(path.join('configs', name), 'utf8')] : [])),
+  ];
+  const scraps = [
+    'null',
+    '{}',
+    '[',
+    ']',
+    '- a',
+    '&a ',
+    '*a',
+    '"',
+    '\t',
+    '\n',
+    ': ',
+    '__proto__',
+    'toString',
+    '1e999',
+    '.inf',
+    '!!binary x',
+    '!!set {a}',
+    '%YAML 1.1\n',
+    '---\n',
+    '\0',
+    '? ',
+    '|',
+    '0x',
+    '<<: ',
+  ];
+  const counts = { accepted: 0, refused: 0 };
+  for (let i = 0; i < 1500; i++) {
+    const { below } = draws(11, 'torn', i);
+    let text = sources[below(sources.length)] ?? '';
+    for (let cut = 0; cut <= below(3); cut++) {
+      const at = below(text.length + 1);
+      text =
+        below(2) === 0 ? text.slice(0, at) + scraps[below(scraps.length)] + text.slice(at) : text.slice(0, at) + text.slice(at + below(12));
+    }
+    try {
+      parse(text);
+      counts.accepted++;
+    } catch (error) {
+      assert.ok(error instanceof GqaError && error.code === 'usage', `${JSON.stringify(text)}: ${(error as Error).stack}`);
+      for (const line of error.message.split('\n')) assert.match(line, /^x\.yaml:( \d+ problems$|\d+:\d+ \S)/);
+      counts.refused++;
+    }
+  }
+  assert.ok(counts.accepted > 50 && counts.refused > 50, JSON.stringify(counts));
 });

@@ -103,6 +103,11 @@ test('num_kv_heads beside mhsa is ignored as in the paper, and grey pictures are
   assert.match(notices.join('\n'), /in_chans: 1 is read as 3[\s\S]*num_kv_heads: 2 is ignored/);
 });
 
+test('a sweep over an mhsa file can choose another variant, for which num_kv_heads counts', () => {
+  const { config } = parse('dataset: mnist\nsize: s\natt_scheme: mhsa\npretrained: False\nnum_kv_heads: 2\n', ['model.variant=gqa']);
+  assert.deepEqual([config.model.variant, config.model.kvHeads], ['gqa', 2]);
+});
+
 test('values that do not fit the data set, the model or the form are refused', () => {
   const base = 'dataset: cifar10\nsize: s\natt_scheme: gqa\npretrained: False\nnum_kv_heads: 3\n';
   const cases: [string, RegExp][] = [
