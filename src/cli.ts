@@ -76,6 +76,7 @@ const commands: CommandSpec[] = [
       config().makeOptionMandatory(),
       set(),
       new Option('--out <file>', 'safetensors file to write').makeOptionMandatory(),
+      json(),
     ],
     example: 'gqa convert --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out gqa.safetensors',
     run: async (_, options) => (await import('./commands/convert.js')).convert(options),
@@ -101,9 +102,10 @@ const commands: CommandSpec[] = [
     name: 'reference',
     summary: "compare with numbers of the paper's own code",
     arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them')],
-    options: [device()],
+    options: [device(), json()],
     example: 'gqa reference test/reference',
-    run: async ([dir], options) => (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as object) }),
+    run: async ([dir], options) =>
+      (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { json: boolean }) }),
   },
   {
     name: 'quickstart',

@@ -12,7 +12,7 @@ import { shapeOf } from '../train/model.js';
 import { say } from './prepare.js';
 
 /** @param options.out must not exist */
-export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string }): Promise<void> {
+export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
   const { config, notices } = readConfig(options.config, options.set);
   notices.forEach(say);
   if (fs.existsSync(options.out))
@@ -32,5 +32,8 @@ export async function convert(options: { checkpoint: string; config: string; set
   if (unused.length > 0) say(`unused tensors of the checkpoint: ${unused.join(', ')}`);
   if (variantOf(variant).allocation)
     say(`${variant}: no picture was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`);
-  process.stdout.write(`${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n`);
+  const report = { out: options.out, variant, fromKvHeads, kvHeads: shape.kvHeads, unused };
+  process.stdout.write(
+    options.json ? `${JSON.stringify(report)}\n` : `${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n`,
+  );
 }

@@ -49,6 +49,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     const report = {
       ...metrics,
       split: options.split,
+      overrides: options.set,
       variant: settings.variant,
       kvHeads: settings.kvHeads,
       checkpoint: source.checkpoint,

@@ -16,6 +16,9 @@ export async function prepare(config: Config): Promise<Prepared> {
   const dataset = await openDataset(config.data);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
+  say(
+    `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
+  );
   return { dataset, backend, pipeline: openPipeline(config.data.workers) };
 }
 

@@ -9,28 +9,34 @@ import { type CaseResult, compareAttention } from '../reference/attention.js';
 /** Folder name → how it is compared; null: vectors whose subject this version does not have yet. */
 const KINDS: Record<string, ((dir: string) => Iterable<CaseResult>) | null> = { attention: compareAttention, preprocess: null };
 
-/** Prints a line per case and `N passed, N failed`. @throws GqaError when a case failed or there was none */
-export async function reference({ dir, device }: { dir: string; device?: Config['device'] }): Promise<void> {
+/** Prints a line per case and `N passed, N failed` (with `json` one document). @throws GqaError when a case failed or there was none */
+export async function reference({ dir, device, json }: { dir: string; device?: Config['device']; json: boolean }): Promise<void> {
   const kinds = kindsIn(dir);
   const backend = await startBackend(device ?? 'auto');
   if (backend.notice !== null) process.stderr.write(`${backend.notice}\n`);
-  let passed = 0;
-  let failed = 0;
+  const cases: (CaseResult & { kind: string })[] = [];
+  const notCompared: string[] = [];
+  const print = (line: string): void => {
+    if (!json) process.stdout.write(`${line}\n`);
+  };
   for (const [kind, folder] of kinds) {
     const compare = KINDS[kind];
     if (!compare) {
-      process.stdout.write(`not yet compared: ${folder} (${kind} vectors)\n`);
+      notCompared.push(folder);
+      print(`not yet compared: ${folder} (${kind} vectors)`);
       continue;
     }
     for (const result of compare(folder)) {
-      process.stdout.write(`${result.passed ? 'pass' : 'FAIL'}  ${result.name}: ${result.detail}\n`);
-      if (result.passed) passed++;
-      else failed++;
+      print(`${result.passed ? 'pass' : 'FAIL'}  ${result.name}: ${result.detail}`);
+      cases.push({ kind, ...result });
     }
   }
-  process.stdout.write(`${passed} passed, ${failed} failed\n`);
+  const passed = cases.filter((result) => result.passed).length;
+  const failed = cases.length - passed;
+  if (json) process.stdout.write(`${JSON.stringify({ passed, failed, cases, notCompared })}\n`);
+  print(`${passed} passed, ${failed} failed`);
   if (failed > 0) throw new GqaError('data', `${failed} of ${passed + failed} reference cases failed`);
-  if (passed === 0) throw new GqaError('data', `${dir}: holds no case that can be compared`);
+  if (cases.length === 0 && notCompared.length === 0) throw new GqaError('data', `${dir}: holds no case that can be compared`);
 }
 
 /** `dir` holds attention/ and/or preprocess/, or is one of them, told by its index.json. */

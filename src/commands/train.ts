@@ -1,4 +1,5 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
+import path from 'node:path';
 import { readConfig } from '../config/load.js';
 import { ExitCode, GqaError } from '../errors.js';
 import { countParameters } from '../model/params.js';
@@ -45,7 +46,13 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
     const built = buildModel(pretrained, shape, variant, config.seed);
-    const run = createRun({ ...place, config, device: backend });
+    // What the run was made of, wherever it is repeated or evaluated from.
+    const found = {
+      ...config,
+      data: { ...config.data, root: dataset.from },
+      model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
+    };
+    const run = createRun({ ...place, config: found, device: backend });
     const { parameters, kvParameters } = countParameters(shape);
     say(
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,

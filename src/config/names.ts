@@ -8,5 +8,8 @@ export type DataName = (typeof dataNames)[number];
 export const variantNames = ['mha', 'mqa', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
 export type VariantName = (typeof variantNames)[number];
 
+/** Where data sets are looked for when the config does not say. */
+export const defaultDataRoot = 'datasets';
+
 export const deviceNames = ['auto', 'gpu', 'native', 'cpu', 'wasm'] as const;
 export type DeviceName = (typeof deviceNames)[number];

@@ -3,7 +3,7 @@
  * Problems that concern several keys are the table `crossFieldRules`. Reading files and placing problems in them: load.ts.
  */
 import { z } from 'zod';
-import { dataNames, deviceNames, variantNames } from './names.js';
+import { dataNames, defaultDataRoot, deviceNames, variantNames } from './names.js';
 
 /** What a model's size fixes; in timm's vision_transformer.py these are vit_{small,base,large}_patch16_224. Image and patch sizes in pixels. */
 export const modelSizes = {
@@ -31,7 +31,7 @@ export const configSchema = z.strictObject({
   data: z.strictObject({
     name: z.enum(dataNames),
     /** Folder of the data, relative to the working directory. */
-    root: z.string().min(1).default('datasets'),
+    root: z.string().min(1).default(defaultDataRoot),
     /** At most so many pictures of a split, stratified; counted before the validation part is taken. null: all. */
     limit: z
       .union([count(1), z.null(), z.strictObject({ train: count(1).nullable().default(null), test: count(1).nullable().default(null) })])

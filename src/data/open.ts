@@ -1,6 +1,7 @@
 /** From the config's `data` to a data set: which reader a name has, and where its files are looked for. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { cifar10, cifar100, readCifar } from './cifar.js';
@@ -80,7 +81,9 @@ export async function openDataset(data: Pick<Config['data'], 'name' | 'root'>): 
       hint: 'Lay its pictures out as <root>/{train,test}/<class>/*.jpg and use data.name: image-folder.',
     });
   }
-  const tried = [...reader.folders.map((folder) => resolve(data.root, folder)), ...(reader.systemFolders ?? [])];
+  // A root that was chosen is meant: only where none was is another place good enough.
+  const elsewhere = data.root === defaultDataRoot ? (reader.systemFolders ?? []) : [];
+  const tried = [...reader.folders.map((folder) => resolve(data.root, folder)), ...elsewhere];
   const holdsFiles = (folder: string): boolean => reader.files.some((file) => existsSync(join(folder, file)));
   const folder = reader.files.length === 0 ? tried[0] : tried.find(holdsFiles);
   if (folder === undefined) {

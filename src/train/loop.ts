@@ -104,17 +104,16 @@ export async function runExperiment(
   const options: StepOptions = { shape, variant, windowSize: config.model.windowSize, labelSmoothing: train.labelSmoothing, adamw: train };
   const stepsPerEpoch = Math.ceil(parts.train.indices.length / train.batchSize);
   const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
-  const timed = { images: 0, seconds: 0 };
+  const timed = { images: 0, seconds: 0 }; // training alone, over the run
   let step = 0;
   let best: (Outcome['best'] & { path: string }) | null = null;
 
   for (let epoch = 1; step < totalSteps; epoch++) {
-    const bar = watch.progress(
-      `epoch ${epoch}/${Math.ceil(totalSteps / stepsPerEpoch)}`,
-      Math.min(stepsPerEpoch, totalSteps - step) * train.batchSize,
-    );
+    const epochImages = Math.min(parts.train.indices.length, (totalSteps - step) * train.batchSize);
+    const bar = watch.progress(`epoch ${epoch}/${Math.ceil(totalSteps / stepsPerEpoch)}`, epochImages);
     const sums = runningSums();
-    const since = { images: 0, seconds: 0 }; // since the last log line
+    const inEpoch = { images: 0, seconds: 0 };
+    let imagesSinceLog = 0;
     let lr = 0;
     let started = performance.now();
     const batches = pipeline.batches(parts.train.split, parts.train.indices, {
@@ -146,22 +145,24 @@ export async function runExperiment(
       sums.add(step + 1, lr, next.sums);
       step++;
       stepInEpoch++;
-      since.images += batch.images;
+      imagesSinceLog += batch.images;
 
       if (step % train.logEvery === 0 || stepInEpoch === stepsPerEpoch || step === totalSteps) {
         const means = sums.read(); // host sync
-        since.seconds = (performance.now() - started) / 1000;
-        const imagesPerSecond = since.images / since.seconds;
+        const seconds = (performance.now() - started) / 1000;
+        const imagesPerSecond = imagesSinceLog / seconds;
         watch.logged({ epoch, step, lr, ...means.recent, imagesPerSecond });
-        bar.update(Math.min(stepInEpoch * train.batchSize, parts.train.indices.length), { imagesPerSecond, ...means.epoch });
-        timed.images += since.images;
-        timed.seconds += since.seconds;
-        since.images = 0;
+        bar.update(Math.min(stepInEpoch * train.batchSize, epochImages), { imagesPerSecond, ...means.epoch });
+        inEpoch.images += imagesSinceLog;
+        inEpoch.seconds += seconds;
+        imagesSinceLog = 0;
         started = performance.now();
       }
       if (step === totalSteps) break;
     }
     bar.stop();
+    timed.images += inEpoch.images;
+    timed.seconds += inEpoch.seconds;
     const selection = await measure(
       current(),
       parts.selection,
@@ -178,7 +179,7 @@ export async function runExperiment(
       lr,
       train: sums.epochMeans(),
       selection,
-      imagesPerSecond: timed.images / timed.seconds,
+      imagesPerSecond: inEpoch.images / inEpoch.seconds,
       tensors: tf.memory().numTensors,
     });
   }

@@ -58,6 +58,20 @@ test('a run leaves what it is asked for: config, meta, status, results, steps an
   assert.deepEqual(figures(JSON.parse(repeated.stdout)), figures(report));
 });
 
+test('a run knows where its data and its checkpoint lie, so that it is evaluated alike from any folder', () => {
+  const runsDir = temporaryFolder();
+  const report = trained(runsDir, 'r', ...SMALL);
+  const elsewhere = gqa(['eval', report.run, '--json'], temporaryFolder());
+  assert.equal(elsewhere.code, 0, elsewhere.stderr);
+  assert.deepEqual(JSON.parse(elsewhere.stdout).loss, (report.test as { loss: number }).loss);
+});
+
+test('a root that was chosen and is not there is an error, though the data lie elsewhere on the machine', () => {
+  const ran = gqa(['train', '--config', path.resolve(CONFIG), '--runs-dir', 'runs'], temporaryFolder());
+  assert.equal(ran.code, 3, ran.stderr);
+  assert.match(ran.stderr, /fashion-mnist was not found/);
+});
+
 test('uptraining: mha is trained, converted, evaluated as converted, trained further; the state of the variant is saved with it', () => {
   const runsDir = temporaryFolder();
   const mha = trained(runsDir, 'mha', '--set', 'model.variant=mha', '--set', 'model.kv_heads=null');
