@@ -188,6 +188,8 @@ function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, 
     checks.push(...compareGradients(gradients, expected));
     checks.push(...compareAfter(state.params, expected));
     if (of.splits) checks.push({ what: 'splits', deviation: largestDifference(seen.splits.flat(2), of.splits.flat(2)), tolerance: 0 });
+    if (of.knorms)
+      checks.push({ what: 'key norms', deviation: elementwiseDeviation(seen.norms.flat(2), of.knorms.flat(2)), tolerance: 1e-4 });
     if (of.caches)
       checks.push({ what: 'caches', deviation: elementwiseDeviation(seen.caches.flat(2), of.caches.flat(2)), tolerance: 1e-4 });
     checks.push(...compareEvaluation(params, inputs, shape, variant, expected, index));
