@@ -152,9 +152,9 @@ export async function runExperiment(
         const seconds = (performance.now() - started) / 1000;
         const imagesPerSecond = imagesSinceLog / seconds;
         watch.logged({ epoch, step, lr, ...means.recent, imagesPerSecond });
-        bar.update(Math.min(stepInEpoch * train.batchSize, epochImages), { imagesPerSecond, ...means.epoch });
         inEpoch.images += imagesSinceLog;
         inEpoch.seconds += seconds;
+        bar.update(inEpoch.images, { imagesPerSecond: inEpoch.images / inEpoch.seconds, ...means.epoch });
         imagesSinceLog = 0;
         started = performance.now();
       }
