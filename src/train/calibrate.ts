@@ -8,8 +8,8 @@ import { deviceBatch } from './device-batch.js';
 import type { Model } from './model.js';
 
 /**
- * The state that frozen evaluation reads. While the norms are gathered, each batch allocates by itself, as the first training step would.
- * The caller owns the result, and still the model's old state.
+ * The state that frozen evaluation reads. While the norms are gathered, query heads are split as the model's own state says (evenly, before any training), so that a picture's key norms
+ * depend on nothing but the picture, and the result not on how pictures are batched. The caller owns the result, and still the model's old state.
  */
 export async function calibrate(model: Model, batches: AsyncIterable<Batch>): Promise<BlockState[]> {
   const rule = variantOf(model.variant).allocation;
@@ -24,7 +24,7 @@ export async function calibrate(model: Model, batches: AsyncIterable<Batch>): Pr
         shape,
         variant: model.variant,
         state: model.attention,
-        allocation: { by: 'batch' },
+        allocation: { by: 'state' },
         noise: null,
         weights,
       });

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import type { Batch } from '../../src/data/dataset.js';
+import { initialParams } from '../../src/model/params.js';
+import type { ModelShape } from '../../src/model/sizes.js';
+import { startBackend } from '../../src/native/backend.js';
+import { draws } from '../../src/random.js';
+import { calibrate } from '../../src/train/calibrate.js';
+import { evaluate } from '../../src/train/evaluate.js';
+import { attentionValues, initialAttention } from '../../src/train/state.js';
+
+before(async () => {
+  await startBackend('auto');
+});
+
+const shape: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 24, depth: 3, heads: 6, kvHeads: 3, mlpRatio: 2, numClasses: 7 };
+const IMAGES = 20;
+
+/** The same pictures in batches of any size, the last one padded with rubbish. */
+async function* batches(batchSize: number): AsyncGenerator<Batch> {
+  const from = draws(4, 'pictures');
+  const all = Uint8Array.from({ length: IMAGES * 16 * 16 * 3 }, (_, i) => (from.below(256) * (1 + Math.floor(i / 768))) / IMAGES);
+  for (let first = 0; first < IMAGES; first += batchSize) {
+    const images = Math.min(batchSize, IMAGES - first);
+    const pixels = new Uint8Array(batchSize * 768).fill(255);
+    pixels.set(all.subarray(first * 768, (first + images) * 768));
+    const labels = Int32Array.from({ length: batchSize }, (_, i) => (i < images ? (first + i) % 7 : 0));
+    yield { pixels, height: 16, width: 16, labels, weights: new Float32Array(batchSize).fill(1, 0, images), images };
+  }
+}
+
+for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
+  test(`calibration fills the state of ${variant}, and does not depend on how pictures are batched`, async () => {
+    const model = { shape, variant, params: initialParams(shape, 2), attention: initialAttention(shape, variant) };
+    const states = [];
+    for (const batchSize of [1, 6, 20]) states.push(attentionValues(await calibrate(model, batches(batchSize))));
+    const round = (value: number): number => Number(value.toPrecision(5));
+    const [first, ...others] = states.map((state) =>
+      state.map((block) => Object.fromEntries(Object.entries(block).map(([name, of]) => [name, of.map(round)]))),
+    );
+    for (const other of others) assert.deepEqual(other, first);
+    for (const block of first as Record<string, number[]>[]) {
+      const filled = block.norms ?? block.allocation ?? [];
+      assert.equal(filled.length, 3);
+      assert.ok(filled.every((value) => value >= 0) && filled.some((value) => value > 0));
+    }
+  });
+}
+
+test('evaluation counts real pictures only, whatever the batch size, and by batch leaves the model’s state as it was', async () => {
+  const model = { shape, variant: 'dgqa-ema' as const, params: initialParams(shape, 2), attention: initialAttention(shape, 'dgqa-ema') };
+  const rules = { evalAllocation: 'frozen' as const, evalNoise: 'fixed' as const, seed: 1 };
+  const whole = await evaluate(model, batches(20), rules);
+  const padded = await evaluate(model, batches(6), rules);
+  assert.equal(padded.images, IMAGES);
+  assert.deepEqual([padded.top1, padded.top5], [whole.top1, whole.top5]);
+  assert.ok(Math.abs(padded.loss - whole.loss) < 1e-6);
+  const before = attentionValues(model.attention);
+  await evaluate(model, batches(6), { ...rules, evalAllocation: 'batch' });
+  assert.deepEqual(attentionValues(model.attention), before);
+});
