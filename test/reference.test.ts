@@ -5,10 +5,11 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 import { startBackend } from '../src/native/backend.js';
 import { type CaseResult, compareAttention } from '../src/reference/attention.js';
+import { gqa } from './cli-run.js';
 
 const VECTORS = 'test/reference/attention';
 
-/** The cases that run on wasm too, where each takes seconds. */
+/** The cases that every machine runs on wasm too. */
 const ON_WASM = ['gqa_kv2', 'kdgqa_kv4', 'dgqa_ema_kv2'];
 
 let native = false;
@@ -36,6 +37,17 @@ test('the project agrees with the paper’s code: conversion, logits, losses, gr
   assert.deepEqual(
     results.filter(({ passed }) => !passed),
     [],
+  );
+});
+
+test('the wasm backend agrees with the paper’s code too', () => {
+  const { code, stdout, stderr } = gqa(['reference', copyWith(ON_WASM), '--device', 'wasm', '--json']);
+  assert.equal(code, 0, stderr);
+  const { passed, failed, cases } = JSON.parse(stdout);
+  assert.deepEqual([passed, failed], [5, 0]);
+  assert.deepEqual(
+    cases.map(({ name }: CaseResult) => name),
+    ['timm_mha', ...ON_WASM, 'pgqa_noise'],
   );
 });
 
