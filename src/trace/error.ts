@@ -7,6 +7,6 @@ export class TraceError extends Error {
 export function callSite(stack: string | undefined): string {
   const line = (stack ?? '')
     .split('\n')
-    .find((frame) => /^\s+at /.test(frame) && !/node_modules|node:|<anonymous>|[\\/]src[\\/]trace[\\/]/.test(frame));
+    .find((frame) => /^\s+at /.test(frame) && !/node_modules|node:|\(<anonymous>\)|[\\/]src[\\/]trace[\\/]/.test(frame));
   return line === undefined ? '' : `, called ${line.trim().replace('file://', '')}`;
 }

@@ -30,10 +30,11 @@ export interface Recording {
  */
 export function record<T>(recording: Recording, body: () => T): T {
   const backend = recorder();
-  const before = { backend: tf.getBackend(), random: Math.random };
+  const before = { backend: tf.getBackend(), random: Math.random, stackTraceLimit: Error.stackTraceLimit };
   backend.recording = recording;
   void tf.setBackend(BACKEND); // synchronous, since the backend's factory is
   Math.random = refuseRandom;
+  Error.stackTraceLimit = 50; // ten frames end inside TensorFlow.js
   tf.engine().startScope();
   try {
     return body();
@@ -41,6 +42,7 @@ export function record<T>(recording: Recording, body: () => T): T {
     throw explained(error);
   } finally {
     tf.engine().endScope(); // tensors of the recording are gone with it, those kept by `tf.keep` excepted
+    Error.stackTraceLimit = before.stackTraceLimit;
     Math.random = before.random;
     void tf.setBackend(before.backend);
     backend.recording = null;
