@@ -15,6 +15,7 @@ import { type AdamWOptions, type StepSizes, stepSizeValues } from './adamw.js';
 import { correctSums, crossEntropySum } from './loss.js';
 import type { Model } from './model.js';
 import { tracedNoise } from './noise.js';
+import { type Packed, packed } from './packed.js';
 import { differentiate } from './step.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
@@ -57,17 +58,17 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     },
     model(): Model {
       const found = run.readModel({});
-      return { shape, variant, params: tensorsOf(state.params, found), attention: state.attention.map((block) => tensorsOf(block, found)) };
+      return { shape, variant, params: unprefixed('params', found), attention: state.attention.map((block) => tensorsOf(block, found)) };
     },
     moments() {
       const found = run.readMoments({});
-      return { first: tensorsOf(state.first, found), second: tensorsOf(state.second, found) };
+      return { first: unprefixed('first', found), second: unprefixed('second', found) };
     },
     load({ params, attention }, moments) {
       const blocks = state.attention.map((block, i) => feeds(block, attention[i] as BlockState));
-      run.loadModel(Object.assign(feeds(state.params, params), ...blocks));
+      run.loadModel(Object.assign(prefixed('params', params), ...blocks));
       if (moments === null) run.clearMoments({});
-      else run.loadMoments({ ...feeds(state.first, moments.first), ...feeds(state.second, moments.second) });
+      else run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
       run.clearSums({});
     },
     dispose: program.dispose,
@@ -78,9 +79,9 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
 type Variables = Record<string, Variable>;
 
 interface State {
-  params: Variables;
-  first: Variables;
-  second: Variables;
+  params: Packed;
+  first: Packed;
+  second: Packed;
   /** One for each block. */
   attention: Variables[];
   /** A copy that evaluation batch by batch changes; empty under the frozen rule. */
@@ -96,8 +97,7 @@ interface State {
 function declareState({ shape, variant, evalAllocation }: TrainerOptions): State {
   const { depth, heads, kvHeads } = shape;
   const rule = variantOf(variant).allocation;
-  const likeParams = (kind: string): Variables =>
-    Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, variable(`${kind}/${name}`, spec.shape)]));
+  const shapes = Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, spec.shape]));
   const likeAttention = (kind: string): Variables[] =>
     Array.from({ length: depth }, (_, i) =>
       Object.fromEntries(
@@ -105,9 +105,9 @@ function declareState({ shape, variant, evalAllocation }: TrainerOptions): State
       ),
     );
   return {
-    params: likeParams('params'),
-    first: likeParams('first'),
-    second: likeParams('second'),
+    params: packed('params', shapes),
+    first: packed('first', shapes),
+    second: packed('second', shapes),
     attention: likeAttention('attention'),
     evalAttention: evalAllocation === 'batch' ? likeAttention('eval-attention') : [],
     counts: rule === undefined ? null : variable('counts', [depth, kvHeads]),
@@ -123,8 +123,9 @@ function entryPoints(options: TrainerOptions, state: State) {
     labels: int32(size),
     weights: float32(size),
   });
-  const model = [state.params, ...state.attention].flatMap((variables) => Object.values(variables));
-  const moments = [state.first, state.second].flatMap((variables) => Object.values(variables));
+  const attention = state.attention.flatMap((block) => Object.values(block));
+  const like = (kind: string): Record<string, TensorSpec> =>
+    Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [`${kind}/${name}`, float32(...spec.shape)]));
   return {
     train: traced(
       { ...batch(batchSize), keep: float32(), stepSize: float32(), rootCorrection: float32(), refresh: float32(), step: int32() },
@@ -152,12 +153,19 @@ function entryPoints(options: TrainerOptions, state: State) {
       return {};
     }),
     readCounts: traced({}, () => readAll(state.counts === null ? [] : [state.counts])),
-    readModel: traced({}, () => readAll(model)),
-    loadModel: traced(specsOf(model), (values) => assignAll(model, values)),
-    readMoments: traced({}, () => readAll(moments)),
-    loadMoments: traced(specsOf(moments), (values) => assignAll(moments, values)),
+    readModel: traced({}, () => ({ ...prefixed('params', state.params.read()), ...readAll(attention) })),
+    loadModel: traced({ ...like('params'), ...specsOf(attention) }, (values) => {
+      state.params.assign(unprefixed('params', values));
+      return assignAll(attention, values);
+    }),
+    readMoments: traced({}, () => ({ ...prefixed('first', state.first.read()), ...prefixed('second', state.second.read()) })),
+    loadMoments: traced({ ...like('first'), ...like('second') }, (values) => {
+      state.first.assign(unprefixed('first', values));
+      state.second.assign(unprefixed('second', values));
+      return {};
+    }),
     clearMoments: traced({}, () => {
-      for (const each of moments) each.assign(tf.fill([...each.shape], 0));
+      for (const each of [...state.first.variables, ...state.second.variables]) each.assign(tf.fill([...each.shape], 0));
       return {};
     }),
   };
@@ -172,13 +180,10 @@ function trainStep(
   inputs: TracedInputs<'images' | 'labels' | 'weights' | 'keep' | 'stepSize' | 'rootCorrection' | 'refresh' | 'step'>,
 ): void {
   const { shape, variant, seed, adamw } = options;
-  const before = { params: valuesOf(state.params), attention: state.attention.map(valuesOf) };
+  const before = { params: state.params.read(), attention: state.attention.map(valuesOf) };
   const noise = tracedNoise(shape, variant, seed, 'train', inputs.step);
   const { loss, gradients, sums, logits, attention, counts } = differentiate(before, { ...inputs, noise }, options);
-  for (const [name, parameter] of Object.entries(state.params)) {
-    const [first, second, gradient] = [state.first[name], state.second[name], gradients[name]] as [Variable, Variable, tf.Tensor];
-    update(parameter, first, second, gradient, inputs, adamw);
-  }
+  update(state, gradients, inputs, adamw);
   state.attention.forEach((block, i) => {
     assignAll(Object.values(block), feeds(block, attention[i] as BlockState));
   });
@@ -188,24 +193,18 @@ function trainStep(
 }
 
 /** AdamW as in adamw.ts: with a step size and an epsilon multiplied by √(1 − β₂ᵗ), the fused kernel has eps outside the corrected root, as torch does. */
-function update(
-  parameter: Variable,
-  first: Variable,
-  second: Variable,
-  gradient: tf.Tensor,
-  sizes: StepSizes,
-  options: AdamWOptions,
-): void {
-  if (options.weightDecay !== 0) parameter.assign(tf.mul(parameter.read(), sizes.keep));
-  applyAdam(parameter, {
-    first,
-    second,
+function update({ params, first, second }: State, gradients: Params, sizes: StepSizes, options: AdamWOptions): void {
+  const scalars = {
     stepSize: tf.mul(sizes.stepSize, sizes.rootCorrection),
     epsilon: tf.mul(sizes.rootCorrection, options.eps),
     beta1: tf.scalar(options.beta1),
     beta2: tf.scalar(options.beta2),
-    gradient,
-  });
+  };
+  for (const [i, gradient] of params.pieces(gradients).entries()) {
+    const [target, m, v] = [params.variables[i], first.variables[i], second.variables[i]] as [Variable, Variable, Variable];
+    if (options.weightDecay !== 0) target.assign(tf.mul(target.read(), sizes.keep));
+    applyAdam(target, { first: m, second: v, ...scalars, gradient });
+  }
 }
 
 /** Adds a batch to the sums of the evaluation; returns its logits. */
@@ -223,7 +222,7 @@ function evaluateBatch(
     paper: () => tracedNoise(shape, variant, seed, 'eval-paper', position),
   }[evalNoise]();
   const pass: Pass = { shape, variant, state: blocks.map(valuesOf), allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
-  const { logits, state: next } = forward(valuesOf(state.params), normalise(pixels, shape.imageSize), pass);
+  const { logits, state: next } = forward(state.params.read(), normalise(pixels, shape.imageSize), pass);
   if (byBatch) {
     blocks.forEach((block, i) => {
       assignAll(Object.values(block), feeds(block, next[i] as BlockState));
@@ -234,6 +233,14 @@ function evaluateBatch(
   state.evalSums.assign(tf.add(state.evalSums.read(), sums));
   return logits;
 }
+
+const prefixed = (kind: string, values: Params): Params =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${kind}/${name}`, value]));
+
+const unprefixed = (kind: string, values: Params): Params =>
+  Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) => (name.startsWith(`${kind}/`) ? [[name.slice(kind.length + 1), value]] : [])),
+  );
 
 const specsOf = (variables: Variable[]): Record<string, TensorSpec> =>
   Object.fromEntries(variables.map(({ name, shape }) => [name, float32(...shape)]));
