@@ -41,18 +41,17 @@ export interface ForwardResult {
 export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
   const variant = variantOf(pass.variant);
   const result: ForwardResult = { logits: images, state: [], keyNorms: [], counts: [] };
-  let x = embed(params, images, pass.shape); // [B, N, D]
+  let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]); // [B·N, D]: tokens are rows, except where attention tells pictures apart
   for (let i = 0; i < pass.shape.depth; i++) {
     const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
     const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape); // the head reads the class token of the last block only
     const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'));
-    x = tf.add(firstTokens(x, needed), attention(normalised, needed, at, i, variant, pass, result));
+    x = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, variant, pass, result));
     const hidden = gelu(linear(layerNorm(x, at('norm2.weight'), at('norm2.bias')), at('mlp.fc1.weight'), at('mlp.fc1.bias')));
     x = tf.add(x, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
   }
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
-  const classToken = tf.reshape(x, [-1, pass.shape.embedDim]); // [B, D]
-  result.logits = linear(layerNorm(classToken, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
+  result.logits = linear(layerNorm(x, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
   return result;
 }
 
@@ -72,7 +71,7 @@ function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor 
   return tf.add(tf.concat([classToken, linear(patches, kernel, of('patch_embed.proj.bias'))], 1), of('pos_embed'));
 }
 
-/** Self-attention of block i on x [B, N, D], for the first `needed` tokens: [B, needed, D]; what the block's state becomes is added to `result`. */
+/** Self-attention of block i on x [B·N, D], for the first `needed` tokens of each picture: [B·needed, D]; what the block's state becomes is added to `result`. */
 function attention(
   x: tf.Tensor,
   needed: number,
@@ -83,16 +82,16 @@ function attention(
   result: ForwardResult,
 ): tf.Tensor {
   const { heads, kvHeads, embedDim } = pass.shape;
-  const batch = x.shape[0] as number;
+  const batch = (x.shape[0] as number) / tokens(pass.shape);
   const size = headDim(pass.shape);
   const project = (name: 'q' | 'k' | 'v', from: tf.Tensor, count: number): tf.Tensor => {
     const bias = at(`attn.${name}.bias`);
     const rows = linear(from, at(`attn.${name}.weight`), name === 'k' ? withoutGradient(bias) : bias);
-    return tf.transpose(tf.reshape(rows, [batch, from.shape[1] as number, count, size]), [0, 2, 1, 3]);
+    return tf.transpose(tf.reshape(rows, [batch, -1, count, size]), [0, 2, 1, 3]);
   };
   const uniform = pass.noise?.[i];
   const perturb = uniform === undefined ? undefined : variant.perturb;
-  const asking = perturb === undefined ? firstTokens(x, needed) : x; // noise has the statistics of all tokens
+  const asking = perturb === undefined ? firstTokens(x, needed, pass.shape) : x; // noise has the statistics of all tokens
   const q = tf.mul(project('q', asking, heads), size ** -0.5); // [B, H, N or needed, E]
   const k = project('k', x, kvHeads); // [B, K, N, E]
   const v = project('v', x, kvHeads);
@@ -112,12 +111,16 @@ function attention(
 
   const output = attend(q, k, v, assignment); // as q
   const disturbed = perturb && uniform ? perturb(output, uniform) : output;
-  const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [batch, -1, embedDim]);
-  return linear(firstTokens(joined, needed), at('attn.proj.weight'), at('attn.proj.bias'));
+  const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [-1, embedDim]);
+  return linear(perturb === undefined ? joined : firstTokens(joined, needed, pass.shape), at('attn.proj.weight'), at('attn.proj.bias'));
 }
 
-/** [B, N, D] → [B, count, D] */
-const firstTokens = (x: tf.Tensor, count: number): tf.Tensor => (x.shape[1] === count ? x : tf.slice(x, [0, 0, 0], [-1, count, -1]));
+/** The first tokens of every picture: [B·N, D] → [B·count, D]. */
+function firstTokens(rows: tf.Tensor, count: number, shape: ModelShape): tf.Tensor {
+  const all = tokens(shape);
+  if (count === all) return rows;
+  return tf.reshape(tf.slice(tf.reshape(rows, [-1, all, shape.embedDim]), [0, 0, 0], [-1, count, -1]), [-1, shape.embedDim]);
+}
 
 /**
  * The key bias adds the same number to all scores of a query, which softmax ignores: its gradient is 0. Computed, it is rounding noise, which AdamW would turn into full steps,
