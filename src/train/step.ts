@@ -61,7 +61,11 @@ export interface Differentiated {
 }
 
 /** Forward and backward. The caller owns every tensor of the result, the state's included. */
-export function differentiate(state: TrainState, inputs: StepInputs, options: StepOptions): Differentiated {
+export function differentiate(
+  state: Pick<TrainState, 'params' | 'attention'>,
+  inputs: Omit<StepInputs, 'sizes'>,
+  options: Omit<StepOptions, 'adamw'>,
+): Differentiated {
   const names = Object.keys(state.params);
   let aside: Omit<Differentiated, 'loss' | 'gradients'> | undefined;
   const lossOf = (...values: tf.Tensor[]): tf.Tensor => {
@@ -108,8 +112,8 @@ export function trainStep(
   });
 }
 
-/** The gradient tape disposes what a differentiated function does not return; these come out beside its value. */
-function keepAll(value: unknown): void {
+/** Takes every tensor in `value` out of the care of tidies and of the gradient tape, which disposes what a differentiated function does not return. */
+export function keepAll(value: unknown): void {
   if (value instanceof tf.Tensor) tf.keep(value);
   else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) keepAll(part);
 }
