@@ -24,6 +24,7 @@ const config = () => new Option('--config <file>', "config, ours or one of the p
 const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
 const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
 const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
+const eager = () => new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
 const json = () => new Option('--json', 'one JSON document on stdout');
 
 const commands: CommandSpec[] = [
@@ -36,6 +37,7 @@ const commands: CommandSpec[] = [
       new Option('--run-name <name>', 'folder of the run under runs/<name>/ (default: a UTC time stamp)'),
       runsDir(),
       device(),
+      eager(),
       json(),
     ],
     example: 'gqa train --config configs/smoke.yaml --set model.variant=gqa --set model.kv_heads=2',
@@ -52,6 +54,7 @@ const commands: CommandSpec[] = [
       new Option('--split <split>', 'which pictures').choices(['train', 'val', 'test']).default('test'),
       new Option('--logits <file>', 'write the logits as safetensors'),
       device(),
+      eager(),
       json(),
     ],
     example: 'gqa eval runs/smoke/20261122T161500Z --json',

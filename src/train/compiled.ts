@@ -16,7 +16,7 @@ import { correctSums, crossEntropySum } from './loss.js';
 import type { Model } from './model.js';
 import { tracedNoise } from './noise.js';
 import { type Packed, packed } from './packed.js';
-import { differentiate } from './step.js';
+import { addedSums, differentiate } from './step.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
 /** Has no values until `load`. @throws TraceError without the native backend */
@@ -39,8 +39,8 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       run.train({ ...feedBatch(batch), ...stepSizeValues(lr, step + 1, adamw), refresh: refresh ? 1 : 0, step });
     },
     readSums() {
-      const [loss, top1, images] = read(run.readSums({}).sums) as [number, number, number];
-      return { loss, top1, images };
+      const [loss, top1, images, badStep] = read(run.readSums({}).sums) as [number, number, number, number];
+      return { loss, top1, images, badStep };
     },
     readCounts() {
       if (state.counts === null) return null;
@@ -88,7 +88,7 @@ interface State {
   evalAttention: Variables[];
   /** [depth, K] of the last step; null for variants that do not allocate. */
   counts: Variable | null;
-  /** Loss, top-1, images. */
+  /** Loss, top-1, images, first step whose loss was not finite. */
   sums: Variable;
   /** Loss, top-1, top-5, images. */
   evalSums: Variable;
@@ -111,7 +111,7 @@ function declareState({ shape, variant, evalAllocation }: TrainerOptions): State
     attention: likeAttention('attention'),
     evalAttention: evalAllocation === 'batch' ? likeAttention('eval-attention') : [],
     counts: rule === undefined ? null : variable('counts', [depth, kvHeads]),
-    sums: variable('sums', [3]),
+    sums: variable('sums', [4]),
     evalSums: variable('eval-sums', [4]),
   };
 }
@@ -145,11 +145,11 @@ function entryPoints(options: TrainerOptions, state: State) {
     readEvaluation: traced({}, () => ({ sums: state.evalSums.read() })),
     readSums: traced({}, () => {
       const sums = state.sums.read();
-      state.sums.assign(tf.zeros([3]));
+      state.sums.assign(tf.zeros([4]));
       return { sums };
     }),
     clearSums: traced({}, () => {
-      state.sums.assign(tf.zeros([3]));
+      state.sums.assign(tf.zeros([4]));
       return {};
     }),
     readCounts: traced({}, () => readAll(state.counts === null ? [] : [state.counts])),
@@ -188,7 +188,7 @@ function trainStep(
     assignAll(Object.values(block), feeds(block, attention[i] as BlockState));
   });
   state.counts?.assign(tf.stack(counts));
-  state.sums.assign(tf.add(state.sums.read(), tf.stack([sums.loss, sums.top1, sums.images])));
+  state.sums.assign(addedSums(state.sums.read(), sums, inputs.step));
   tf.dispose([loss, gradients, sums, logits, attention, counts]); // differentiate keeps them
 }
 

@@ -7,7 +7,7 @@ import { initialMoments, type Moments, stepSizes } from './adamw.js';
 import { deviceBatch } from './device-batch.js';
 import { correctSums, crossEntropySum } from './loss.js';
 import { uniformNoise } from './noise.js';
-import { keepAll, type TrainState, trainStep } from './step.js';
+import { addedSums, keepAll, type TrainState, trainStep } from './step.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
 /** Has no values until `load`. */
@@ -16,7 +16,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
   const fixedNoise = evalNoise === 'fixed' ? uniformNoise(shape, variant, seed, 'eval', 0) : null;
   let state: TrainState | undefined;
   let counts: tf.Tensor[] = [];
-  let pending: tf.Tensor[] = []; // sums [3] of steps, left on the device until they are read
+  let running = tf.keep(tf.zeros([4])); // sums of steps, left on the device until they are read
   let evaluation = { attention: [] as BlockState[], sums: [] as tf.Tensor[], batches: 0 };
 
   const loaded = (): TrainState => {
@@ -27,6 +27,10 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     const total = tf.tidy(() => Array.from(sums.length === 0 ? Array<number>(size).fill(0) : tf.sum(tf.stack(sums), 0).dataSync()));
     tf.dispose(sums);
     return total;
+  };
+  const clearSums = (): void => {
+    running.dispose();
+    running = tf.keep(tf.zeros([4]));
   };
   const endEvaluation = (): void => {
     if (evaluation.attention !== state?.attention) tf.dispose(evaluation.attention);
@@ -44,16 +48,17 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
         noise: uniformNoise(shape, variant, seed, 'train', step),
       };
       const { state: after, sums, counts: allocated } = trainStep(before, inputs, options);
-      pending.push(tf.tidy(() => tf.stack([sums.loss, sums.top1, sums.images])));
-      tf.dispose([before, inputs, sums, counts] as unknown as tf.TensorContainer);
+      const sumsBefore = running;
+      running = tf.tidy(() => addedSums(sumsBefore, sums, tf.scalar(step, 'int32')));
+      tf.dispose([before, inputs, sums, counts, sumsBefore] as unknown as tf.TensorContainer);
       state = after;
       counts = allocated;
-      keepAll([state, counts, pending]); // a caller's tidy must not take them
+      keepAll([state, counts, running]); // a caller's tidy must not take them
     },
     readSums() {
-      const [loss, top1, images] = addUp(pending, 3) as [number, number, number];
-      pending = [];
-      return { loss, top1, images };
+      const [loss, top1, images, badStep] = running.dataSync() as unknown as [number, number, number, number];
+      clearSums();
+      return { loss, top1, images, badStep };
     },
     readCounts: () => (counts.length === 0 ? null : counts.map((block) => Array.from(block.dataSync()))),
     beginEvaluation() {
@@ -98,14 +103,14 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
         attention: cloned(attention),
       };
       endEvaluation();
-      tf.dispose([state ?? [], pending] as unknown as tf.TensorContainer);
-      pending = [];
+      tf.dispose((state ?? []) as unknown as tf.TensorContainer);
+      clearSums();
       state = next;
       keepAll(state);
     },
     dispose() {
       endEvaluation();
-      tf.dispose([state ?? [], pending, counts, fixedNoise ?? []] as unknown as tf.TensorContainer);
+      tf.dispose([state ?? [], running, counts, fixedNoise ?? []] as unknown as tf.TensorContainer);
       state = undefined;
     },
   };

@@ -1,10 +1,12 @@
 /** What trains and evaluates a model, with its state inside: the loop's view of a step, whether it runs compiled (compiled.ts) or operation by operation (eager.ts). */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import type { ModelShape } from '../model/sizes.js';
-import type { VariantName } from '../config/names.js';
 import type { AdamWOptions, Moments } from './adamw.js';
+import { createCompiledTrainer } from './compiled.js';
+import { createEagerTrainer } from './eager.js';
 import type { Model } from './model.js';
 
 /** Fixed for a trainer's life. */
@@ -41,14 +43,21 @@ export interface TrainSums {
   loss: number;
   top1: number;
   images: number;
+  /** The first step, counted from 1, whose loss was not finite; 0 when all were. */
+  badStep: number;
 }
 
-export type EvaluationSums = TrainSums & { top5: number };
+export interface EvaluationSums {
+  loss: number;
+  top1: number;
+  top5: number;
+  images: number;
+}
 
 export interface Trainer {
   /** One optimizer step; returns before its numbers are read. */
   train(batch: Batch, plan: StepPlan): void;
-  /** Sums since they were read before (host sync). Not finite once a loss was not finite. */
+  /** Sums since they were read before (host sync). */
   readSums(): TrainSums;
   /** Query heads for each key head, by block, as the last step allocated them (host sync); null for other variants. */
   readCounts(): number[][] | null;
@@ -66,3 +75,11 @@ export interface Trainer {
   load(model: Pick<Model, 'params' | 'attention'>, moments: Moments | null): void;
   dispose(): void;
 }
+
+/** How a step runs. `compiled` needs the native runtime. */
+export const TRAINERS = { compiled: createCompiledTrainer, eager: createEagerTrainer } as const satisfies Record<
+  string,
+  (options: TrainerOptions) => Trainer
+>;
+
+export type TrainerMode = keyof typeof TRAINERS;

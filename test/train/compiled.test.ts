@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../../src/config/names.js';
 import type { Batch } from '../../src/data/dataset.js';
 import { initialParams } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
-import type { VariantName } from '../../src/config/names.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { createCompiledTrainer } from '../../src/train/compiled.js';
