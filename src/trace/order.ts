@@ -51,6 +51,7 @@ function readersOf(graph: Graph, live: Set<string>): Readers {
 
 /** Control inputs only ever point backwards in the order of recording, so there is no cycle. */
 function sequence(graph: Graph, accesses: Access[], readers: Readers, position: Map<string, number>): void {
+  const isBefore = (one: string, other: string): boolean => (position.get(one) as number) < (position.get(other) as number);
   let reads: string[] = [];
   let updated: string | null = null;
   for (const { kind, node: name } of accesses) {
@@ -61,17 +62,28 @@ function sequence(graph: Graph, accesses: Access[], readers: Readers, position: 
       reads.push(name);
       continue;
     }
-    const before = reads.flatMap((read) => [read, ...readers(read)]);
-    if (updated !== null) before.push(updated);
-    const at = position.get(name) as number;
-    const known = new Set([...node.inputs.map(nodeOf), ...node.after]);
-    for (const other of before) {
-      if ((position.get(other) as number) < at && !known.has(other)) {
-        node.after.push(other);
-        known.add(other);
-      }
+    const others = reads.flatMap((read) => [read, ...readers(read)]);
+    if (updated !== null) others.push(updated);
+    const early = computesUpdate(graph, node, reads, readers);
+    for (const other of others) {
+      if (early !== null && isBefore(other, early.name)) runAfter(early, other);
+      else if (isBefore(other, name)) runAfter(node, other);
     }
     reads = [];
     updated = name;
   }
+}
+
+function runAfter(node: Node, other: string): void {
+  if (!node.after.includes(other) && !node.inputs.some((input) => nodeOf(input) === other)) node.after.push(other);
+}
+
+/**
+ * Where an assigned value is computed from the old one, and for this alone (`w.assign(tf.mul(w.read(), keep))`), that computation: it has to wait too. Otherwise all new values could be
+ * computed at the very beginning of a call, and lie in memory beside the old ones until its end.
+ */
+function computesUpdate(graph: Graph, { name, op, inputs }: Node, reads: string[], readers: Readers): Node | null {
+  const value = op === 'AssignVariableOp' ? graph.nodes.get(nodeOf(inputs[1] as Output)) : undefined;
+  if (value === undefined || !value.inputs.some((input) => reads.includes(nodeOf(input)))) return null;
+  return readers(value.name).every((reader) => reader === name) ? value : null;
 }
