@@ -134,9 +134,6 @@ export const RULES: Record<string, Rule> = {
   Softmax: rule<tf.SoftmaxInputs, object>(({ logits }, _, pen) =>
     pen.node('Softmax', [logits], { T: typeOf(logits) }, logits.shape, 'float32'),
   ),
-  LogSoftmax: rule<tf.LogSoftmaxInputs, object>(({ logits }, _, pen) =>
-    pen.node('LogSoftmax', [logits], { T: typeOf(logits) }, logits.shape, 'float32'),
-  ),
   ClipByValue: rule<tf.ClipByValueInputs, tf.ClipByValueAttrs>(({ x }, { clipValueMin, clipValueMax }, pen) => {
     const dtype = x.dtype as 'float32' | 'int32';
     const bounds = [pen.scalar(clipValueMin, dtype), pen.scalar(clipValueMax, dtype)];
