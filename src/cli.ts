@@ -111,6 +111,24 @@ const commands: CommandSpec[] = [
       (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { json: boolean }) }),
   },
   {
+    name: 'bench',
+    summary: "measure a step of a config's model on synthetic pictures",
+    arguments: [new Argument('<what>', 'what to measure').choices(['step'])],
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--batch-size <n>', "pictures a step (default: the config's)").argParser(wholeNumber(1, 65536)),
+      new Option('--steps <n>', 'steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
+      new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager']),
+      device(),
+      eager(),
+      json(),
+    ],
+    example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
+    run: async (_, options) => (await import('./commands/bench.js')).bench(options),
+  },
+  {
     name: 'quickstart',
     summary: 'train, convert, uptrain and compare on the pictures that come with the project',
     options: [runsDir()],
@@ -171,14 +189,17 @@ function list(text: string): string[] {
 }
 
 function wholeNumbers(lowest: number, highest: number): (text: string) => number[] {
-  return (text) =>
-    list(text).map((item) => {
-      const value = Number(item);
-      if (!/^\d+$/.test(item) || value < lowest || value > highest) {
-        throw new InvalidArgumentError(`"${item}" is no whole number from ${lowest} to ${highest}.`);
-      }
-      return value;
-    });
+  return (text) => list(text).map(wholeNumber(lowest, highest));
+}
+
+function wholeNumber(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < lowest || value > highest) {
+      throw new InvalidArgumentError(`"${text}" is no whole number from ${lowest} to ${highest}.`);
+    }
+    return value;
+  };
 }
 
 function exitCodeOf(error: unknown): number {
