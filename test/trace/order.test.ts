@@ -3,23 +3,23 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/native/backend.js';
-import { emptyGraph, type Graph, type Node } from '../../src/trace/graph.js';
+import { emptyGraph, type Node } from '../../src/trace/graph.js';
 import { settle } from '../../src/trace/order.js';
-import { outputOf, type Recording, record } from '../../src/trace/recorder.js';
+import { emptyRecording, outputOf, record } from '../../src/trace/recorder.js';
 import { applyAdam, variable } from '../../src/trace/variable.js';
 
 await startBackend('auto');
 
 /** Records `body`, whose result is the function's only output. */
-function recorded(body: () => tf.Tensor): { graph: Graph; last: string[]; only: (op: string) => Node } {
-  const recording: Recording = { graph: emptyGraph(), scope: 'f', accesses: new Map(), values: new Map() };
+function recorded(body: () => tf.Tensor): { last: string[]; only: (op: string) => Node } {
+  const recording = emptyRecording(emptyGraph(), 'f');
   const last = record(recording, () => settle(recording, [outputOf(body())]));
   const only = (op: string): Node => {
     const found = [...recording.graph.nodes.values()].filter((node) => node.op === op);
     assert.equal(found.length, 1, `${op} is there ${found.length} times`);
     return found[0] as Node;
   };
-  return { graph: recording.graph, last, only };
+  return { last, only };
 }
 
 const names = (...nodes: Node[]): string[] => nodes.map(({ name }) => name).sort();
