@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
 import { addConstant, addNode, type ElementType, emptyGraph, type Graph, type Output } from './graph.js';
 import { settle } from './order.js';
-import { asTensor, madeFromBytes, outputOf, type Recording, record } from './recorder.js';
+import { asTensor, emptyRecording, outputOf, type Recording, record } from './recorder.js';
 import { openSession, type Session } from './session.js';
 
 export interface TensorSpec {
@@ -80,34 +80,29 @@ interface Entry {
   /** Inputs that the function uses, with their nodes. */
   fed: [input: string, node: Output][];
   outputs: [output: string, node: Output][];
+  /** Waits for the updates of variables. */
+  done: Output;
 }
 
 /** Runs one function on tensors without values; its nodes land in the graph. */
 function trace(graph: Graph, name: string, { inputs, body }: AnyFunction): Entry {
-  const recording: Recording = { graph, scope: name, accesses: new Map(), values: new Map() };
+  const recording = emptyRecording(graph, name);
   return record(recording, () => {
-    const placeholders = Object.entries(inputs).map(([input, spec]) => ({ input, ...placeholder(graph, name, input, spec) }));
+    const placeholders = Object.entries(inputs).map(([input, spec]) => ({ input, ...placeholder(recording, input, spec) }));
     const results = body(Object.fromEntries(placeholders.map(({ input, tensor }) => [input, tensor])));
     if (results instanceof Promise) throw new TraceError(`${name} returns a promise: a traced function must return tensors at once`);
     const outputs = Object.entries(results).map(([output, x]): [string, Output] => [output, identity(recording, `outputs/${output}`, x)]);
     const nothing = addConstant(graph, 'bool', [], Uint8Array.of(1));
-    const done = addNode(graph, name, 'Identity', [nothing], { T: { type: 'bool' } }, DONE);
-    outputs.push([DONE, done]);
-    const updates = settle(
-      recording,
-      outputs.map(([, node]) => node),
-    );
+    const done = addNode(graph, name, 'Identity', [nothing], { T: { type: 'bool' } }, 'done');
+    const updates = settle(recording, [done, ...outputs.map(([, node]) => node)]);
     graph.nodes.get(done)?.after.push(...updates);
     const fed = placeholders.filter(({ node }) => graph.nodes.has(node)).map(({ input, node }): [string, Output] => [input, node]);
-    return { name, inputs, fed, outputs };
+    return { name, inputs, fed, outputs, done };
   });
 }
 
-/** The output that every function has: it waits for the updates of variables. */
-const DONE = 'done';
-
 /** The named input, and the tensor that the function sees. */
-function placeholder(graph: Graph, scope: string, input: string, { dtype, shape }: TensorSpec): { node: Output; tensor: tf.Tensor } {
+function placeholder({ graph, scope, bytes }: Recording, input: string, { dtype, shape }: TensorSpec): { node: Output; tensor: tf.Tensor } {
   const add = (op: string, inputs: Output[], attributes: Parameters<typeof addNode>[4], name?: string): Output =>
     addNode(graph, scope, op, inputs, attributes, name);
   const take = (type: ElementType, size: readonly number[]): Output =>
@@ -127,7 +122,7 @@ function placeholder(graph: Graph, scope: string, input: string, { dtype, shape 
   const exact = size % 4 === 0 ? flat : add('Slice', [flat, ints(0), ints(size)], { T: { type: 'uint8' }, Index: INT32 });
   const shaped = add('Reshape', [exact, ints(...shape)], { T: { type: 'uint8' }, Tshape: INT32 });
   const tensor = asTensor(add('Cast', [shaped], { SrcT: { type: 'uint8' }, DstT: INT32 }), shape, 'int32');
-  madeFromBytes(tensor, shaped);
+  bytes.set(outputOf(tensor), shaped);
   return { node, tensor };
 }
 
@@ -136,7 +131,7 @@ function identity({ graph, scope }: Recording, name: string, x: tf.Tensor): Outp
   return addNode(graph, scope, 'Identity', [outputOf(x)], { T: { type: x.dtype } }, name);
 }
 
-function call(session: Session, { name, inputs, fed, outputs }: Entry, feeds: Record<string, Feed>): Record<string, tf.Tensor> {
+function call(session: Session, { name, inputs, fed, outputs, done }: Entry, feeds: Record<string, Feed>): Record<string, tf.Tensor> {
   const wanted = signature(Object.entries(inputs));
   const given = signature(Object.entries(feeds).map(([input, feed]) => [input, specOf(feed, inputs[input])]));
   if (wanted !== given) throw new TraceError(`${name} was compiled for (${wanted}), and called with (${given})`);
@@ -148,12 +143,9 @@ function call(session: Session, { name, inputs, fed, outputs }: Entry, feeds: Re
       if (tensor !== feed) made.push(tensor);
       return { output, tensor };
     });
-    const nodes = outputs.map(([, node]) => node);
-    const found = session.run(tensors, nodes);
-    const results = Object.fromEntries(outputs.map(([output], i) => [output, found[i] as tf.Tensor]));
-    results[DONE]?.dispose();
-    delete results[DONE];
-    return results;
+    const [ran, ...found] = session.run(tensors, [done, ...outputs.map(([, node]) => node)]);
+    ran?.dispose();
+    return Object.fromEntries(outputs.map(([output], i) => [output, found[i] as tf.Tensor]));
   } finally {
     tf.dispose(made);
   }

@@ -40,7 +40,10 @@ export const emptyGraph = (): Graph => ({ nodes: new Map(), constants: new Map()
 
 export const nodeOf = (output: Output): string => output.replace(/:\d+$/, '');
 
-/** @param name made from the operation and a number when left out; the scope (the entry point) goes before it */
+/**
+ * @param scope the function's name, which goes before the node's; what is common to all functions has a scope that begins with a dot
+ * @param name  made from the operation and a number when left out
+ */
 export function addNode(
   graph: Graph,
   scope: string,
@@ -67,7 +70,7 @@ export function addConstant(graph: Graph, type: ElementType, shape: readonly num
   let output = graph.constants.get(key);
   if (output === undefined) {
     const attributes: Node['attributes'] = { dtype: { type }, value: { value: { type, shape, bytes: kept } } };
-    output = addNode(graph, 'constants', 'Const', [], attributes, String(graph.constants.size));
+    output = addNode(graph, '.constants', 'Const', [], attributes, String(graph.constants.size));
     graph.constants.set(key, output);
   }
   return output;

@@ -22,7 +22,17 @@ export interface Recording {
   accesses: Map<string, Access[]>;
   /** What each variable holds at this point of the function, where that is the output of a node. */
   values: Map<string, Output>;
+  /** For tensors made from bytes, which TensorFlow.js sees as int32: the bytes themselves, so that casts start from there. */
+  bytes: Map<Output, Output>;
 }
+
+export const emptyRecording = (graph: Graph, scope: string): Recording => ({
+  graph,
+  scope,
+  accesses: new Map(),
+  values: new Map(),
+  bytes: new Map(),
+});
 
 /**
  * Runs `body` with the recording backend in place; whatever it computes lands in the recording. The previous backend is back afterwards, also after an error.
@@ -64,37 +74,31 @@ export function asTensor(output: Output, shape: readonly number[], dtype: tf.Dat
 /** The graph's output that a recorded tensor stands for. @throws TraceError for tensors from elsewhere */
 export const outputOf = (x: tf.TensorInfo): Output => recorder().outputOf(x);
 
-/** Marks a tensor that TensorFlow.js sees as int32 as made from the bytes at `bytes`, so that casts start from there. */
-export function madeFromBytes(x: tf.TensorInfo, bytes: Output): void {
-  recorder().bytes.set(outputOf(x), bytes);
-}
-
 const BACKEND = 'trace';
 
 class Recorder extends tf.KernelBackend {
   recording: Recording | null = null;
-  readonly outputs = new WeakMap<object, Output>();
-  readonly bytes = new Map<Output, Output>();
+  /** By tensors' data. */
+  private readonly meanings = new WeakMap<object, { recording: Recording; output: Output }>();
 
+  /** A tensor that stands for an output of the graph. */
   stand(output: Output, shape: number[], dtype: tf.DataType): tf.TensorInfo {
     const dataId = {};
-    this.outputs.set(dataId, output);
+    this.meanings.set(dataId, { recording: this.current(), output });
     return { dataId, shape, dtype };
   }
 
   outputOf(x: tf.TensorInfo): Output {
-    const output = this.outputs.get(x.dataId);
-    if (output !== undefined) return output;
+    const meaning = this.meanings.get(x.dataId);
+    if (meaning !== undefined && meaning.recording === this.current()) return meaning.output;
     throw new TraceError(
       `a tensor from outside a compiled function was used in it, [${x.shape}] ${x.dtype}: make it an input, a variable, or create it inside`,
     );
   }
 
   override write(values: tf.BackendValues, shape: number[], dtype: tf.DataType): object {
-    const { graph } = this.current();
-    const dataId = {};
-    this.outputs.set(dataId, addConstant(graph, dtype as ElementType, shape, bytesOf(values, dtype)));
-    return dataId;
+    const output = addConstant(this.current().graph, dtype as ElementType, shape, bytesOf(values, dtype));
+    return this.stand(output, shape, dtype).dataId;
   }
 
   override readSync(): tf.BackendValues {
@@ -153,9 +157,11 @@ function recorder(): Recorder {
 }
 
 function pen(backend: Recorder): Pen {
-  const { graph, scope } = backend.current();
-  const add = (op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>): Output =>
-    addNode(graph, scope, op, inputs.map((x) => backend.outputOf(x)), attributes); // biome-ignore format: one call
+  const { graph, scope, bytes } = backend.current();
+  const add = (op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>): Output => {
+    const outputs = inputs.map((x) => backend.outputOf(x));
+    return addNode(graph, scope, op, outputs, attributes);
+  };
   const constant = (values: Float32Array | Int32Array, shape: number[]): tf.TensorInfo => {
     const dtype = values instanceof Float32Array ? 'float32' : 'int32';
     return backend.stand(addConstant(graph, dtype, shape, bytesOf(values, dtype)), shape, dtype);
@@ -170,8 +176,8 @@ function pen(backend: Recorder): Pen {
     scalar: (value, dtype) => constant(dtype === 'float32' ? Float32Array.of(value) : Int32Array.of(value), []),
     alias: (x, shape = x.shape) => backend.stand(backend.outputOf(x), shape, x.dtype),
     asBytes(x) {
-      const bytes = backend.bytes.get(backend.outputOf(x));
-      return bytes === undefined ? null : backend.stand(bytes, x.shape, 'int32');
+      const source = bytes.get(backend.outputOf(x));
+      return source === undefined ? null : backend.stand(source, x.shape, 'int32');
     },
   };
 }

@@ -78,10 +78,10 @@ const FLOAT: Attribute = { type: 'float32' };
 
 /** The variable's one handle, shared by all functions. */
 function handle({ graph }: Recording, { name, shape }: Variable): Output {
-  const node = graph.nodes.get(`variables/${name}`);
+  const node = graph.nodes.get(`.variables/${name}`);
   if (node === undefined) {
     const attributes: Record<string, Attribute> = { dtype: FLOAT, shape: { shape }, shared_name: { text: name } };
-    return addNode(graph, 'variables', 'VarHandleOp', [], attributes, name);
+    return addNode(graph, '.variables', 'VarHandleOp', [], attributes, name);
   }
   if (`${(node.attributes.shape as { shape: number[] }).shape}` !== `${shape}`) {
     throw new TraceError(`two variables of different shapes are named ${name}`);

@@ -100,6 +100,7 @@ test('a traced tensor is of no use outside', { skip }, () => {
   }) as { dispose(): void };
   assert.throws(() => escaped?.dataSync(), /host read/);
   assert.throws(() => tf.neg(escaped as tf.Tensor), /host read/);
+  refuses(() => compiled((x) => tf.add(x, escaped as tf.Tensor)), /a tensor from outside/, HERE);
   program.dispose();
   escaped?.dispose();
 });
