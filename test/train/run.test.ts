@@ -163,3 +163,23 @@ test('SIGINT ends a run after the step it is in: exit 130, its model saved, its 
   assert.ok(card.steps >= step && card.steps > 0, `${card.steps} steps saved, ${step} told`);
   assert.match(told, /stopped after step \d+ of \d+; the model is in /);
 });
+
+test('bench measures both ways of running a step in one document', (t) => {
+  const ran = gqa(['bench', 'step', '--config', CONFIG, '--steps', '2', '--rounds', '2', '--compare', 'eager', '--json']);
+  if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: there is nothing to compare');
+  assert.equal(ran.code, 0, ran.stderr);
+  const found = JSON.parse(ran.stdout);
+  assert.deepEqual([found.mode, found.eager.mode, found.variant, found.kv_heads], ['compiled', 'eager', 'dgqa-ema', 2]);
+  for (const key of [
+    'compile_s',
+    'train_images_per_s',
+    'train_ms_per_step',
+    'eval_images_per_s',
+    'peak_rss_mb',
+    'parameters',
+    'kv_parameters',
+    'gflops_per_image',
+  ])
+    assert.ok(found[key] > 0, key);
+  assert.deepEqual([found.tensors_grown, found.eager.tensors_grown], [0, 0]);
+});
