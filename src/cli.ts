@@ -24,6 +24,7 @@ const config = () => new Option('--config <file>', "config, ours or one of the p
 const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
 const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
 const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
+const eager = () => new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
 const json = () => new Option('--json', 'one JSON document on stdout');
 
 const commands: CommandSpec[] = [
@@ -36,6 +37,7 @@ const commands: CommandSpec[] = [
       new Option('--run-name <name>', 'folder of the run under runs/<name>/ (default: a UTC time stamp)'),
       runsDir(),
       device(),
+      eager(),
       json(),
     ],
     example: 'gqa train --config configs/smoke.yaml --set model.variant=gqa --set model.kv_heads=2',
@@ -52,6 +54,7 @@ const commands: CommandSpec[] = [
       new Option('--split <split>', 'which pictures').choices(['train', 'val', 'test']).default('test'),
       new Option('--logits <file>', 'write the logits as safetensors'),
       device(),
+      eager(),
       json(),
     ],
     example: 'gqa eval runs/smoke/20261122T161500Z --json',
@@ -106,6 +109,24 @@ const commands: CommandSpec[] = [
     example: 'gqa reference test/reference',
     run: async ([dir], options) =>
       (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { json: boolean }) }),
+  },
+  {
+    name: 'bench',
+    summary: "measure a step of a config's model on synthetic pictures",
+    arguments: [new Argument('<what>', 'what to measure').choices(['step'])],
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--batch-size <n>', "pictures a step (default: the config's)").argParser(wholeNumber(1, 65536)),
+      new Option('--steps <n>', 'steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
+      new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager']),
+      device(),
+      eager(),
+      json(),
+    ],
+    example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
+    run: async (_, options) => (await import('./commands/bench.js')).bench(options),
   },
   {
     name: 'quickstart',
@@ -168,14 +189,17 @@ function list(text: string): string[] {
 }
 
 function wholeNumbers(lowest: number, highest: number): (text: string) => number[] {
-  return (text) =>
-    list(text).map((item) => {
-      const value = Number(item);
-      if (!/^\d+$/.test(item) || value < lowest || value > highest) {
-        throw new InvalidArgumentError(`"${item}" is no whole number from ${lowest} to ${highest}.`);
-      }
-      return value;
-    });
+  return (text) => list(text).map(wholeNumber(lowest, highest));
+}
+
+function wholeNumber(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < lowest || value > highest) {
+      throw new InvalidArgumentError(`"${text}" is no whole number from ${lowest} to ${highest}.`);
+    }
+    return value;
+  };
 }
 
 function exitCodeOf(error: unknown): number {

@@ -57,6 +57,9 @@ function hashName(name: string): number {
   return hash >>> 0;
 }
 
+/** The key of a stream of draws: the generator's two key words. */
+export const streamKey = (seed: number, stream: string): [number, number] => [seed >>> 0, hashName(stream)];
+
 /** An endless row of draws. */
 export interface Draws {
   /** The next 32 random bits, 0 to 2³² − 1. */
@@ -76,8 +79,7 @@ export interface Draws {
  * @param position up to three integers: (epoch, image index), (step, layer, group), …
  */
 export function draws(seed: number, stream: string, ...position: [number?, number?, number?]): Draws {
-  const key0 = seed >>> 0;
-  const key1 = hashName(stream);
+  const [key0, key1] = streamKey(seed, stream);
   const block = new Uint32Array(4);
   let blockIndex = 0;
   let used = 4;

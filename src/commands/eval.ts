@@ -8,8 +8,9 @@ import type { Dataset } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { progress } from '../run/progress.js';
-import { evaluateWithProgress, type Part, type Parts, readyToEvaluate, splitParts } from '../train/loop.js';
+import { evaluateWithProgress, type Part, type Parts, readyToEvaluate, splitParts, trainerOptions } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
+import { TRAINERS } from '../train/trainer.js';
 import { deviceOverride, percent, prepare, say } from './prepare.js';
 
 export interface EvalOptions {
@@ -23,6 +24,8 @@ export interface EvalOptions {
   /** Where to write the logits, as safetensors. */
   logits?: string;
   device?: string;
+  /** Operation by operation instead of compiled. */
+  eager: boolean;
 }
 
 /** Prints the metrics (with `json` as one document). A run keeps them in `eval/<split>/metrics.json`. */
@@ -30,7 +33,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
   const source = sourceOf(options);
   const { config, notices } = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
   notices.forEach(say);
-  const { dataset, backend, pipeline } = await prepare(config);
+  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
   try {
     const { model: settings } = config;
     const built = buildModel(source.checkpoint, shapeOf(settings, dataset.classes.length), settings.variant, config.seed);
@@ -41,11 +44,24 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     const model = await readyToEvaluate(config, built, pipeline, parts);
     const logits: number[] = [];
     const labels: number[] = [];
-    const metrics = await evaluateWithProgress(config, model, pipeline, part, options.split, { progress }, (batchLogits, batchLabels) => {
-      if (options.logits === undefined) return;
+    const keep = (batchLogits: Float32Array, batchLabels: Int32Array): void => {
       logits.push(...batchLogits);
       labels.push(...batchLabels);
-    });
+    };
+    const trainer = TRAINERS[mode](trainerOptions(config, built, part));
+    trainer.load(model, null);
+    const wanted = options.logits === undefined ? null : keep;
+    const metrics = await evaluateWithProgress(
+      config,
+      trainer,
+      dataset.classes.length,
+      pipeline,
+      part,
+      options.split,
+      { progress },
+      wanted,
+    );
+    trainer.dispose();
     const report = {
       ...metrics,
       split: options.split,
@@ -53,7 +69,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
       variant: settings.variant,
       kvHeads: settings.kvHeads,
       checkpoint: source.checkpoint,
-      device: `${backend.name} ${backend.device}`,
+      device: `${backend.name} ${backend.device} ${mode}`,
     };
     if (options.logits !== undefined) {
       const shape = [metrics.images, dataset.classes.length];

@@ -4,22 +4,26 @@ import type { Dataset } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
 import { openPipeline, type Pipeline } from '../data/pipeline.js';
 import { type Backend, startBackend } from '../native/backend.js';
+import type { TrainerMode } from '../train/trainer.js';
 
 export interface Prepared {
   dataset: Dataset;
   backend: Backend;
+  /** Compiled on the native runtime, unless asked otherwise. */
+  mode: TrainerMode;
   pipeline: Pipeline;
 }
 
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
-export async function prepare(config: Config): Promise<Prepared> {
+export async function prepare(config: Config, eager: boolean): Promise<Prepared> {
   const dataset = await openDataset(config.data);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
   say(
     `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
   );
-  return { dataset, backend, pipeline: openPipeline(config.data.workers) };
+  const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
+  return { dataset, backend, mode, pipeline: openPipeline(config.data.workers) };
 }
 
 /** A line for people, on stderr. */

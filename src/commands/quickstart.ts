@@ -25,9 +25,9 @@ export async function quickstart({ runsDir }: { runsDir: string }): Promise<void
       : 'quickstart: 2,000 training pictures, 200 of them for validation, and 1,000 test pictures of Fashion-MNIST',
   );
   say('\n1. Train a small ViT with multi-head attention (MHA) from scratch');
-  const mha = await train({ config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, json: false });
+  const mha = await train({ config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, eager: false, json: false });
   say('\n2. Evaluate its best checkpoint on the validation part');
-  await evaluate({ run: mha.run, set: [], split: 'val', json: false });
+  await evaluate({ run: mha.run, set: [], split: 'val', eager: false, json: false });
   say('\n3. Convert it to GQA variants, evaluate them as converted, uptrain each, beside MHA uptrained for the same budget');
   await sweep({
     config: fromRoot('configs/quickstart/uptrain.yaml'),

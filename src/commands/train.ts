@@ -16,6 +16,8 @@ export interface TrainOptions {
   runName?: string;
   runsDir: string;
   device?: string;
+  /** Operation by operation instead of compiled. */
+  eager: boolean;
   json: boolean;
 }
 
@@ -41,7 +43,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   augmentation(config);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
   checkRun(place);
-  const { dataset, backend, pipeline } = await prepare(config);
+  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
@@ -61,7 +63,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const stop = stopOnSignal();
     let at = { epoch: 0, step: 0 };
     try {
-      const outcome = await runExperiment(config, dataset, pipeline, built, {
+      const outcome = await runExperiment(config, dataset, pipeline, built, mode, {
         notice: say,
         progress,
         stopRequested: stop.requested,
@@ -77,7 +79,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
       run.setStatus('done', { epoch: at.epoch, step: outcome.steps });
       const { converted, best, test, trainImagesPerSecond } = outcome;
-      const device = `${backend.name} ${backend.device}`;
+      const device = `${backend.name} ${backend.device} ${mode}`;
       const report: TrainReport = {
         run: run.path,
         variant,

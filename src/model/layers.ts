@@ -12,9 +12,8 @@ const LAYER_NORM_EPS = 1e-6; // timm's ViT; torch's own default is 1e-5
  */
 export function linear(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
   const [outputs, inputs] = weight.shape as [number, number];
-  const rows = tf.reshape(x, [-1, inputs]);
-  const y = tf.add(tf.matMul(rows as tf.Tensor2D, weight as tf.Tensor2D, false, true), bias);
-  return tf.reshape(y, [...x.shape.slice(0, -1), outputs]);
+  const y = tf.add(tf.matMul(rowsOf(x, inputs), weight as tf.Tensor2D, false, true), bias);
+  return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), outputs]);
 }
 
 /**
@@ -45,9 +44,10 @@ const layerNormOp = tf.customGrad((x, gain, bias, save) => {
 });
 
 /** [..., D] → [D]. */
-function sumRows(x: tf.Tensor): tf.Tensor {
-  return tf.sum(tf.reshape(x, [-1, x.shape.at(-1) as number]), 0);
-}
+const sumRows = (x: tf.Tensor): tf.Tensor => tf.sum(rowsOf(x, x.shape.at(-1) as number), 0);
+
+/** [..., D] → [rows, D]; rows stay as they are, since even a reshape that changes nothing is an operation. */
+const rowsOf = (x: tf.Tensor, size: number): tf.Tensor2D => (x.rank === 2 ? x : tf.reshape(x, [-1, size])) as tf.Tensor2D;
 
 /** x · Φ(x), with the error function, as torch's and timm's GELU; not the tanh approximation. */
 export function gelu(x: tf.Tensor): tf.Tensor {

@@ -9,7 +9,7 @@ import { assignmentOf, meanKeyNorms } from './allocate.js';
 import { attend } from './attend.js';
 import { gelu, layerNorm, linear } from './layers.js';
 import type { Params } from './params.js';
-import { headDim, type ModelShape } from './sizes.js';
+import { headDim, type ModelShape, tokens } from './sizes.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
 import { type Variant, variantOf } from './variants.js';
 
@@ -42,17 +42,17 @@ export interface ForwardResult {
 export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
   const variant = variantOf(pass.variant);
   const result: ForwardResult = { logits: images, state: [], keyNorms: [], counts: [] };
-  let x = embed(params, images, pass.shape); // [B, N, D]
+  let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]); // [B·N, D]: tokens are rows, except where attention tells pictures apart
   for (let i = 0; i < pass.shape.depth; i++) {
     const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
+    const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape); // the head reads the class token of the last block only
     const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'));
-    x = tf.add(x, attention(normalised, at, i, variant, pass, result));
+    x = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, variant, pass, result));
     const hidden = gelu(linear(layerNorm(x, at('norm2.weight'), at('norm2.bias')), at('mlp.fc1.weight'), at('mlp.fc1.bias')));
     x = tf.add(x, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
   }
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
-  const classToken = tf.reshape(tf.slice(x, [0, 0, 0], [-1, 1, -1]), [-1, pass.shape.embedDim]); // [B, D]; layer norm is by token, so the others need none
-  result.logits = linear(layerNorm(classToken, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
+  result.logits = linear(layerNorm(x, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
   return result;
 }
 
@@ -72,9 +72,10 @@ function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor 
   return tf.add(tf.concat([classToken, linear(patches, kernel, of('patch_embed.proj.bias'))], 1), of('pos_embed'));
 }
 
-/** Self-attention of block i on x [B, N, D]; what the block's state becomes is added to `result`. */
+/** Self-attention of block i on x [B·N, D], for the first `needed` tokens of each picture: [B·needed, D]; what the block's state becomes is added to `result`. */
 function attention(
   x: tf.Tensor,
+  needed: number,
   at: (name: string) => tf.Tensor,
   i: number,
   variant: Variant,
@@ -82,16 +83,19 @@ function attention(
   result: ForwardResult,
 ): tf.Tensor {
   const { heads, kvHeads, embedDim } = pass.shape;
-  const [batch, tokens] = x.shape as [number, number, number];
+  const batch = (x.shape[0] as number) / tokens(pass.shape);
   const size = headDim(pass.shape);
-  const project = (name: 'q' | 'k' | 'v', count: number): tf.Tensor => {
+  const project = (name: 'q' | 'k' | 'v', from: tf.Tensor, count: number): tf.Tensor => {
     const bias = at(`attn.${name}.bias`);
-    const rows = linear(x, at(`attn.${name}.weight`), name === 'k' ? withoutGradient(bias) : bias);
-    return tf.transpose(tf.reshape(rows, [batch, tokens, count, size]), [0, 2, 1, 3]);
+    const rows = linear(from, at(`attn.${name}.weight`), name === 'k' ? withoutGradient(bias) : bias);
+    return tf.transpose(tf.reshape(rows, [batch, -1, count, size]), [0, 2, 1, 3]);
   };
-  const q = tf.mul(project('q', heads), size ** -0.5); // [B, H, N, E]
-  const k = project('k', kvHeads); // [B, K, N, E]
-  const v = project('v', kvHeads);
+  const uniform = pass.noise?.[i];
+  const perturb = uniform === undefined ? undefined : variant.perturb;
+  const asking = perturb === undefined ? firstTokens(x, needed, pass.shape) : x; // noise has the statistics of all tokens
+  const q = tf.mul(project('q', asking, heads), size ** -0.5); // [B, H, N or needed, E]
+  const k = project('k', x, kvHeads); // [B, K, N, E]
+  const v = project('v', x, kvHeads);
 
   let assignment: tf.Tensor | null = null;
   const state = pass.state[i] ?? {};
@@ -106,11 +110,17 @@ function attention(
     result.state.push(state);
   }
 
-  const output = attend(q, k, v, assignment); // [B, H, N, E]
-  const uniform = pass.noise?.[i];
-  const disturbed = variant.perturb && uniform ? variant.perturb(output, uniform) : output;
-  const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [batch, tokens, embedDim]);
-  return linear(joined, at('attn.proj.weight'), at('attn.proj.bias'));
+  const output = attend(q, k, v, assignment); // as q
+  const disturbed = perturb && uniform ? perturb(output, uniform) : output;
+  const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [-1, embedDim]);
+  return linear(perturb === undefined ? joined : firstTokens(joined, needed, pass.shape), at('attn.proj.weight'), at('attn.proj.bias'));
+}
+
+/** The first tokens of every picture: [B·N, D] → [B·count, D]. */
+function firstTokens(rows: tf.Tensor, count: number, shape: ModelShape): tf.Tensor {
+  const all = tokens(shape);
+  if (count === all) return rows;
+  return tf.reshape(tf.slice(tf.reshape(rows, [-1, all, shape.embedDim]), [0, 0, 0], [-1, count, -1]), [-1, shape.embedDim]);
 }
 
 /**

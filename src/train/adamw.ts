@@ -25,13 +25,15 @@ export interface StepSizes {
   rootCorrection: tf.Tensor;
 }
 
-/** @param step optimizer steps done when this one is, from 1 */
-export function stepSizes(lr: number, step: number, { beta1, beta2, weightDecay }: AdamWOptions): StepSizes {
-  return {
-    keep: tf.scalar(1 - lr * weightDecay),
-    stepSize: tf.scalar(lr / (1 - beta1 ** step)),
-    rootCorrection: tf.scalar(Math.sqrt(1 - beta2 ** step)),
-  };
+/** The numbers of a step. @param step optimizer steps done when this one is, from 1 */
+export function stepSizeValues(lr: number, step: number, { beta1, beta2, weightDecay }: AdamWOptions): Record<keyof StepSizes, number> {
+  return { keep: 1 - lr * weightDecay, stepSize: lr / (1 - beta1 ** step), rootCorrection: Math.sqrt(1 - beta2 ** step) };
+}
+
+/** The same as tensors. */
+export function stepSizes(lr: number, step: number, options: AdamWOptions): StepSizes {
+  const { keep, stepSize, rootCorrection } = stepSizeValues(lr, step, options);
+  return { keep: tf.scalar(keep), stepSize: tf.scalar(stepSize), rootCorrection: tf.scalar(rootCorrection) };
 }
 
 export function initialMoments(params: Params): Moments {

@@ -13,14 +13,11 @@ import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
 import type { Progress } from '../run/progress.js';
 import type { EpochResult } from '../run/run-folder.js';
-import { initialMoments, stepSizes } from './adamw.js';
 import { calibrate } from './calibrate.js';
-import { deviceBatch } from './device-batch.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import { type BuiltModel, buildModel, type Model, modelFile } from './model.js';
-import { uniformNoise } from './noise.js';
 import { learningRate } from './schedule.js';
-import { type StepOptions, type StepSums, type TrainState, trainStep } from './step.js';
+import { TRAINERS, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Pictures of a split, by index. */
 export interface Part {
@@ -81,126 +78,177 @@ export async function runExperiment(
   dataset: Dataset,
   pipeline: Pipeline,
   built: BuiltModel,
+  mode: TrainerMode,
   watch: Watch,
 ): Promise<Outcome> {
   const parts = splitParts(config, dataset);
   const { shape, variant } = built.model;
   const { train } = config;
-  const measure = (model: Model, part: Part, label: string): Promise<Metrics> =>
-    evaluateWithProgress(config, model, pipeline, part, label, watch);
+  const onTest = train.protocol === 'paper';
   watch.notice(
-    `${parts.train.indices.length} training, ${parts.selection.indices.length} ${train.protocol === 'paper' ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : `validation, ${parts.test.indices.length} test pictures`}`,
+    `${parts.train.indices.length} training, ${parts.selection.indices.length} ${onTest ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : `validation, ${parts.test.indices.length} test pictures`}`,
   );
 
   const model = await readyToEvaluate(config, built, pipeline, parts);
-  let converted: Metrics | null = null;
-  if (built.fromKvHeads !== null) {
-    converted = await measure(model, parts.selection, 'as converted');
-    watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null });
+  const trainer = TRAINERS[mode](trainerOptions(config, built, parts.train));
+  const measure = (part: Part, label: string): Promise<Metrics> =>
+    evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
+  const modelNow = (step: number): Buffer => {
+    const now = trainer.model();
+    const bytes = modelFile(now, dataset.classes, step);
+    tf.dispose([now.params, now.attention]);
+    return bytes;
+  };
+  try {
+    trainer.load(model, null);
+    tf.dispose([model.params, model.attention]);
+    let converted: Metrics | null = null;
+    if (built.fromKvHeads !== null) {
+      converted = await measure(parts.selection, 'as converted');
+      watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null });
+    }
+
+    const stepsPerEpoch = Math.ceil(parts.train.indices.length / train.batchSize);
+    const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
+    const timed = { images: 0, seconds: 0 }; // training alone, without evaluation
+    let step = 0;
+    let best: (Outcome['best'] & { path: string }) | null = null;
+    for (let epoch = 1; step < totalSteps; epoch++) {
+      const trained = await trainEpoch(config, trainer, pipeline, parts.train, { epoch, step, stepsPerEpoch, totalSteps }, watch, modelNow);
+      step = trained.step;
+      timed.images += trained.images;
+      timed.seconds += trained.seconds;
+      const selection = await measure(parts.selection, `${onTest ? 'test' : 'validation'} after epoch ${epoch}`);
+      const bytes = modelNow(step);
+      watch.checkpoint('last', bytes);
+      if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
+        best = { epoch, step, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
+      }
+      const { lr, means, images, seconds } = trained;
+      watch.epochDone({ epoch, step, lr, train: means, selection, imagesPerSecond: images / seconds, tensors: tf.memory().numTensors });
+    }
+    if (best === null) {
+      // Nothing was trained: the model as it came is the best there is.
+      const { top1, loss } = converted ?? (await measure(parts.selection, 'untrained'));
+      best = { epoch: 0, step: 0, top1, loss, path: watch.checkpoint('best', modelNow(0)) };
+    }
+
+    const { model: saved } = buildModel(best.path, shape, variant, config.seed); // what the file holds, not what memory holds
+    trainer.load(saved, null);
+    tf.dispose([saved.params, saved.attention]);
+    const test = await measure(parts.test, `test, best epoch (${best.epoch})`);
+    const { path: _, ...chosen } = best;
+    return { converted, best: chosen, test, steps: step, trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null };
+  } finally {
+    trainer.dispose();
   }
+}
 
-  let state: TrainState = { params: model.params, moments: tf.tidy(() => initialMoments(model.params)), attention: model.attention };
-  const current = (): Model => ({ shape, variant, params: state.params, attention: state.attention });
-  const options: StepOptions = { shape, variant, windowSize: config.model.windowSize, labelSmoothing: train.labelSmoothing, adamw: train };
-  const stepsPerEpoch = Math.ceil(parts.train.indices.length / train.batchSize);
-  const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
-  const timed = { images: 0, seconds: 0 }; // training alone, over the run
-  let step = 0;
-  let best: (Outcome['best'] & { path: string }) | null = null;
+/** Where in the run an epoch begins. */
+interface Clock {
+  epoch: number;
+  /** Optimizer steps done. */
+  step: number;
+  stepsPerEpoch: number;
+  totalSteps: number;
+}
 
-  for (let epoch = 1; step < totalSteps; epoch++) {
-    const epochImages = Math.min(parts.train.indices.length, (totalSteps - step) * train.batchSize);
-    const bar = watch.progress(`epoch ${epoch}/${Math.ceil(totalSteps / stepsPerEpoch)}`, epochImages);
-    const sums = runningSums();
-    const inEpoch = { images: 0, seconds: 0 };
-    let imagesSinceLog = 0;
-    let lr = 0;
-    let started = performance.now();
-    const batches = pipeline.batches(parts.train.split, parts.train.indices, {
-      ...inputSize(parts.train.split.source, shape.imageSize),
-      batchSize: train.batchSize,
-      seed: config.seed,
-      epoch,
-      augment: augmentation(config),
-    });
-    let stepInEpoch = 0;
+/** One pass over the training pictures, or what is left of the run's steps. */
+async function trainEpoch(
+  config: Config,
+  trainer: Trainer,
+  pipeline: Pipeline,
+  part: Part,
+  { epoch, step: firstStep, stepsPerEpoch, totalSteps }: Clock,
+  watch: Watch,
+  modelNow: (step: number) => Buffer,
+): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number }> {
+  const { train, model } = config;
+  const lastStep = Math.min(totalSteps, firstStep + stepsPerEpoch);
+  const bar = watch.progress(
+    `epoch ${epoch}/${Math.ceil(totalSteps / stepsPerEpoch)}`,
+    Math.min(part.indices.length, (lastStep - firstStep) * train.batchSize),
+  );
+  const batches = pipeline.batches(part.split, part.indices, {
+    ...inputSize(part.split.source, model.imageSize),
+    batchSize: train.batchSize,
+    seed: config.seed,
+    epoch,
+    augment: augmentation(config),
+  });
+  const rate = (step: number): number => learningRate(train.schedule, train.lr, step, totalSteps, train.warmupSteps);
+  const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0 };
+  let step = firstStep;
+  let started = performance.now();
+  try {
     for await (const batch of batches) {
       await setImmediate(); // lets signals in, which a native call holds back
       const stop = watch.stopRequested();
       if (stop !== null) {
-        bar.stop();
-        const path = watch.checkpoint('last', modelFile(current(), dataset.classes, step));
+        const path = watch.checkpoint('last', modelNow(step));
         throw new GqaError(stop, `stopped after step ${step} of ${totalSteps}; the model is in ${path}`);
       }
-      lr = learningRate(train.schedule, train.lr, step, totalSteps, train.warmupSteps);
-      const inputs = {
-        ...deviceBatch(batch, shape.imageSize),
-        sizes: stepSizes(lr, step + 1, train),
-        refresh: tf.scalar(stepInEpoch % config.model.windowSize === 0 ? 1 : 0),
-        noise: uniformNoise(shape, variant, config.seed, 'train', step),
-      };
-      const next = trainStep(state, inputs, options);
-      tf.dispose([state, inputs, next.counts] as unknown as tf.TensorContainer);
-      state = next.state;
-      sums.add(step + 1, lr, next.sums);
+      trainer.train(batch, { step, lr: rate(step), refresh: (step - firstStep) % model.windowSize === 0 });
       step++;
-      stepInEpoch++;
-      imagesSinceLog += batch.images;
 
-      if (step % train.logEvery === 0 || stepInEpoch === stepsPerEpoch || step === totalSteps) {
-        const means = sums.read(); // host sync
+      if (step % train.logEvery === 0 || step === lastStep) {
+        const sums = trainer.readSums(); // host sync
+        if (sums.badStep > 0) throw notFinite(sums.badStep, rate(sums.badStep - 1));
         const seconds = (performance.now() - started) / 1000;
-        const imagesPerSecond = imagesSinceLog / seconds;
-        watch.logged({ epoch, step, lr, ...means.recent, imagesPerSecond });
-        inEpoch.images += imagesSinceLog;
+        const { images } = sums;
+        watch.logged({
+          epoch,
+          step,
+          lr: rate(step - 1),
+          loss: sums.loss / images,
+          top1: sums.top1 / images,
+          imagesPerSecond: images / seconds,
+        });
+        inEpoch.loss += sums.loss;
+        inEpoch.top1 += sums.top1;
+        inEpoch.images += images;
         inEpoch.seconds += seconds;
-        bar.update(inEpoch.images, { imagesPerSecond: inEpoch.images / inEpoch.seconds, ...means.epoch });
-        imagesSinceLog = 0;
+        bar.update(inEpoch.images, { imagesPerSecond: inEpoch.images / inEpoch.seconds, ...meansOf(inEpoch) });
         started = performance.now();
       }
-      if (step === totalSteps) break;
+      if (step === lastStep) break;
     }
+  } finally {
     bar.stop();
-    timed.images += inEpoch.images;
-    timed.seconds += inEpoch.seconds;
-    const selection = await measure(
-      current(),
-      parts.selection,
-      train.protocol === 'paper' ? `test after epoch ${epoch}` : `validation after epoch ${epoch}`,
-    );
-    const bytes = modelFile(current(), dataset.classes, step);
-    watch.checkpoint('last', bytes);
-    if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
-      best = { epoch, step, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
-    }
-    watch.epochDone({
-      epoch,
-      step,
-      lr,
-      train: sums.epochMeans(),
-      selection,
-      imagesPerSecond: inEpoch.images / inEpoch.seconds,
-      tensors: tf.memory().numTensors,
-    });
   }
-  if (best === null) {
-    // Nothing was trained: the model as it came is the best there is.
-    const selection = converted ?? (await measure(current(), parts.selection, 'untrained'));
-    best = {
-      epoch: 0,
-      step: 0,
-      top1: selection.top1,
-      loss: selection.loss,
-      path: watch.checkpoint('best', modelFile(current(), dataset.classes, 0)),
-    };
-  }
-  tf.dispose(state as unknown as tf.TensorContainer);
+  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images: inEpoch.images, seconds: inEpoch.seconds };
+}
 
-  const { model: saved } = buildModel(best.path, shape, variant, config.seed); // what the file holds, not what memory holds
-  const test = await measure(saved, parts.test, `test, best epoch (${best.epoch})`);
-  tf.dispose([saved.params, saved.attention]);
-  const { path: _, ...chosen } = best;
-  return { converted, best: chosen, test, steps: step, trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null };
+const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: number }): { loss: number; top1: number } => ({
+  loss: loss / images,
+  top1: top1 / images,
+});
+
+function notFinite(step: number, lr: number): GqaError {
+  return new GqaError('training', `the loss is not finite at step ${step}, learning rate ${lr}`, {
+    hint: 'Lower train.lr, or add train.warmup_steps. The last checkpoint that was saved is still good.',
+  });
+}
+
+/** What a trainer is built from. */
+export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, { split }: Part): TrainerOptions {
+  const { model, train, seed } = config;
+  const { windowSize, evalAllocation, evalNoise } = model;
+  const { labelSmoothing, batchSize } = train;
+  const size = inputSize(split.source, shape.imageSize);
+  return {
+    shape,
+    variant,
+    windowSize,
+    labelSmoothing,
+    adamw: train,
+    seed,
+    batchSize,
+    evalBatchSize: config.eval.batchSize,
+    ...size,
+    evalAllocation,
+    evalNoise,
+  };
 }
 
 /**
@@ -219,34 +267,30 @@ export async function readyToEvaluate(config: Config, built: BuiltModel, pipelin
 export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
   return pipeline.batches(part.split, part.indices, {
     ...inputSize(part.split.source, config.model.imageSize),
-    batchSize: Math.min(config.eval.batchSize, part.indices.length),
+    batchSize: config.eval.batchSize,
     seed: config.seed,
     epoch: null,
     augment: 'none',
   });
 }
 
-/** Evaluates a model on a part under the config's rules, with progress. */
+/** Evaluates what the trainer holds on a part, with progress. */
 export async function evaluateWithProgress(
   config: Config,
-  model: Model,
+  trainer: Trainer,
+  numClasses: number,
   pipeline: Pipeline,
   part: Part,
   label: string,
   watch: Pick<Watch, 'progress'>,
-  onLogits: (logits: Float32Array, labels: Int32Array) => void = () => {},
+  onLogits: ((logits: Float32Array, labels: Int32Array) => void) | null = null,
 ): Promise<Metrics> {
   const bar = watch.progress(label, part.indices.length);
   const started = performance.now();
+  const show = ({ images, loss, top1 }: Metrics): void =>
+    bar.update(images, { loss, top1, imagesPerSecond: images / ((performance.now() - started) / 1000) });
   try {
-    return await evaluate(model, testBatches(config, pipeline, part), { ...config.model, seed: config.seed }, (soFar, logits, labels) => {
-      onLogits(logits, labels);
-      bar.update(soFar.images, {
-        loss: soFar.loss,
-        top1: soFar.top1,
-        imagesPerSecond: soFar.images / ((performance.now() - started) / 1000),
-      });
-    });
+    return await evaluate(trainer, numClasses, testBatches(config, pipeline, part), show, onLogits);
   } finally {
     bar.stop();
   }
@@ -258,40 +302,4 @@ export function augmentation(config: Config): 'none' | 'light' {
   throw new GqaError('usage', 'data.augment is paper (RandAugment), which this version does not have yet', {
     hint: 'Use --set data.augment=light (flip, padded crop) or none.',
   });
-}
-
-/** Sums of steps, left on the device until they are read. */
-function runningSums(): {
-  add(step: number, lr: number, sums: StepSums): void;
-  read(): { recent: { loss: number; top1: number }; epoch: { loss: number; top1: number } };
-  epochMeans(): { loss: number; top1: number };
-} {
-  let pending: { step: number; lr: number; sums: StepSums }[] = [];
-  const epoch = { loss: 0, top1: 0, images: 0 };
-  const means = (of: typeof epoch): { loss: number; top1: number } => ({ loss: of.loss / of.images, top1: of.top1 / of.images });
-  return {
-    add: (step, lr, sums) => pending.push({ step, lr, sums }),
-    read() {
-      const recent = { loss: 0, top1: 0, images: 0 };
-      const values = tf.tidy(() => tf.stack(pending.flatMap(({ sums }) => [sums.loss, sums.top1, sums.images])).dataSync());
-      pending.forEach(({ step, lr, sums }, i) => {
-        const [loss, top1, images] = [values[3 * i] as number, values[3 * i + 1] as number, values[3 * i + 2] as number];
-        if (!Number.isFinite(loss)) {
-          throw new GqaError('training', `the loss is ${loss / images} at step ${step}, learning rate ${lr}`, {
-            hint: 'Lower train.lr, or add train.warmup_steps. The last checkpoint that was saved is still good.',
-          });
-        }
-        recent.loss += loss;
-        recent.top1 += top1;
-        recent.images += images;
-        tf.dispose(sums);
-      });
-      pending = [];
-      epoch.loss += recent.loss;
-      epoch.top1 += recent.top1;
-      epoch.images += recent.images;
-      return { recent: means(recent), epoch: means(epoch) };
-    },
-    epochMeans: () => means(epoch),
-  };
 }

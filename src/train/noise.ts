@@ -4,7 +4,8 @@ import type { VariantName } from '../config/names.js';
 import { headDim, type ModelShape, tokens } from '../model/sizes.js';
 import { noiseShape } from '../model/variants/pgqa.js';
 import { variantOf } from '../model/variants.js';
-import { draws } from '../random.js';
+import { draws, streamKey } from '../random.js';
+import { uniform } from '../trace/random.js';
 
 /**
  * One draw [K, S, N·E] in [0, 1) for each block, or null when the variant disturbs nothing.
@@ -21,4 +22,19 @@ export function uniformNoise(shape: ModelShape, variant: VariantName, seed: numb
       size,
     );
   });
+}
+
+/** The same draws for compiled functions, made on the device; `position` is a scalar int32 tensor. */
+export function tracedNoise(
+  shape: ModelShape,
+  variant: VariantName,
+  seed: number,
+  stream: string,
+  position: tf.Tensor,
+): tf.Tensor[] | null {
+  if (variantOf(variant).perturb === undefined) return null;
+  const size = noiseShape(shape.heads, shape.kvHeads, tokens(shape), headDim(shape));
+  const key = tf.tensor1d(Int32Array.from(streamKey(seed, `pgqa/${stream}`)), 'int32');
+  const int = (value: number): tf.Tensor => tf.scalar(value, 'int32');
+  return Array.from({ length: shape.depth }, (_, block) => uniform(size, key, tf.stack([int(0), int(block), position, int(0)])));
 }

@@ -61,7 +61,11 @@ export interface Differentiated {
 }
 
 /** Forward and backward. The caller owns every tensor of the result, the state's included. */
-export function differentiate(state: TrainState, inputs: StepInputs, options: StepOptions): Differentiated {
+export function differentiate(
+  state: Pick<TrainState, 'params' | 'attention'>,
+  inputs: Omit<StepInputs, 'sizes'>,
+  options: Omit<StepOptions, 'adamw'>,
+): Differentiated {
   const names = Object.keys(state.params);
   let aside: Omit<Differentiated, 'loss' | 'gradients'> | undefined;
   const lossOf = (...values: tf.Tensor[]): tf.Tensor => {
@@ -108,8 +112,21 @@ export function trainStep(
   });
 }
 
-/** The gradient tape disposes what a differentiated function does not return; these come out beside its value. */
-function keepAll(value: unknown): void {
+/**
+ * Running sums over steps.
+ * @param running [4]: loss, top-1, images, and the first step (from 1) whose loss was not finite, 0 for none
+ * @param step    scalar int32, optimizer steps before this one
+ * @returns       [4]
+ */
+export function addedSums(running: tf.Tensor, sums: StepSums, step: tf.Tensor): tf.Tensor {
+  const [loss, top1, images, badStep] = tf.unstack(running) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+  const isFirstBad = tf.logicalAnd(tf.logicalNot(tf.isFinite(sums.loss)), tf.equal(badStep, 0));
+  const bad = tf.where(isFirstBad, tf.add(tf.cast(step, 'float32'), 1), badStep);
+  return tf.stack([tf.add(loss, sums.loss), tf.add(top1, sums.top1), tf.add(images, sums.images), bad]);
+}
+
+/** Takes every tensor in `value` out of the care of tidies and of the gradient tape, which disposes what a differentiated function does not return. */
+export function keepAll(value: unknown): void {
   if (value instanceof tf.Tensor) tf.keep(value);
   else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) keepAll(part);
 }

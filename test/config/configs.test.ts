@@ -25,7 +25,7 @@ for (const name of files) {
       .split('\n')
       .filter((line) => line.startsWith('#'))
       .join('\n');
-    assert.match(comment, new RegExp(`npx gqa (train|sweep) --config configs/${name}`));
+    assert.match(comment, new RegExp(`npx gqa (train|sweep|bench step) --config configs/${name}`));
     for (const word of [/Hardware:/, /time/i, /result/i]) assert.match(comment, word);
   });
 }

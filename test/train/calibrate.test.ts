@@ -6,6 +6,7 @@ import type { ModelShape } from '../../src/model/sizes.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { calibrate } from '../../src/train/calibrate.js';
+import { createEagerTrainer } from '../../src/train/eager.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import { attentionValues, initialAttention } from '../../src/train/state.js';
 
@@ -49,13 +50,20 @@ for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
 
 test('evaluation counts real pictures only, whatever the batch size, and by batch leaves the model’s state as it was', async () => {
   const model = { shape, variant: 'dgqa-ema' as const, params: initialParams(shape, 2), attention: initialAttention(shape, 'dgqa-ema') };
-  const rules = { evalAllocation: 'frozen' as const, evalNoise: 'fixed' as const, seed: 1 };
-  const whole = await evaluate(model, batches(20), rules);
-  const padded = await evaluate(model, batches(6), rules);
+  const trainer = (evalBatchSize: number, evalAllocation: 'frozen' | 'batch') => {
+    const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 };
+    const options = { shape, variant: model.variant, windowSize: 1, labelSmoothing: 0, adamw, seed: 1, batchSize: 4, evalBatchSize };
+    const made = createEagerTrainer({ ...options, height: 16, width: 16, evalAllocation, evalNoise: 'fixed' });
+    made.load(model, null);
+    return made;
+  };
+  const whole = await evaluate(trainer(20, 'frozen'), 7, batches(20));
+  const padded = await evaluate(trainer(6, 'frozen'), 7, batches(6));
   assert.equal(padded.images, IMAGES);
   assert.deepEqual([padded.top1, padded.top5], [whole.top1, whole.top5]);
   assert.ok(Math.abs(padded.loss - whole.loss) < 1e-6);
-  const before = attentionValues(model.attention);
-  await evaluate(model, batches(6), { ...rules, evalAllocation: 'batch' });
-  assert.deepEqual(attentionValues(model.attention), before);
+  const byBatch = trainer(6, 'batch');
+  const before = attentionValues(byBatch.model().attention);
+  await evaluate(byBatch, 7, batches(6));
+  assert.deepEqual(attentionValues(byBatch.model().attention), before);
 });

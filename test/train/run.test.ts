@@ -1,5 +1,7 @@
 /** Whole runs through the command line: the same figures again, with any number of workers, on wasm too, and what they leave behind. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -110,10 +112,74 @@ test('two steps on wasm, for every kind of variant: trained, evaluated, and clos
     const sets = ['--set', `model.variant=${variant}`, '--set', 'model.kv_heads=2'];
     const wasm = trained(runsDir, `wasm-${variant}`, ...sets, '--device', 'wasm') as unknown as { device: string; test: { loss: number } };
     const auto = trained(runsDir, `auto-${variant}`, ...sets) as unknown as { test: { loss: number } };
-    assert.equal(wasm.device, 'wasm cpu');
+    assert.equal(wasm.device, 'wasm cpu eager');
     assert.ok(
       Math.abs(wasm.test.loss - auto.test.loss) < 1e-3 * auto.test.loss,
       `${variant}: ${wasm.test.loss} on wasm, ${auto.test.loss} natively`,
     );
   }
+});
+
+test('a compiled run and one operation by operation give the same figures, to the last digits of float32', (t) => {
+  const runsDir = temporaryFolder();
+  const compiled = trained(runsDir, 'compiled', ...SMALL) as unknown as { device: string; test: { loss: number; top1: number } };
+  if (!compiled.device.startsWith('tensorflow')) return t.skip('no native runtime here');
+  const eager = trained(runsDir, 'eager', ...SMALL, '--eager') as unknown as typeof compiled;
+  assert.deepEqual([compiled.device, eager.device], ['tensorflow cpu compiled', 'tensorflow cpu eager']);
+  assert.ok(
+    Math.abs(compiled.test.loss - eager.test.loss) < 1e-5 * eager.test.loss,
+    `${compiled.test.loss} compiled, ${eager.test.loss} eagerly`,
+  );
+  assert.equal(compiled.test.top1, eager.test.top1);
+});
+
+test('SIGINT ends a run after the step it is in: exit 130, its model saved, its state told', async () => {
+  const runsDir = temporaryFolder();
+  const long = ['--set', 'train.epochs=100000', '--set', 'train.steps=null', '--set', 'data.limit=400', '--set', 'train.log_every=1'];
+  const child = spawn(process.execPath, [
+    'bin/gqa.js',
+    'train',
+    '--config',
+    CONFIG,
+    '--runs-dir',
+    runsDir,
+    '--run-name',
+    'r',
+    ...SMALL,
+    ...long,
+  ]);
+  let told = '';
+  let asked = false;
+  child.stderr.setEncoding('utf8').on('data', (part: string) => {
+    told += part;
+    if (!asked && told.includes('validation after epoch 1 ')) asked = child.kill('SIGINT'); // once: a second one would end it at once
+  });
+  const [code] = await once(child, 'close');
+  assert.equal(code, 130, told);
+  const run = path.join(runsDir, 'smoke/r');
+  const { state, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8'));
+  assert.equal(state, 'interrupted');
+  const card = JSON.parse(openSafetensors(path.join(run, 'checkpoints/last/model.safetensors')).metadata.gqa as string);
+  assert.ok(card.steps >= step && card.steps > 0, `${card.steps} steps saved, ${step} told`);
+  assert.match(told, /stopped after step \d+ of \d+; the model is in /);
+});
+
+test('bench measures both ways of running a step in one document', (t) => {
+  const ran = gqa(['bench', 'step', '--config', CONFIG, '--steps', '2', '--rounds', '2', '--compare', 'eager', '--json']);
+  if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: there is nothing to compare');
+  assert.equal(ran.code, 0, ran.stderr);
+  const found = JSON.parse(ran.stdout);
+  assert.deepEqual([found.mode, found.eager.mode, found.variant, found.kv_heads], ['compiled', 'eager', 'dgqa-ema', 2]);
+  for (const key of [
+    'compile_s',
+    'train_images_per_s',
+    'train_ms_per_step',
+    'eval_images_per_s',
+    'peak_rss_mb',
+    'parameters',
+    'kv_parameters',
+    'gflops_per_image',
+  ])
+    assert.ok(found[key] > 0, key);
+  assert.deepEqual([found.tensors_grown, found.eager.tensors_grown], [0, 0]);
 });

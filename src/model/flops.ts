@@ -1,0 +1,17 @@
+/** What a model costs on paper. */
+import { headDim, type ModelShape, tokens } from './sizes.js';
+
+/**
+ * Floating-point operations of one picture's forward pass, two for each multiply-add of a matrix product, everything else left out, as timm and the papers count them
+ * (they usually give multiply-adds: half of it). The last block is counted for all tokens. A training step costs about three times as much.
+ */
+export function forwardFlops(shape: ModelShape): number {
+  const { embedDim, depth, heads, kvHeads, mlpRatio, patchSize, numClasses } = shape;
+  const n = tokens(shape);
+  const kvDim = kvHeads * headDim(shape);
+  const projections = n * embedDim * (2 * embedDim + 2 * kvDim); // q and proj, k and v
+  const attention = 2 * heads * n * n * headDim(shape); // scores, weighted values
+  const mlp = 2 * n * embedDim * Math.round(embedDim * mlpRatio);
+  const patches = (n - 1) * 3 * patchSize ** 2 * embedDim;
+  return 2 * (depth * (projections + attention + mlp) + patches + embedDim * numClasses);
+}

@@ -1,0 +1,286 @@
+/**
+ * The table of operations: for each TensorFlow.js kernel the TensorFlow operation that it becomes and the shape that comes out. A kernel that is not here is refused by name.
+ * Operations and attributes as in TensorFlow's core/ops; kernels as in tfjs-core's kernel_names.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Attribute, ElementType } from './graph.js';
+
+/** What a rule writes with. */
+export interface Pen {
+  /** Appends a node with one output. */
+  node(op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>, shape: number[], dtype: tf.DataType): tf.TensorInfo;
+  /** Appends a node with an output for each shape. */
+  nodeOf(
+    op: string,
+    inputs: tf.TensorInfo[],
+    attributes: Record<string, Attribute>,
+    shapes: number[][],
+    dtype: tf.DataType,
+  ): tf.TensorInfo[];
+  ints(values: readonly number[], shape?: number[]): tf.TensorInfo;
+  scalar(value: number, dtype: 'float32' | 'int32'): tf.TensorInfo;
+  /** The same tensor under another shape or as it is: no node. */
+  alias(x: tf.TensorInfo, shape?: number[]): tf.TensorInfo;
+  /** For a tensor of bytes, which TensorFlow.js sees as int32: the bytes themselves. */
+  asBytes(x: tf.TensorInfo): tf.TensorInfo | null;
+}
+
+export type Rule = (inputs: tf.NamedTensorInfoMap, attributes: tf.NamedAttrMap, pen: Pen) => tf.TensorInfo | tf.TensorInfo[];
+
+export const RULES: Record<string, Rule> = {
+  ...table(
+    {
+      Add: 'AddV2',
+      Sub: 'Sub',
+      Multiply: 'Mul',
+      RealDiv: 'RealDiv',
+      FloorDiv: 'FloorDiv',
+      Mod: 'FloorMod',
+      Pow: 'Pow',
+      SquaredDifference: 'SquaredDifference',
+      Maximum: 'Maximum',
+      Minimum: 'Minimum',
+      Atan2: 'Atan2',
+    },
+    (op) =>
+      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), a.dtype)),
+  ),
+  ...table(
+    {
+      Equal: 'Equal',
+      NotEqual: 'NotEqual',
+      Greater: 'Greater',
+      GreaterEqual: 'GreaterEqual',
+      Less: 'Less',
+      LessEqual: 'LessEqual',
+    },
+    (op) =>
+      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), 'bool')),
+  ),
+  ...table({ LogicalAnd: 'LogicalAnd', LogicalOr: 'LogicalOr' }, (op) =>
+    rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], {}, broadcast(a.shape, b.shape), 'bool')),
+  ),
+  ...table(
+    {
+      Abs: 'Abs',
+      Ceil: 'Ceil',
+      Cos: 'Cos',
+      Elu: 'Elu',
+      Erf: 'Erf',
+      Exp: 'Exp',
+      Expm1: 'Expm1',
+      Floor: 'Floor',
+      Log: 'Log',
+      Log1p: 'Log1p',
+      Neg: 'Neg',
+      OnesLike: 'OnesLike',
+      Reciprocal: 'Reciprocal',
+      Relu: 'Relu',
+      Relu6: 'Relu6',
+      Round: 'Round',
+      Rsqrt: 'Rsqrt',
+      Sigmoid: 'Sigmoid',
+      Sign: 'Sign',
+      Sin: 'Sin',
+      Softplus: 'Softplus',
+      Sqrt: 'Sqrt',
+      Square: 'Square',
+      Tanh: 'Tanh',
+      ZerosLike: 'ZerosLike',
+    },
+    (op) => rule<tf.UnaryInputs, object>(({ x }, _, pen) => pen.node(op, [x], { T: typeOf(x) }, x.shape, x.dtype)),
+  ),
+  ...table({ IsNan: 'IsNan', IsInf: 'IsInf', IsFinite: 'IsFinite' }, (op) =>
+    rule<tf.UnaryInputs, object>(({ x }, _, pen) => pen.node(op, [x], { T: typeOf(x) }, x.shape, 'bool')),
+  ),
+  LogicalNot: rule<tf.LogicalNotInputs, object>(({ x }, _, pen) => pen.node('LogicalNot', [x], {}, x.shape, 'bool')),
+  Step: rule<tf.StepInputs, tf.StepAttrs>(({ x }, { alpha }, pen) => {
+    const positive = pen.node('Greater', [x, pen.scalar(0, 'float32')], { T: typeOf(x) }, x.shape, 'bool');
+    return pen.node('SelectV2', [positive, pen.scalar(1, 'float32'), pen.scalar(alpha, 'float32')], { T: typeOf(x) }, x.shape, x.dtype);
+  }),
+  Identity: rule<tf.IdentityInputs, object>(({ x }, _, pen) => pen.alias(x)),
+  Cast: rule<tf.CastInputs, tf.CastAttrs>(({ x }, { dtype }, pen) => {
+    if (x.dtype === dtype) return pen.alias(x);
+    const bytes = pen.asBytes(x);
+    const from: Attribute = bytes === null ? typeOf(x) : { type: 'uint8' };
+    return pen.node('Cast', [bytes ?? x], { SrcT: from, DstT: elementType(dtype) }, x.shape, dtype);
+  }),
+
+  ...table({ Sum: 'Sum', Mean: 'Mean', Max: 'Max', Min: 'Min', Prod: 'Prod' }, (op) => reduction(op, true)),
+  ...table({ All: 'All', Any: 'Any' }, (op) => reduction(op, false)),
+  ...table({ ArgMax: 'ArgMax', ArgMin: 'ArgMin' }, (op) =>
+    rule<tf.ArgMaxInputs, tf.ArgMaxAttrs>(({ x }, { axis }, pen) => {
+      const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
+      const attributes = { T: typeOf(x), Tidx: INT32, output_type: INT32 };
+      return pen.node(op, [x, pen.scalar(along, 'int32')], attributes, without(x.shape, along), 'int32');
+    }),
+  ),
+  Cumsum: rule<tf.CumsumInputs, tf.CumsumAttrs>(({ x }, { axis, exclusive, reverse }, pen) => {
+    const attributes = { T: typeOf(x), Tidx: INT32, exclusive: { bool: exclusive }, reverse: { bool: reverse } };
+    return pen.node('Cumsum', [x, pen.scalar(axis, 'int32')], attributes, x.shape, x.dtype);
+  }),
+
+  BatchMatMul: rule<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(({ a, b }, { transposeA, transposeB }, pen) => {
+    const m = a.shape.at(transposeA ? -1 : -2) as number;
+    const n = b.shape.at(transposeB ? -2 : -1) as number;
+    if (a.shape.length === 2 && b.shape.length === 2) {
+      const attributes = { T: typeOf(a), transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
+      return pen.node('MatMul', [a, b], attributes, [m, n], a.dtype);
+    }
+    const attributes = { T: typeOf(a), adj_x: { bool: transposeA }, adj_y: { bool: transposeB } };
+    const batch = broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2));
+    return pen.node('BatchMatMulV2', [a, b], attributes, [...batch, m, n], a.dtype);
+  }),
+  Softmax: rule<tf.SoftmaxInputs, object>(({ logits }, _, pen) =>
+    pen.node('Softmax', [logits], { T: typeOf(logits) }, logits.shape, 'float32'),
+  ),
+  ClipByValue: rule<tf.ClipByValueInputs, tf.ClipByValueAttrs>(({ x }, { clipValueMin, clipValueMax }, pen) => {
+    const dtype = x.dtype as 'float32' | 'int32';
+    const bounds = [pen.scalar(clipValueMin, dtype), pen.scalar(clipValueMax, dtype)];
+    return pen.node('ClipByValue', [x, ...bounds], { T: typeOf(x) }, x.shape, dtype);
+  }),
+  Select: rule<tf.SelectInputs, object>(({ condition, t, e }, _, pen) => {
+    const shape = broadcast(broadcast(condition.shape, t.shape), e.shape);
+    return pen.node('SelectV2', [condition, t, e], { T: typeOf(t) }, shape, t.dtype);
+  }),
+
+  Reshape: rule<tf.ReshapeInputs, tf.ReshapeAttrs>(({ x }, { shape }, pen) =>
+    reshape(x, tf.util.inferFromImplicitShape(shape, tf.util.sizeFromShape(x.shape)), pen),
+  ),
+  ExpandDims: rule<tf.ExpandDimsInputs, tf.ExpandDimsAttrs>(({ input }, { dim }, pen) => {
+    const at = dim < 0 ? input.shape.length + dim + 1 : dim;
+    return reshape(input, [...input.shape.slice(0, at), 1, ...input.shape.slice(at)], pen);
+  }),
+  Transpose: rule<tf.TransposeInputs, tf.TransposeAttrs>(({ x }, { perm }, pen) => {
+    const shape = perm.map((axis) => x.shape[axis] as number);
+    return pen.node('Transpose', [x, pen.ints(perm)], { T: typeOf(x), Tperm: INT32 }, shape, x.dtype);
+  }),
+  Tile: rule<tf.TileInputs, tf.TileAttrs>(({ x }, { reps }, pen) => {
+    const shape = x.shape.map((size, axis) => size * (reps[axis] as number));
+    return pen.node('Tile', [x, pen.ints(reps)], { T: typeOf(x), Tmultiples: INT32 }, shape, x.dtype);
+  }),
+  Slice: rule<tf.SliceInputs, tf.SliceAttrs>(({ x }, { begin, size }, pen) => {
+    const [starts, sizes] = tf.slice_util.parseSliceParams(x, begin, size);
+    return slice(x, starts as number[], sizes as number[], pen);
+  }),
+  SplitV: rule<tf.SplitVInputs, tf.SplitVAttrs>(({ x }, { numOrSizeSplits, axis }, pen) => {
+    const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
+    let start = 0;
+    return tf.backend_util.prepareSplitSize(x, numOrSizeSplits, along).map((size) => {
+      const part = slice(
+        x,
+        replaced(
+          x.shape.map(() => 0),
+          along,
+          start,
+        ),
+        replaced(x.shape, along, size),
+        pen,
+      );
+      start += size;
+      return part;
+    });
+  }),
+  Concat: (inputs, attributes, pen) => {
+    const parts = Object.values(inputs) as tf.TensorInfo[];
+    const [first] = parts as [tf.TensorInfo];
+    const [along] = tf.util.parseAxisParam((attributes as unknown as tf.ConcatAttrs).axis, first.shape) as [number];
+    const total = parts.reduce((sum, part) => sum + (part.shape[along] as number), 0);
+    const all = { N: { int: parts.length }, T: typeOf(first), Tidx: INT32 };
+    return pen.node('ConcatV2', [...parts, pen.scalar(along, 'int32')], all, replaced(first.shape, along, total), first.dtype);
+  },
+  Pack: (inputs, attributes, pen) => {
+    const parts = Object.values(inputs) as tf.TensorInfo[];
+    const [first] = parts as [tf.TensorInfo];
+    const { axis } = attributes as unknown as tf.PackAttrs;
+    const at = axis < 0 ? first.shape.length + axis + 1 : axis;
+    const shape = [...first.shape.slice(0, at), parts.length, ...first.shape.slice(at)];
+    return pen.node('Pack', parts, { N: { int: parts.length }, T: typeOf(first), axis: { int: at } }, shape, first.dtype);
+  },
+  Unpack: rule<tf.UnpackInputs, tf.UnpackAttrs>(({ value }, { axis }, pen) => {
+    const [along] = tf.util.parseAxisParam(axis, value.shape) as [number];
+    const count = value.shape[along] as number;
+    const shapes = Array.from({ length: count }, () => without(value.shape, along));
+    return pen.nodeOf('Unpack', [value], { num: { int: count }, T: typeOf(value), axis: { int: along } }, shapes, value.dtype);
+  }),
+  PadV2: rule<tf.PadV2Inputs, tf.PadV2Attrs>(({ x }, { paddings, constantValue }, pen) => {
+    const shape = x.shape.map((size, axis) => size + (paddings[axis]?.[0] as number) + (paddings[axis]?.[1] as number));
+    const around = pen.ints(paddings.flat(), [paddings.length, 2]);
+    const attributes = { T: typeOf(x), Tpaddings: INT32 };
+    return pen.node('PadV2', [x, around, pen.scalar(constantValue, x.dtype as 'float32' | 'int32')], attributes, shape, x.dtype);
+  }),
+  GatherV2: rule<tf.GatherV2Inputs, tf.GatherV2Attrs>(({ x, indices }, { axis, batchDims }, pen) => {
+    const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
+    const shape = [...x.shape.slice(0, along), ...indices.shape.slice(batchDims), ...x.shape.slice(along + 1)];
+    const attributes = { batch_dims: { int: batchDims }, Tparams: typeOf(x), Tindices: INT32, Taxis: INT32 };
+    return pen.node('GatherV2', [x, indices, pen.scalar(along, 'int32')], attributes, shape, x.dtype);
+  }),
+  UnsortedSegmentSum: rule<tf.UnsortedSegmentSumInputs, tf.UnsortedSegmentSumAttrs>(({ x, segmentIds }, { numSegments }, pen) => {
+    const attributes = { T: typeOf(x), Tindices: INT32, Tnumsegments: INT32 };
+    const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
+    return pen.node('UnsortedSegmentSum', [x, segmentIds, pen.scalar(numSegments, 'int32')], attributes, shape, x.dtype);
+  }),
+  OneHot: rule<tf.OneHotInputs, tf.OneHotAttrs>(({ indices }, { dtype, depth, onValue, offValue }, pen) => {
+    const [on, off] = [pen.scalar(onValue, dtype as 'float32' | 'int32'), pen.scalar(offValue, dtype as 'float32' | 'int32')];
+    const attributes = { axis: { int: -1 }, T: elementType(dtype), TI: INT32 };
+    return pen.node('OneHot', [indices, pen.scalar(depth, 'int32'), on, off], attributes, [...indices.shape, depth], dtype);
+  }),
+  Range: rule<object, tf.RangeAttrs>((_, { start, stop, step, dtype }, pen) => {
+    const size = Math.max(0, Math.ceil((stop - start) / step));
+    const bounds = [start, stop, step].map((bound) => pen.scalar(bound, dtype));
+    return pen.node('Range', bounds, { Tidx: elementType(dtype) }, [size], dtype);
+  }),
+  Fill: rule<object, tf.FillAttrs>((_, { shape, value, dtype }, pen) => {
+    const element = pen.scalar(value as number, dtype as 'float32' | 'int32');
+    return pen.node('Fill', [pen.ints(shape), element], { T: elementType(dtype), index_type: INT32 }, shape, dtype);
+  }),
+
+  ResizeBilinear: rule<tf.ResizeBilinearInputs, tf.ResizeBilinearAttrs>(({ images }, { alignCorners, halfPixelCenters, size }, pen) => {
+    const [batch, , , channels] = images.shape as [number, number, number, number];
+    const attributes = { T: typeOf(images), align_corners: { bool: alignCorners }, half_pixel_centers: { bool: halfPixelCenters } };
+    return pen.node('ResizeBilinear', [images, pen.ints(size)], attributes, [batch, ...size, channels], 'float32');
+  }),
+};
+
+const INT32: Attribute = { type: 'int32' };
+
+const broadcast = tf.broadcast_util.assertAndGetBroadcastShape;
+
+/** Types are given once here: a kernel's inputs and attributes are those of its name in kernel_names. */
+function rule<Inputs extends object, Attributes extends object>(
+  write: (inputs: { [K in keyof Inputs]: tf.TensorInfo }, attributes: Attributes, pen: Pen) => tf.TensorInfo | tf.TensorInfo[],
+): Rule {
+  return (inputs, attributes, pen) => write(inputs as { [K in keyof Inputs]: tf.TensorInfo }, attributes as unknown as Attributes, pen);
+}
+
+/** Rules that differ by the operation's name only. */
+function table(names: Record<string, string>, ruleOf: (op: string) => Rule): Record<string, Rule> {
+  return Object.fromEntries(Object.entries(names).map(([kernel, op]) => [kernel, ruleOf(op)]));
+}
+
+function reduction(op: string, typed: boolean): Rule {
+  return rule<{ x: tf.Tensor }, Partial<tf.SumAttrs & tf.MaxAttrs>>(({ x }, { axis, reductionIndices, keepDims = false }, pen) => {
+    const axes = tf.util.parseAxisParam(axis ?? (reductionIndices as number | number[]), x.shape); // Max calls its axes reductionIndices
+    const shape = x.shape.flatMap((size, i) => (axes.includes(i) ? (keepDims ? [1] : []) : [size]));
+    const attributes = { ...(typed ? { T: typeOf(x) } : {}), Tidx: INT32, keep_dims: { bool: keepDims } };
+    return pen.node(op, [x, pen.ints(axes)], attributes, shape, x.dtype);
+  });
+}
+
+function reshape(x: tf.TensorInfo, shape: number[], pen: Pen): tf.TensorInfo {
+  if (tf.util.arraysEqual(x.shape, shape)) return pen.alias(x);
+  return pen.node('Reshape', [x, pen.ints(shape)], { T: typeOf(x), Tshape: INT32 }, shape, x.dtype);
+}
+
+function slice(x: tf.TensorInfo, begin: number[], size: number[], pen: Pen): tf.TensorInfo {
+  return pen.node('Slice', [x, pen.ints(begin), pen.ints(size)], { T: typeOf(x), Index: INT32 }, size, x.dtype);
+}
+
+const replaced = (shape: number[], axis: number, size: number): number[] => shape.map((old, i) => (i === axis ? size : old));
+const without = (shape: number[], axis: number): number[] => shape.filter((_, i) => i !== axis);
+const typeOf = (x: tf.TensorInfo): Attribute => elementType(x.dtype);
+
+function elementType(dtype: tf.DataType): Attribute {
+  if (dtype === 'string' || dtype === 'complex64') throw new Error(`a graph has no tensors of dtype ${dtype}`);
+  return { type: dtype satisfies ElementType };
+}

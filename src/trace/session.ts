@@ -1,0 +1,57 @@
+/** A graph in TensorFlow: loaded once, run by the names of its nodes, released. State lives here, between runs. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
+import { TraceError } from './error.js';
+import type { Graph, Output } from './graph.js';
+import { encodeSavedModel, TAG } from './saved-model.js';
+
+export interface Session {
+  /** Bytes of the graph as it was loaded. */
+  graphBytes: number;
+  /** One native call; the caller owns the tensors returned. */
+  run(inputs: { output: Output; tensor: tf.Tensor }[], outputs: Output[]): tf.Tensor[];
+  dispose(): void;
+}
+
+const NATIVE = 'tensorflow';
+
+/** What tfjs-node's backend offers below `tf.node.loadSavedModel`, which would read the whole graph back in JavaScript for every entry point. */
+interface NativeBackend {
+  loadSavedModelMetaGraph(folder: string, tags: string): number;
+  runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[];
+  deleteSavedModel(id: number): void;
+}
+
+/** @throws TraceError when the native backend is not the one in use */
+export function openSession(graph: Graph): Session {
+  if (tf.getBackend() !== NATIVE) throw new TraceError(`compiled functions need the native backend, and ${tf.getBackend()} is in use`);
+  const backend = tf.backend() as unknown as NativeBackend;
+  const bytes = encodeSavedModel(graph);
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'traced-'));
+  let id: number;
+  try {
+    writeFileSync(path.join(folder, 'saved_model.pb'), bytes);
+    id = backend.loadSavedModelMetaGraph(folder, TAG);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  let open = true;
+  return {
+    graphBytes: bytes.length,
+    run(inputs, outputs) {
+      if (!open) throw new TraceError('the compiled program was disposed');
+      const infos = inputs.map(({ output }) => ({ name: port(output) }));
+      const tensors = inputs.map(({ tensor }) => tensor);
+      return backend.runSavedModel(id, tensors, infos, outputs.map(port));
+    },
+    dispose() {
+      if (open) backend.deleteSavedModel(id);
+      open = false;
+    },
+  };
+}
+
+/** A node's output as the session names it: always with its number. */
+const port = (output: Output): string => (/:\d+$/.test(output) ? output : `${output}:0`);

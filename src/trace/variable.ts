@@ -1,0 +1,96 @@
+/** Values that live in a compiled program between calls and never pass through JavaScript, unless a function returns them. */
+import * as tf from '@tensorflow/tfjs-core';
+import { TraceError } from './error.js';
+import { type Attribute, addNode, type Output } from './graph.js';
+import { type Access, asTensor, currentRecording, outputOf, type Recording } from './recorder.js';
+
+export interface Variable {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** What the variable holds at this point of the function. */
+  read(): tf.Tensor;
+  assign(value: tf.Tensor): void;
+}
+
+/** Arguments of TensorFlow's fused Adam kernel, scalars but for the gradient. */
+export interface AdamStep {
+  first: Variable;
+  second: Variable;
+  /** The first moment is multiplied by this and divided by √second + epsilon, then subtracted. */
+  stepSize: tf.Tensor;
+  epsilon: tf.Tensor;
+  beta1: tf.Tensor;
+  beta2: tf.Tensor;
+  gradient: tf.Tensor;
+}
+
+/**
+ * A float32 variable, for use inside functions given to one `compile`; it has no value until a function assigns one.
+ * @param name unique in its program
+ */
+export function variable(name: string, shape: readonly number[]): Variable {
+  return {
+    name,
+    shape,
+    read() {
+      const recording = currentRecording();
+      const resource = handle(recording, this);
+      let value = recording.values.get(name);
+      if (value === undefined) {
+        value = addNode(recording.graph, recording.scope, 'ReadVariableOp', [resource], { dtype: FLOAT });
+        touch(recording, this, { kind: 'read', node: value });
+        recording.values.set(name, value);
+      }
+      return asTensor(value, shape, 'float32');
+    },
+    assign(value) {
+      if (value.dtype !== 'float32' || `${value.shape}` !== `${shape}`) {
+        throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
+      }
+      const recording = currentRecording();
+      const output = outputOf(value);
+      const node = addNode(recording.graph, recording.scope, 'AssignVariableOp', [handle(recording, this), output], { dtype: FLOAT });
+      touch(recording, this, { kind: 'update', node });
+      recording.values.set(name, output);
+    },
+  };
+}
+
+/**
+ * One step of Adam in TensorFlow's fused kernel, which changes the variable and both moments in place:
+ * first ← β₁·first + (1 − β₁)·g; second ← β₂·second + (1 − β₂)·g²; variable ← variable − stepSize · first / (√second + epsilon).
+ * Corrections of the bias are left to the caller, who puts them into `stepSize` and `epsilon`.
+ */
+export function applyAdam(target: Variable, { first, second, stepSize, epsilon, beta1, beta2, gradient }: AdamStep): void {
+  const recording = currentRecording();
+  const moved = [target, first, second];
+  const zero = outputOf(tf.scalar(0)); // β₁ᵗ and β₂ᵗ as they are after endless steps: the kernel's own correction is 1
+  const inputs = [zero, zero, ...[stepSize, beta1, beta2, epsilon, gradient].map(outputOf)];
+  const handles = moved.map((each) => handle(recording, each));
+  const node = addNode(recording.graph, recording.scope, 'ResourceApplyAdam', [...handles, ...inputs], { T: FLOAT });
+  for (const each of moved) {
+    touch(recording, each, { kind: 'update', node });
+    recording.values.delete(each.name); // the next read asks the variable
+  }
+}
+
+const FLOAT: Attribute = { type: 'float32' };
+
+/** The variable's one handle, shared by all functions. */
+function handle({ graph }: Recording, { name, shape }: Variable): Output {
+  const node = graph.nodes.get(`.variables/${name}`);
+  if (node === undefined) {
+    const attributes: Record<string, Attribute> = { dtype: FLOAT, shape: { shape }, shared_name: { text: name } };
+    return addNode(graph, '.variables', 'VarHandleOp', [], attributes, name);
+  }
+  if (`${(node.attributes.shape as { shape: number[] }).shape}` !== `${shape}`) {
+    throw new TraceError(`two variables of different shapes are named ${name}`);
+  }
+  return node.name;
+}
+
+function touch({ accesses }: Recording, { name }: Variable, access: Access): void {
+  const list = accesses.get(name);
+  if (list === undefined) accesses.set(name, [access]);
+  else list.push(access);
+}

@@ -1,0 +1,85 @@
+/** What trains and evaluates a model, with its state inside: the loop's view of a step, whether it runs compiled (compiled.ts) or operation by operation (eager.ts). */
+import type * as tf from '@tensorflow/tfjs-core';
+import type { VariantName } from '../config/names.js';
+import type { Config } from '../config/schema.js';
+import type { Batch } from '../data/dataset.js';
+import type { ModelShape } from '../model/sizes.js';
+import type { AdamWOptions, Moments } from './adamw.js';
+import { createCompiledTrainer } from './compiled.js';
+import { createEagerTrainer } from './eager.js';
+import type { Model } from './model.js';
+
+/** Fixed for a trainer's life. */
+export interface TrainerOptions {
+  shape: ModelShape;
+  variant: VariantName;
+  /** Optimizer steps between two allocations of DGQA. */
+  windowSize: number;
+  labelSmoothing: number;
+  adamw: AdamWOptions;
+  /** What PGQA's noise is keyed by, with step and layer. */
+  seed: number;
+  /** Pictures a batch, padding included. */
+  batchSize: number;
+  evalBatchSize: number;
+  /** Size in pixels at which pictures come. */
+  height: number;
+  width: number;
+  evalAllocation: Config['model']['evalAllocation'];
+  evalNoise: Config['model']['evalNoise'];
+}
+
+/** What changes from step to step besides the batch. */
+export interface StepPlan {
+  /** Optimizer steps before this one, in all. */
+  step: number;
+  lr: number;
+  /** Whether a DGQA window begins with this step. */
+  refresh: boolean;
+}
+
+/** Sums over real pictures, to be divided by `images` once. */
+export interface TrainSums {
+  loss: number;
+  top1: number;
+  images: number;
+  /** The first step, counted from 1, whose loss was not finite; 0 when all were. */
+  badStep: number;
+}
+
+export interface EvaluationSums {
+  loss: number;
+  top1: number;
+  top5: number;
+  images: number;
+}
+
+export interface Trainer {
+  /** One optimizer step; returns before its numbers are read. */
+  train(batch: Batch, plan: StepPlan): void;
+  /** Sums since they were read before (host sync). */
+  readSums(): TrainSums;
+  /** Query heads for each key head, by block, as the last step allocated them (host sync); null for other variants. */
+  readCounts(): number[][] | null;
+  /** Sums of evaluation start at 0, and allocation batch by batch at the trained state. */
+  beginEvaluation(): void;
+  /** @returns logits [B, C], padding included; the caller owns them */
+  evaluate(batch: Batch): tf.Tensor;
+  /** Sums since `beginEvaluation` (host sync). */
+  readEvaluation(): EvaluationSums;
+  /** Parameters and attention state as they are; the caller owns the tensors. */
+  model(): Model;
+  /** The caller owns the tensors. */
+  moments(): Moments;
+  /** Takes copies. @param moments null: zeros, as before any training */
+  load(model: Pick<Model, 'params' | 'attention'>, moments: Moments | null): void;
+  dispose(): void;
+}
+
+/** How a step runs. `compiled` needs the native runtime. */
+export const TRAINERS = { compiled: createCompiledTrainer, eager: createEagerTrainer } as const satisfies Record<
+  string,
+  (options: TrainerOptions) => Trainer
+>;
+
+export type TrainerMode = keyof typeof TRAINERS;
