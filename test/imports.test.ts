@@ -1,0 +1,76 @@
+/** The arrows between folders point one way; what a folder must not know is not imported there. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+
+/** Which folders of src (or files beside them) a folder may import from, besides itself. */
+const ALLOWED: Record<string, string[]> = {
+  'errors.ts': [],
+  'random.ts': [],
+  config: ['errors.ts', 'run'], // run/atomic.ts says in words why a file could not be read
+  run: ['errors.ts', 'config'],
+  native: ['errors.ts', 'config'],
+  data: ['errors.ts', 'random.ts', 'config'],
+  trace: [],
+  model: ['random.ts', 'config'],
+  checkpoint: ['errors.ts', 'config', 'model'],
+  train: ['errors.ts', 'random.ts', 'config', 'data', 'model', 'checkpoint', 'run', 'trace'],
+  reference: ['errors.ts', 'config', 'model', 'checkpoint', 'train'],
+  sweep: ['errors.ts', 'config', 'run'],
+  commands: ['errors.ts', 'random.ts', 'config', 'data', 'model', 'checkpoint', 'native', 'reference', 'run', 'sweep', 'train'],
+  'cli.ts': ['errors.ts', 'config', 'commands'],
+};
+
+/** Packages that only some folders may import; the others never touch them. */
+const PACKAGES: Record<string, string[]> = {
+  '@tensorflow/': ['native', 'trace', 'model', 'train', 'reference', 'commands'],
+  sharp: ['data'],
+  commander: ['cli.ts'],
+  'cli-progress': ['run'],
+  yaml: ['config'],
+};
+
+const files = fs
+  .readdirSync('src', { recursive: true, encoding: 'utf8' })
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => file.split(path.sep).join('/'));
+
+const placeOf = (file: string): string => file.split('/')[0] as string;
+
+/** What a file imports: `run/atomic.ts` for our own, the package's name for others. */
+function importsOf(file: string): string[] {
+  const text = fs.readFileSync(path.join('src', file), 'utf8');
+  return [...text.matchAll(/(?:from|import|require)\s*\(?\s*'([^']+)'/g)].map(([, target]) => {
+    const name = target as string;
+    return name.startsWith('.') ? path.posix.join(path.posix.dirname(file), name).replace(/\.js$/, '.ts') : name;
+  });
+}
+
+test('imports follow the order of the folders', () => {
+  const wrong: string[] = [];
+  for (const file of files) {
+    const own = placeOf(file);
+    const allowed = ALLOWED[own];
+    assert.ok(allowed !== undefined, `${file}: its folder has no line in this test`);
+    for (const target of importsOf(file).filter((name) => name.endsWith('.ts'))) {
+      if (placeOf(target) !== own && !allowed.includes(placeOf(target))) wrong.push(`${file} imports ${target}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test('packages are imported only where they belong', () => {
+  const wrong = files.flatMap((file) =>
+    importsOf(file)
+      .filter((name) => Object.entries(PACKAGES).some(([start, places]) => name.startsWith(start) && !places.includes(placeOf(file))))
+      .map((name) => `${file} imports ${name}`),
+  );
+  assert.deepEqual(wrong, []);
+});
+
+test('only commands and the command line print; progress goes through run/progress.ts', () => {
+  const printing = files.filter((file) => /process\.std(out|err)|console\./.test(fs.readFileSync(path.join('src', file), 'utf8')));
+  const elsewhere = printing.filter((file) => !['commands', 'cli.ts'].includes(placeOf(file)) && file !== 'run/progress.ts');
+  assert.deepEqual(elsewhere, []);
+});
