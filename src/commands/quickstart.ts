@@ -14,7 +14,7 @@ const fromRoot = (file: string): string => path.join(root, file);
 /** On wasm a step takes several times longer: the job is cut, and its first line says so. Of 320 pictures 64 are the validation part. */
 const SMALLER = ['data.limit={train: 320, test: 200}', 'data.val_fraction=0.2', 'train.epochs=1', 'train.warmup_steps=0', 'device=wasm'];
 
-/** Runs go to `runsDir`; the comparison is printed at the end. About 4 minutes on 2 cores. */
+/** Runs go to `runsDir`; the comparison is printed at the end. About 3 minutes on 2 cores. */
 export async function quickstart({ runsDir }: { runsDir: string }): Promise<void> {
   const { name, notice } = await startBackend('auto');
   const smaller = name === 'wasm';
