@@ -131,7 +131,7 @@ const commands: CommandSpec[] = [
   {
     name: 'quickstart',
     summary: 'train, convert, uptrain and compare on the pictures that come with the project',
-    options: [runsDir()],
+    options: [set(), runsDir(), device()],
     example: 'gqa quickstart',
     run: async (_, options) => (await import('./commands/quickstart.js')).quickstart(options),
   },

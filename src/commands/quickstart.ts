@@ -1,6 +1,7 @@
 /** `gqa quickstart`: the main job in small, on the pictures that come with the project: train MHA, evaluate it, convert it, uptrain every variant for the same budget, compare. */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Config } from '../config/schema.js';
 import { startBackend } from '../native/backend.js';
 import { timeStamp } from '../run/run-folder.js';
 import { evaluate } from './eval.js';
@@ -12,16 +13,24 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const fromRoot = (file: string): string => path.join(root, file);
 
 /** On wasm a step takes several times longer: the job is cut, and its first line says so. Of 320 pictures 64 are the validation part. */
-const SMALLER = ['data.limit={train: 320, test: 200}', 'data.val_fraction=0.2', 'train.epochs=1', 'train.warmup_steps=0', 'device=wasm'];
+const SMALLER = ['data.limit={train: 320, test: 200}', 'data.val_fraction=0.2', 'train.epochs=1', 'train.warmup_steps=0'];
 
-/** Runs go to `runsDir`; the comparison is printed at the end. About 3 minutes on 2 cores. */
-export async function quickstart({ runsDir }: { runsDir: string }): Promise<void> {
-  const { name, notice } = await startBackend('auto');
+export interface QuickstartOptions {
+  runsDir: string;
+  device?: Config['device'];
+  /** Over the quickstart's own settings, for training and uptraining alike. */
+  set: string[];
+}
+
+/** Runs go to `runsDir`; the comparison is printed at the end. About 2 minutes on 2 cores. */
+export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOptions): Promise<void> {
+  const { name, notice } = await startBackend(device);
   const smaller = name === 'wasm';
-  const sets = [`data.root=${JSON.stringify(fromRoot('datasets/fashion-mnist-subset'))}`, ...(smaller ? SMALLER : [])];
+  const own = [`device=${device}`, `data.root=${JSON.stringify(fromRoot('datasets/fashion-mnist-subset'))}`];
+  const sets = [...own, ...(smaller ? SMALLER : []), ...set];
   say(
     smaller
-      ? `quickstart, made smaller for wasm: 256 training and 200 test pictures, one epoch, so that its accuracies say little (${notice})`
+      ? `quickstart, made smaller for wasm: 256 training and 200 test pictures, one epoch, so that its accuracies say little${notice === null ? '' : ` (${notice})`}`
       : 'quickstart: 2,000 training pictures, 200 of them for validation, and 1,000 test pictures of Fashion-MNIST',
   );
   say('\n1. Train a small ViT with multi-head attention (MHA) from scratch');
@@ -34,6 +43,7 @@ export async function quickstart({ runsDir }: { runsDir: string }): Promise<void
     set: [...sets, `model.pretrained=${JSON.stringify(path.resolve(mha.run, 'checkpoints/best/model.safetensors'))}`],
     variants: ['mha', 'gqa', 'dgqa-ema'],
     name: `quickstart-uptrain-${timeStamp()}`,
+    ...(smaller ? { device: 'wasm' } : {}), // the reason was told: no need to tell it for each run
     runsDir,
     json: false,
   });
