@@ -2,10 +2,10 @@
  * The command line: names, flags and help of every command, and the only place where the process ends. What a command does is imported when it runs,
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
-import { readFileSync } from 'node:fs';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { deviceNames } from './config/names.js';
 import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
+import { gqaVersion } from './version.js';
 
 /** Oldest Node that sharp and commander run on. */
 const oldestNode: readonly [number, number] = [20, 9];
@@ -152,7 +152,7 @@ Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment
 function buildProgram(): Command {
   const program = new Command('gqa')
     .description('Uptrain a pretrained Vision Transformer from multi-head to grouped-query attention, and compare the variants.')
-    .version(version(), '--version', 'print the version')
+    .version(gqaVersion(), '--version', 'print the version')
     .option('--debug', 'show the stack of an error')
     .helpOption('-h, --help', 'show this help')
     .helpCommand(false)
@@ -170,11 +170,6 @@ function buildProgram(): Command {
     });
   }
   return program;
-}
-
-/** dist/src/cli.js lies two folders below package.json. */
-function version(): string {
-  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
 }
 
 function append(value: string, previous: string[]): string[] {

@@ -2,9 +2,10 @@
 import { z } from 'zod';
 import type { VariantName } from '../config/names.js';
 import { GqaError } from '../errors.js';
+import { parameterSpecs } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { VARIANTS } from '../model/variants.js';
-import { encodeSafetensors, type Safetensors, type TensorData } from './safetensors.js';
+import { encodeSafetensors, type Safetensors } from './safetensors.js';
 
 const positive = z.number().int().positive();
 
@@ -49,6 +50,9 @@ export function readModelCard(file: Safetensors): ModelCard | null {
 }
 
 /** The file's bytes. `format: pt` is what timm and Hugging Face look for before they load a file. */
-export function encodeModel(values: Record<string, TensorData>, card: Omit<ModelCard, 'form'> & { model: ModelShape }): Buffer {
-  return encodeSafetensors(values, { format: 'pt', [METADATA_KEY]: JSON.stringify({ form: 1, ...card }) });
+export function encodeModel(valuesOf: (name: string) => Float32Array, card: Omit<ModelCard, 'form'> & { model: ModelShape }): Buffer {
+  const tensors = Object.fromEntries(
+    Object.entries(parameterSpecs(card.model)).map(([name, { shape }]) => [name, { shape, data: valuesOf(name) }]),
+  );
+  return encodeSafetensors(tensors, { format: 'pt', [METADATA_KEY]: JSON.stringify({ form: 1, ...card }) });
 }

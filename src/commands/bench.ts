@@ -1,6 +1,7 @@
 /** `gqa bench step`: what a step of a config's model costs, on synthetic pictures; with `--compare eager` both ways of running it, taking turns. */
 import * as tf from '@tensorflow/tfjs-core';
 import { readConfig } from '../config/load.js';
+import { deviceOverride } from '../config/overrides.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { forwardFlops } from '../model/flops.js';
@@ -11,7 +12,7 @@ import { formatTable } from '../run/table.js';
 import { shapeOf } from '../train/model.js';
 import { initialAttention } from '../train/state.js';
 import { TRAINERS, type Trainer, type TrainerMode } from '../train/trainer.js';
-import { deviceOverride, say } from './prepare.js';
+import { say } from './say.js';
 
 export interface BenchOptions {
   config: string;

@@ -5,11 +5,10 @@ import { encodeModel } from '../checkpoint/model-file.js';
 import { openSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { GqaError } from '../errors.js';
-import { parameterSpecs } from '../model/params.js';
 import { variantOf } from '../model/variants.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { shapeOf } from '../train/model.js';
-import { say } from './prepare.js';
+import { say } from './say.js';
 
 /** @param options.out must not exist */
 export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
@@ -22,12 +21,10 @@ export async function convert(options: { checkpoint: string; config: string; set
   const shape = shapeOf(config.model, head.shape[0] as number);
   const { values, fromKvHeads, unused, card } = convertCheckpoint(options.checkpoint, shape, config.seed);
   const { variant } = config.model;
-  const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, { shape: spec.shape, data: values[name] as Float32Array }]),
-  );
+  const valuesOf = (name: string): Float32Array => values[name] as Float32Array;
   writeFileAtomic(
     options.out,
-    encodeModel(tensors, { variant, model: shape, classes: card?.classes ?? [], state: null, steps: card?.steps ?? 0 }),
+    encodeModel(valuesOf, { variant, model: shape, classes: card?.classes ?? [], state: null, steps: card?.steps ?? 0 }),
   );
   if (unused.length > 0) say(`unused tensors of the checkpoint: ${unused.join(', ')}`);
   if (variantOf(variant).allocation)

@@ -3,15 +3,18 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { encodeSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
+import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Dataset } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { progress } from '../run/progress.js';
+import { percent } from '../run/table.js';
 import { evaluateWithProgress, type Part, type Parts, readyToEvaluate, splitParts, trainerOptions } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { TRAINERS } from '../train/trainer.js';
-import { deviceOverride, percent, prepare, say } from './prepare.js';
+import { prepare } from './prepare.js';
+import { say } from './say.js';
 
 export interface EvalOptions {
   /** A run folder; or `checkpoint` and `config`. */

@@ -5,6 +5,7 @@ import { openDataset } from '../data/open.js';
 import { openPipeline, type Pipeline } from '../data/pipeline.js';
 import { type Backend, startBackend } from '../native/backend.js';
 import type { TrainerMode } from '../train/trainer.js';
+import { say } from './say.js';
 
 export interface Prepared {
   dataset: Dataset;
@@ -25,13 +26,3 @@ export async function prepare(config: Config, eager: boolean): Promise<Prepared>
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
   return { dataset, backend, mode, pipeline: openPipeline(config.data.workers) };
 }
-
-/** A line for people, on stderr. */
-export function say(line: string): void {
-  process.stderr.write(`${line}\n`);
-}
-
-export const percent = (fraction: number | null): string => (fraction === null ? '–' : `${(100 * fraction).toFixed(2)} %`);
-
-/** `--device` over the config's own. */
-export const deviceOverride = (device: string | undefined): string[] => (device === undefined ? [] : [`device=${device}`]);

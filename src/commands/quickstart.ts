@@ -1,16 +1,15 @@
 /** `gqa quickstart`: the main job in small, on the pictures that come with the project: train MHA, evaluate it, convert it, uptrain every variant for the same budget, compare. */
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/schema.js';
 import { startBackend } from '../native/backend.js';
 import { timeStamp } from '../run/run-folder.js';
+import { packageRoot } from '../version.js';
 import { evaluate } from './eval.js';
-import { say } from './prepare.js';
+import { say } from './say.js';
 import { sweep } from './sweep.js';
 import { train } from './train.js';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
-const fromRoot = (file: string): string => path.join(root, file);
+const fromRoot = (file: string): string => path.join(packageRoot, file);
 
 /** On wasm a step takes several times longer: the job is cut, and its first line says so. Of 320 pictures 64 are the validation part. */
 const SMALLER = ['data.limit={train: 320, test: 200}', 'data.val_fraction=0.2', 'train.epochs=1', 'train.warmup_steps=0'];

@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { startBackend } from '../native/backend.js';
 import { type CaseResult, compareAttention } from '../reference/attention.js';
+import { say } from './say.js';
 
 /** Folder name → how it is compared; null: vectors whose subject this version does not have yet. */
 const KINDS: Record<string, ((dir: string) => Iterable<CaseResult>) | null> = { attention: compareAttention, preprocess: null };
@@ -13,7 +14,7 @@ const KINDS: Record<string, ((dir: string) => Iterable<CaseResult>) | null> = { 
 export async function reference({ dir, device, json }: { dir: string; device?: Config['device']; json: boolean }): Promise<void> {
   const kinds = kindsIn(dir);
   const backend = await startBackend(device ?? 'auto');
-  if (backend.notice !== null) process.stderr.write(`${backend.notice}\n`);
+  if (backend.notice !== null) say(backend.notice);
   const cases: (CaseResult & { kind: string })[] = [];
   const notCompared: string[] = [];
   const print = (line: string): void => {

@@ -2,12 +2,14 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deviceOverride } from '../config/overrides.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
 import { startChild } from '../sweep/child.js';
 import { describePoint, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
+import { say } from './say.js';
 
 export interface SweepOptions {
   config: string;
@@ -32,7 +34,7 @@ export async function sweep(
   options: SweepOptions,
   program: readonly string[] = [process.execPath, ...process.execArgv, cli],
 ): Promise<void> {
-  const sets = [...options.set, ...(options.device === undefined ? [] : [`device=${options.device}`])];
+  const sets = [...options.set, ...deviceOverride(options.device)];
   const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
   const { points, notices, config } = planGrid(options.config, [...sets, ...named], options);
   const name = options.name ?? `${config.name.slice(0, 70)}-sweep-${timeStamp()}`;
@@ -83,10 +85,6 @@ export async function sweep(
     );
   if (done < rows.length) throw new GqaError('sweepFailures', `${rows.length - done} of ${rows.length} runs failed; see ${leaderboard}`);
 }
-
-const say = (line: string): void => {
-  process.stderr.write(`${line}\n`);
-};
 
 /** The folder must be new: a leaderboard tells of one sweep. */
 function makeSweepFolder(runsDir: string, name: string): string {

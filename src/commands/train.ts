@@ -1,14 +1,17 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
 import path from 'node:path';
 import { readConfig } from '../config/load.js';
+import { deviceOverride } from '../config/overrides.js';
 import { ExitCode, GqaError } from '../errors.js';
 import { countParameters } from '../model/params.js';
 import { progress } from '../run/progress.js';
 import { checkRun, createRun } from '../run/run-folder.js';
+import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
 import { augmentation, runExperiment } from '../train/loop.js';
 import { buildModel, shapeOf } from '../train/model.js';
-import { deviceOverride, percent, prepare, say } from './prepare.js';
+import { prepare } from './prepare.js';
+import { say } from './say.js';
 
 export interface TrainOptions {
   config: string;

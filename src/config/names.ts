@@ -12,4 +12,3 @@ export type VariantName = (typeof variantNames)[number];
 export const defaultDataRoot = 'datasets';
 
 export const deviceNames = ['auto', 'gpu', 'native', 'cpu', 'wasm'] as const;
-export type DeviceName = (typeof deviceNames)[number];

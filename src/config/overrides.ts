@@ -85,3 +85,6 @@ function setLeaf(node: Record<string, unknown>, origins: Tree['origins'], path: 
   for (const known of [...origins.keys()]) if (known.startsWith(inside)) origins.delete(known);
   origins.set(pathKey(path), { key: origin, value: origin });
 }
+
+/** `--device` as one more override, over the config's own. */
+export const deviceOverride = (device: string | undefined): string[] => (device === undefined ? [] : [`device=${device}`]);

@@ -3,7 +3,7 @@
  * (`attn.q`, `attn.k`, `attn.v`), as in the paper's code; timm's fused `attn.qkv` is split when a checkpoint is read.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type Draws, draws } from '../random.js';
+import { type Draws, drawn, draws } from '../random.js';
 import { headDim, type ModelShape, tokens } from './sizes.js';
 
 export type Params = Record<string, tf.Tensor>;
@@ -64,9 +64,7 @@ export function initialValues(name: string, shape: ModelShape, seed: number): Fl
   };
   const from = draws(seed, `init/${name}`);
   const draw = drawers[spec.initial];
-  const values = new Float32Array(tf.util.sizeFromShape(spec.shape));
-  for (let i = 0; i < values.length; i++) values[i] = draw(from); // Float32Array.from takes several times as long, and a ViT-L has 300 million values
-  return values;
+  return drawn(tf.util.sizeFromShape(spec.shape), () => draw(from));
 }
 
 /** torch's `trunc_normal_` cuts at ±2, absolute: 100 standard deviations here, which no draw reaches; kept so that the definition is whole. */

@@ -5,8 +5,8 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { packageRoot } from '../version.js';
 
 const RECORD = z.object({
   schema: z.literal(1),
@@ -38,14 +38,11 @@ export interface NativeRuntime {
   candidates: Candidate[];
 }
 
-/** The project's folder: where package.json lies, from dist/src/native. */
-export const PROJECT = projectFolder(path.dirname(fileURLToPath(import.meta.url)));
-
 /**
  * @param project folder with node_modules
  * @returns what set-up chose; when it never ran, or something was removed since, a candidate that says so and what to do
  */
-export function locateNative(project: string = PROJECT): NativeRuntime {
+export function locateNative(project: string = packageRoot): NativeRuntime {
   const record = readRecord(path.join(project, 'node_modules/.gqa-native.json'));
   if (record === null) {
     return {
@@ -76,16 +73,6 @@ function readRecord(file: string): z.output<typeof RECORD> | null {
   } catch {
     return null; // absent, torn or of another version: set-up has to run again in each case
   }
-}
-
-function projectFolder(from: string): string {
-  let folder = from;
-  while (!existsSync(path.join(folder, 'package.json'))) {
-    const parent = path.dirname(folder);
-    if (parent === folder) return process.cwd();
-    folder = parent;
-  }
-  return folder;
 }
 
 /** One CUDA library that libtensorflow 2.18 opens by name when it looks for a GPU, and where it was found. */

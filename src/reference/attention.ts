@@ -13,7 +13,6 @@ import { GqaError } from '../errors.js';
 import { type Params, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { subtractNoise } from '../model/variants/pgqa.js';
-import { variantOf } from '../model/variants.js';
 import { forward, type Pass } from '../model/vit.js';
 import { initialMoments, stepSizes } from '../train/adamw.js';
 import { initialAttention } from '../train/state.js';
@@ -285,11 +284,10 @@ function comparePgqaNoise(file: string): Check[] {
   if (batch === undefined || groupSize === undefined || row === undefined)
     throw new GqaError('data', `${file}: attention_out is missing or not [B, Q, P·d]`);
   const output = readTensor(tensors, 'attention_out');
-  const perturb = variantOf('pgqa').perturb ?? subtractNoise;
   const result = tf.tidy(() => {
     // One KV group of Q heads; N·E stays one axis, since the rows are over both.
     const heads = tf.tensor(output, [batch, groupSize, row, 1]);
-    return perturb(heads, tf.tensor(readTensor(tensors, 'uniform'), [1, groupSize, row])).dataSync();
+    return subtractNoise(heads, tf.tensor(readTensor(tensors, 'uniform'), [1, groupSize, row])).dataSync();
   });
   const noise = output.map((value, i) => value - (result[i] as number));
   return [

@@ -19,7 +19,6 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
   rmdirSync,
   rmSync,
   statSync,
@@ -28,10 +27,10 @@ import {
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { dumpConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
+import { gqaVersion, packageRoot } from '../version.js';
 import { fileError, writeFileAtomic } from './atomic.js';
 import { toCsv } from './table.js';
 
@@ -326,7 +325,7 @@ function describeRun(device: { name: string; device: string; version: string }):
     versions: { gqa: gqaVersion(), node: process.version, tfjs: installedVersion('@tensorflow/tfjs'), [device.name]: device.version },
     device: device.device,
     backend: device.name,
-    git: gitState(packageRoot()),
+    git: gitState(packageRoot),
     argv: process.argv.slice(2),
     cwd: process.cwd(),
     host: os.hostname(),
@@ -336,16 +335,6 @@ function describeRun(device: { name: string; device: string; version: string }):
     memory_mb: Math.round(os.totalmem() / 1e6),
     env: Object.fromEntries(Object.entries(process.env).filter(([key]) => settings.test(key))),
   };
-}
-
-/** The folder of package.json: two above dist/src, three above this file. */
-function packageRoot(): string {
-  return fileURLToPath(new URL('../../..', import.meta.url));
-}
-
-export function gqaVersion(): string {
-  const text = readFileSync(path.join(packageRoot(), 'package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 function installedVersion(name: string): string | null {

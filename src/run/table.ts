@@ -42,3 +42,7 @@ function csvCell(cell: string | number | null): string {
   const harmless = /^[=+\-@]/.test(cell) ? `'${cell}` : cell;
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
+
+/** A fraction, 0 to 1, as tables show it. */
+export const percent = (fraction: number | null | undefined): string =>
+  typeof fraction === 'number' ? `${(100 * fraction).toFixed(2)} %` : '–';

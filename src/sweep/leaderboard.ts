@@ -1,5 +1,5 @@
 /** What a sweep found, a row a point: for the terminal and as leaderboard.csv. */
-import { type Column, formatTable, toCsv } from '../run/table.js';
+import { type Column, formatTable, percent, toCsv } from '../run/table.js';
 import type { PointOutcome } from './child.js';
 import type { Point } from './grid.js';
 
@@ -63,7 +63,6 @@ export function leaderboardTable(rows: readonly Row[]): string {
     { title: 'state' },
     { title: 'run' },
   ];
-  const percent = (fraction: number | null | undefined) => (typeof fraction === 'number' ? `${(100 * fraction).toFixed(2)} %` : '–');
   return formatTable(
     columns,
     rows.map(({ point, outcome, run }) => {

@@ -12,7 +12,7 @@ import { forward, type Pass } from '../model/vit.js';
 import { bytes, compile, type Feed, float32, int32, type Program, type TensorSpec, traced } from '../trace/compile.js';
 import { applyAdam, type Variable, variable } from '../trace/variable.js';
 import { type AdamWOptions, type StepSizes, stepSizeValues } from './adamw.js';
-import { correctSums, crossEntropySum } from './loss.js';
+import { evaluationSums } from './loss.js';
 import type { Model } from './model.js';
 import { tracedNoise } from './noise.js';
 import { type Packed, packed } from './packed.js';
@@ -228,9 +228,7 @@ function evaluateBatch(
       assignAll(Object.values(block), feeds(block, next[i] as BlockState));
     });
   }
-  const { top1, top5 } = correctSums(logits, labels, weights);
-  const sums = tf.stack([crossEntropySum(logits, labels, weights), top1, top5, tf.sum(weights)]);
-  state.evalSums.assign(tf.add(state.evalSums.read(), sums));
+  state.evalSums.assign(tf.add(state.evalSums.read(), evaluationSums(logits, labels, weights)));
   return logits;
 }
 

@@ -5,7 +5,7 @@ import type { BlockState } from '../model/variants/key-driven.js';
 import { forward, type Pass } from '../model/vit.js';
 import { initialMoments, type Moments, stepSizes } from './adamw.js';
 import { deviceBatch } from './device-batch.js';
-import { correctSums, crossEntropySum } from './loss.js';
+import { evaluationSums } from './loss.js';
 import { uniformNoise } from './noise.js';
 import { addedSums, keepAll, type TrainState, trainStep } from './step.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
@@ -17,16 +17,11 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
   let state: TrainState | undefined;
   let counts: tf.Tensor[] = [];
   let running = tf.keep(tf.zeros([4])); // sums of steps, left on the device until they are read
-  let evaluation = { attention: [] as BlockState[], sums: [] as tf.Tensor[], batches: 0 };
+  let evaluation = { attention: [] as BlockState[], sums: tf.keep(tf.zeros([4])) as tf.Tensor, batches: 0 };
 
   const loaded = (): TrainState => {
     if (state === undefined) throw new Error('the trainer was used before `load`');
     return state;
-  };
-  const addUp = (sums: tf.Tensor[], size: number): number[] => {
-    const total = tf.tidy(() => Array.from(sums.length === 0 ? Array<number>(size).fill(0) : tf.sum(tf.stack(sums), 0).dataSync()));
-    tf.dispose(sums);
-    return total;
   };
   const clearSums = (): void => {
     running.dispose();
@@ -35,7 +30,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
   const endEvaluation = (): void => {
     if (evaluation.attention !== state?.attention) tf.dispose(evaluation.attention);
     tf.dispose(evaluation.sums);
-    evaluation = { attention: [], sums: [], batches: 0 };
+    evaluation = { attention: [], sums: tf.keep(tf.zeros([4])), batches: 0 };
   };
 
   return {
@@ -74,9 +69,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
         const blocks = byBatch ? evaluation.attention : attention;
         const pass: Pass = { shape, variant, state: blocks, allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
         const result = forward(params, images, pass);
-        const { top1, top5 } = correctSums(result.logits, labels, weights);
-        const loss = crossEntropySum(result.logits, labels, weights);
-        const sums = tf.stack([loss, top1, top5, tf.sum(weights)]);
+        const sums = tf.add(evaluation.sums, evaluationSums(result.logits, labels, weights));
         return { logits: result.logits, sums, next: byBatch ? cloned(result.state) : [] };
       });
       if (noise !== fixedNoise) tf.dispose(noise ?? []);
@@ -84,14 +77,14 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
         if (evaluation.attention !== attention) tf.dispose(evaluation.attention);
         evaluation.attention = next;
       }
-      evaluation.sums.push(sums);
+      evaluation.sums.dispose();
+      evaluation.sums = sums;
       keepAll(evaluation);
       evaluation.batches++;
       return logits;
     },
     readEvaluation() {
-      const [loss, top1, top5, images] = addUp(evaluation.sums, 4) as [number, number, number, number];
-      evaluation.sums = [tf.keep(tf.tensor1d([loss, top1, top5, images]))];
+      const [loss, top1, top5, images] = evaluation.sums.dataSync() as unknown as [number, number, number, number];
       return { loss, top1, top5, images };
     },
     model: () => ({ shape, variant, params: clonedMap(loaded().params), attention: cloned(loaded().attention) }),
@@ -110,7 +103,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     },
     dispose() {
       endEvaluation();
-      tf.dispose([state ?? [], running, counts, fixedNoise ?? []] as unknown as tf.TensorContainer);
+      tf.dispose([state ?? [], running, evaluation.sums, counts, fixedNoise ?? []] as unknown as tf.TensorContainer);
       state = undefined;
     },
   };

@@ -25,14 +25,16 @@ export async function evaluate(
   onLogits: ((logits: Float32Array, labels: Int32Array) => void) | null = null,
 ): Promise<Metrics> {
   trainer.beginEvaluation();
+  const figures = (): Metrics => metricsOf(trainer.readEvaluation(), numClasses);
+  let metrics = figures();
   for await (const batch of batches) {
     const logits = trainer.evaluate(batch);
     if (onLogits !== null)
       onLogits((logits.dataSync() as Float32Array).subarray(0, batch.images * numClasses), batch.labels.subarray(0, batch.images));
     logits.dispose();
-    onBatch(metricsOf(trainer.readEvaluation(), numClasses));
+    metrics = figures();
+    onBatch(metrics);
   }
-  const metrics = metricsOf(trainer.readEvaluation(), numClasses);
   if (!Number.isFinite(metrics.loss)) {
     throw new GqaError('training', `evaluation: the loss is ${metrics.loss} after ${metrics.images} images`, {
       hint: 'The model’s outputs are not finite: its training diverged, or there were no pictures.',

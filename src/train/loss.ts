@@ -41,3 +41,9 @@ export function correctSums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Te
   const within = (k: number): tf.Tensor => tf.sum(tf.mul(tf.cast(tf.less(rank, k), 'float32'), weights));
   return { top1: within(1), top5: within(5) };
 }
+
+/** What evaluation adds up over a batch, as one tensor [4]: cross-entropy without smoothing, top-1, top-5, images. */
+export function evaluationSums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor): tf.Tensor {
+  const { top1, top5 } = correctSums(logits, labels, weights);
+  return tf.stack([crossEntropySum(logits, labels, weights), top1, top5, tf.sum(weights)]);
+}

@@ -4,7 +4,7 @@ import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { VariantName } from '../config/names.js';
 import type { Config } from '../config/schema.js';
-import { initialParams, type Params, parameterSpecs, paramsFrom } from '../model/params.js';
+import { initialParams, type Params, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { attentionFrom, attentionValues, initialAttention } from './state.js';
@@ -55,11 +55,6 @@ export function buildModel(checkpoint: string | null, shape: ModelShape, variant
 
 /** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it */
 export function modelFile({ shape, variant, params, attention }: Model, classes: string[], steps: number): Buffer {
-  const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [
-      name,
-      { shape: spec.shape, data: (params[name] as tf.Tensor).dataSync() as Float32Array },
-    ]),
-  );
-  return encodeModel(tensors, { variant, model: shape, classes, state: attentionValues(attention), steps });
+  const valuesOf = (name: string): Float32Array => (params[name] as tf.Tensor).dataSync() as Float32Array;
+  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps });
 }

@@ -4,7 +4,7 @@ import type { VariantName } from '../config/names.js';
 import { headDim, type ModelShape, tokens } from '../model/sizes.js';
 import { noiseShape } from '../model/variants/pgqa.js';
 import { variantOf } from '../model/variants.js';
-import { draws, streamKey } from '../random.js';
+import { drawn, draws, streamKey } from '../random.js';
 import { uniform } from '../trace/random.js';
 
 /**
@@ -17,10 +17,7 @@ export function uniformNoise(shape: ModelShape, variant: VariantName, seed: numb
   const size = noiseShape(shape.heads, shape.kvHeads, tokens(shape), headDim(shape));
   return Array.from({ length: shape.depth }, (_, block) => {
     const from = draws(seed, `pgqa/${stream}`, block, position);
-    return tf.tensor(
-      Float32Array.from({ length: tf.util.sizeFromShape(size) }, () => from.uniform()),
-      size,
-    );
+    return tf.tensor(drawn(tf.util.sizeFromShape(size), from.uniform), size);
   });
 }
 
