@@ -42,8 +42,8 @@ if (args.config === undefined || (args.peer === 'paper' && args.paper === undefi
 const SCHEMES = { mha: 'mhsa', gqa: 'gqa', kdgqa: 'kdgqa', 'dgqa-diff': 'dgqa_diff', 'dgqa-ema': 'dgqa_ema', pgqa: 'pgqa' };
 
 const options = [
-  ...(args.clip === undefined ? [] : [`train.clip_norm=${args.clip}`]),
-  ...(args.ema === undefined ? [] : [`train.ema=${args.ema}`]),
+  ...(args.clip === undefined ? [] : [`train.clip_grad=${args.clip}`]),
+  ...(args.ema === undefined ? [] : [`train.ema_decay=${args.ema}`]),
 ];
 const { config } = readConfig(args.config, [...args.set, ...options]);
 const { model, train } = config;

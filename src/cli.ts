@@ -105,10 +105,10 @@ const commands: CommandSpec[] = [
     name: 'reference',
     summary: "compare with numbers of the paper's own code",
     arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them')],
-    options: [device(), json()],
+    options: [device(), eager(), json()],
     example: 'gqa reference test/reference',
     run: async ([dir], options) =>
-      (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { json: boolean }) }),
+      (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { eager: boolean; json: boolean }) }),
   },
   {
     name: 'bench',

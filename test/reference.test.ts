@@ -31,14 +31,17 @@ function copyWith(names: string[], change: (index: { cases: Record<string, unkno
 
 const byName = (results: Iterable<CaseResult>): Map<string, CaseResult> => new Map([...results].map((result) => [result.name, result]));
 
-test('the project agrees with the paper’s code: conversion, logits, losses, gradients, AdamW, allocations, caches, noise', () => {
-  const results = [...compareAttention(native ? VECTORS : copyWith(ON_WASM))];
-  assert.equal(results.length, native ? 14 : 5);
-  assert.deepEqual(
-    results.filter(({ passed }) => !passed),
-    [],
-  );
-});
+for (const mode of ['compiled', 'eager'] as const) {
+  test(`the project agrees with the paper’s code, ${mode}: conversion, logits, losses, gradients, AdamW, allocations, caches, noise`, (t) => {
+    if (mode === 'compiled' && !native) return t.skip('compiled functions need the native runtime: npm run setup');
+    const results = [...compareAttention(native ? VECTORS : copyWith(ON_WASM), mode)];
+    assert.equal(results.length, native ? 14 : 5);
+    assert.deepEqual(
+      results.filter(({ passed }) => !passed),
+      [],
+    );
+  });
+}
 
 test('the wasm backend agrees with the paper’s code too', () => {
   const { code, stdout, stderr } = gqa(['reference', copyWith(ON_WASM), '--device', 'wasm', '--json']);
@@ -56,7 +59,7 @@ test('a case whose numbers were changed fails, and only that one', () => {
     const losses = index.cases[1]?.losses as number[];
     losses[2] = (losses[2] as number) + 1e-3;
   });
-  const results = byName(compareAttention(dir));
+  const results = byName(compareAttention(dir, 'eager'));
   assert.equal(results.get('gqa_kv1')?.passed, true);
   assert.equal(results.get('gqa_kv2')?.passed, false);
   assert.match(results.get('gqa_kv2')?.detail as string, /losses 1\.0e-3 \(allowed 0\.0002\)/);
@@ -70,7 +73,7 @@ test('other splits, an unknown scheme and a missing file each fail their case', 
     fs.rmSync(path.join(folder, 'gqa_kv2.safetensors'));
     fs.rmSync(path.join(folder, 'pgqa_noise.safetensors'));
   });
-  const results = byName(compareAttention(dir));
+  const results = byName(compareAttention(dir, 'eager'));
   assert.match(results.get('dgqa_ema_kv2')?.detail as string, /splits [1-9]\.0e\+0 \(allowed 0\)/);
   assert.match(results.get('gqa_kv1')?.detail as string, /scheme “xgqa” is unknown/);
   assert.match(results.get('gqa_kv2')?.detail as string, /gqa_kv2\.safetensors: cannot be opened/);
@@ -82,7 +85,7 @@ test('a case in which the paper’s code drew at random counts as converted only
   const dir = copyWith(['dgqa_diff_kv4'], (index) => {
     (index.cases[0] as { deterministic: boolean }).deterministic = false;
   });
-  const result = byName(compareAttention(dir)).get('dgqa_diff_kv4');
+  const result = byName(compareAttention(dir, 'eager')).get('dgqa_diff_kv4');
   assert.equal(result?.passed, true);
   assert.match(result?.detail as string, /^converted only/);
 });

@@ -10,8 +10,10 @@ import { countParameters, initialParams } from '../model/params.js';
 import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
 import { formatTable } from '../run/table.js';
+import { stepOptions } from '../train/loop.js';
 import { shapeOf } from '../train/model.js';
 import { initialAttention } from '../train/state.js';
+import { teacherShape } from '../train/teacher.js';
 import { TRAINERS, type TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
@@ -143,31 +145,37 @@ export interface StepBench {
 /** A config's model on random pictures of its own size, ready to be timed: one step is done. The backend is started. */
 export function openStepBench(config: Config, mode: TrainerMode, batchSize: number): StepBench {
   const started = performance.now();
-  const { variant, windowSize, evalNoise } = config.model;
+  const { variant } = config.model;
   const shape = shapeOf(config.model, CLASSES);
   const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
   const trainer = TRAINERS[mode]({
+    ...stepOptions(config),
+    evalAllocation: 'frozen',
     shape,
     variant,
-    windowSize,
-    labelSmoothing: 0,
-    adamw: config.train,
-    seed: config.seed,
     batchSize,
     evalBatchSize: batchSize,
     height: shape.imageSize,
     width: shape.imageSize,
-    evalAllocation: 'frozen',
-    evalNoise,
   });
   const params = initialParams(shape, config.seed);
   const attention = initialAttention(shape, variant);
   trainer.load({ params, attention }, null);
   tf.dispose([params, attention]);
+  if (config.train.distillFrom !== null) {
+    const teacher = initialParams(teacherShape(shape), config.seed);
+    trainer.loadTeacher(teacher);
+    tf.dispose(teacher);
+  }
+  const { gradAccumSteps } = config.train;
   let step = 0;
   const train = (steps: number): number => {
     const begun = performance.now();
-    for (const end = step + steps; step < end; step++) trainer.train(batch, { step, lr: 1e-5, refresh: step % 10 === 0 });
+    for (const end = step + steps; step < end; step++) {
+      for (let i = 0; i < gradAccumSteps; i++) {
+        trainer.train(batch, { step, lr: 1e-5, refresh: i === 0 && step % 10 === 0, last: i === gradAccumSteps - 1 });
+      }
+    }
     trainer.readSums();
     return (performance.now() - begun) / steps;
   };

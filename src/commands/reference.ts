@@ -5,16 +5,30 @@ import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { startBackend } from '../native/backend.js';
 import { type CaseResult, compareAttention } from '../reference/attention.js';
+import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
 /** Folder name → how it is compared; null: vectors whose subject this version does not have yet. */
-const KINDS: Record<string, ((dir: string) => Iterable<CaseResult>) | null> = { attention: compareAttention, preprocess: null };
+const KINDS: Record<string, ((dir: string, mode: TrainerMode) => Iterable<CaseResult>) | null> = {
+  attention: compareAttention,
+  preprocess: null,
+};
+
+export interface ReferenceOptions {
+  dir: string;
+  device?: Config['device'];
+  /** Operation by operation instead of compiled. */
+  eager: boolean;
+  json: boolean;
+}
 
 /** Prints a line per case and `N passed, N failed` (with `json` one document). @throws GqaError when a case failed or there was none */
-export async function reference({ dir, device, json }: { dir: string; device?: Config['device']; json: boolean }): Promise<void> {
+export async function reference({ dir, device, eager, json }: ReferenceOptions): Promise<void> {
   const kinds = kindsIn(dir);
   const backend = await startBackend(device ?? 'auto');
   if (backend.notice !== null) say(backend.notice);
+  const mode: TrainerMode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
+  say(`${mode} on ${backend.name} ${backend.version}, ${backend.device}`);
   const cases: (CaseResult & { kind: string })[] = [];
   const notCompared: string[] = [];
   const print = (line: string): void => {
@@ -27,14 +41,14 @@ export async function reference({ dir, device, json }: { dir: string; device?: C
       print(`not yet compared: ${folder} (${kind} vectors)`);
       continue;
     }
-    for (const result of compare(folder)) {
+    for (const result of compare(folder, mode)) {
       print(`${result.passed ? 'pass' : 'FAIL'}  ${result.name}: ${result.detail}`);
       cases.push({ kind, ...result });
     }
   }
   const passed = cases.filter((result) => result.passed).length;
   const failed = cases.length - passed;
-  if (json) process.stdout.write(`${JSON.stringify({ passed, failed, cases, notCompared })}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ mode, passed, failed, cases, notCompared })}\n`);
   print(`${passed} passed, ${failed} failed`);
   if (failed > 0) throw new GqaError('data', `${failed} of ${passed + failed} reference cases failed`);
   if (cases.length === 0 && notCompared.length === 0) throw new GqaError('data', `${dir}: holds no case that can be compared`);

@@ -82,6 +82,23 @@ export const configSchema = z.strictObject({
       /** Optimizer steps over which the learning rate rises from 0. */
       warmup_steps: count(0).default(0),
       label_smoothing: z.number().min(0).lt(1).default(0),
+      /** Largest Euclidean norm of all gradients together; null: no clipping. */
+      clip_grad: z.number().gt(0).nullable().default(null),
+      /** Batches whose gradients make one optimizer step. */
+      grad_accum_steps: count(1, 65536).default(1),
+      /** Weight of the old moving average of the parameters, which is then what is evaluated and saved; null: none is kept. */
+      ema_decay: z.number().gt(0).lt(1).nullable().default(null),
+      /** Parameters that are not trained. `all`: all but the head; `kv`: key and value projections; `all-but-kv`: only those and the head are trained. */
+      freeze: z.enum(['none', 'all', 'kv', 'head', 'all-but-kv']).default('none'),
+      /** safetensors checkpoint of an MHA model with the same sizes and classes, from whose logits the model learns; null: from the labels alone. */
+      distill_from: z.string().min(1).nullable().default(null),
+      /** Loss (1 − weight) · cross-entropy + weight · distillation. */
+      distill_weight: z.number().gt(0).max(1).default(0.5),
+      distill_temperature: z.number().gt(0).default(1),
+      /** Of matrix products; everything else is float32. Others than float32 need the native runtime, and a device that has them. */
+      precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
+      /** `blocks`: less memory, since blocks are computed again in the backward pass. */
+      recompute: z.enum(['none', 'blocks']).default('none'),
       /** Optimizer steps between two lines of metrics.jsonl. */
       log_every: count(1).default(10),
     })

@@ -9,6 +9,7 @@ import { assignmentOf, meanKeyNorms } from './allocate.js';
 import { attend } from './attend.js';
 import { gelu, layerNorm, linear } from './layers.js';
 import type { Params } from './params.js';
+import { recomputed } from './recompute.js';
 import { headDim, type ModelShape, tokens } from './sizes.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
 import { type Variant, variantOf } from './variants.js';
@@ -25,6 +26,8 @@ export interface Pass {
   noise: tf.Tensor[] | null;
   /** [B], 1 for a real picture, 0 for padding. */
   weights: tf.Tensor;
+  /** Blocks are computed again in the backward pass instead of being kept: `after` of model/recompute.ts. Null or left out: they are kept. */
+  recompute?: ((x: tf.Tensor, ready: tf.Tensor) => tf.Tensor) | null;
 }
 
 export interface ForwardResult {
@@ -40,20 +43,55 @@ export interface ForwardResult {
 
 /** @param images [B, imageSize, imageSize, 3] float32, normalised */
 export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
-  const variant = variantOf(pass.variant);
   const result: ForwardResult = { logits: images, state: [], keyNorms: [], counts: [] };
   let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]); // [B·N, D]: tokens are rows, except where attention tells pictures apart
-  for (let i = 0; i < pass.shape.depth; i++) {
-    const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
-    const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape); // the head reads the class token of the last block only
-    const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'));
-    x = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, variant, pass, result));
-    const hidden = gelu(linear(layerNorm(x, at('norm2.weight'), at('norm2.bias')), at('mlp.fc1.weight'), at('mlp.fc1.bias')));
-    x = tf.add(x, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
-  }
+  for (let i = 0; i < pass.shape.depth; i++)
+    x = pass.recompute ? blockAgain(x, params, i, pass, result, pass.recompute) : block(x, params, i, pass, result);
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
   result.logits = linear(layerNorm(x, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
   return result;
+}
+
+/** Block i on x [B·N, D]: [B·N, D], of the last block [B, D]; what its state becomes is added to `result`. */
+function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Omit<ForwardResult, 'logits'>): tf.Tensor {
+  const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
+  const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape); // the head reads the class token of the last block only
+  const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'));
+  const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, variantOf(pass.variant), pass, result));
+  const hidden = gelu(linear(layerNorm(attended, at('norm2.weight'), at('norm2.bias')), at('mlp.fc1.weight'), at('mlp.fc1.bias')));
+  return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
+}
+
+/** The same, computed again in the backward pass. */
+function blockAgain(
+  x: tf.Tensor,
+  params: Params,
+  i: number,
+  pass: Pass,
+  result: Omit<ForwardResult, 'logits'>,
+  after: NonNullable<Pass['recompute']>,
+): tf.Tensor {
+  const names = Object.keys(params).filter((name) => name.startsWith(`blocks.${i}.`));
+  const run = ([first, ...values]: tf.Tensor[], into: Omit<ForwardResult, 'logits'>): tf.Tensor =>
+    block(first as tf.Tensor, Object.fromEntries(names.map((name, j) => [name, values[j] as tf.Tensor])), i, pass, into);
+  let isFirst = true;
+  const inputs = [x, ...names.map((name) => params[name] as tf.Tensor)];
+  return recomputed(
+    (values) => {
+      const aside = { state: [], keyNorms: [], counts: [] } as Omit<ForwardResult, 'logits'>;
+      const y = run(values, aside);
+      if (isFirst) {
+        for (const tensor of [...aside.state.flatMap((state) => Object.values(state)), ...aside.keyNorms, ...aside.counts]) tf.keep(tensor);
+        result.state.push(...aside.state);
+        result.keyNorms.push(...aside.keyNorms);
+        result.counts.push(...aside.counts);
+      }
+      isFirst = false;
+      return y;
+    },
+    inputs,
+    after,
+  );
 }
 
 /** Patches, class token and positions: [B, S, S, 3] → [B, N, D]. The patch convolution has stride = size, so it is one matrix product. */
@@ -80,7 +118,7 @@ function attention(
   i: number,
   variant: Variant,
   pass: Pass,
-  result: ForwardResult,
+  result: Omit<ForwardResult, 'logits'>,
 ): tf.Tensor {
   const { heads, kvHeads, embedDim } = pass.shape;
   const batch = (x.shape[0] as number) / tokens(pass.shape);
@@ -105,7 +143,7 @@ function attention(
     assignment = assignmentOf(allocated.counts, heads);
     result.state.push(allocated.state);
     result.keyNorms.push(norms);
-    result.counts.push(allocated.counts);
+    result.counts.push(allocated.counts.clone()); // of its own: DGQA's is in the state too
   } else {
     result.state.push(state);
   }

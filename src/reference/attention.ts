@@ -10,13 +10,13 @@ import { convertCheckpoint } from '../checkpoint/convert.js';
 import { openSafetensors, readTensor, type Safetensors } from '../checkpoint/safetensors.js';
 import type { VariantName } from '../config/names.js';
 import { GqaError } from '../errors.js';
-import { type Params, paramsFrom } from '../model/params.js';
+import { paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { subtractNoise } from '../model/variants/pgqa.js';
-import { forward, type Pass } from '../model/vit.js';
-import { initialMoments, stepSizes } from '../train/adamw.js';
-import { initialAttention } from '../train/state.js';
-import { differentiate, type StepInputs, type StepOptions, type TrainState, trainStep } from '../train/step.js';
+import { type AttentionValues, attentionValues, initialAttention } from '../train/state.js';
+import { plain, type StepOptions } from '../train/step.js';
+import type { TrainerMode } from '../train/trainer.js';
+import { type Seen, STEPPERS, type Stepper } from './stepper.js';
 
 /** The paper's names of the schemes → ours. */
 const SCHEMES: Record<string, VariantName> = { mhsa: 'mha', gqa: 'gqa', kdgqa: 'kdgqa', dgqa_diff: 'dgqa-diff', dgqa_ema: 'dgqa-ema' };
@@ -69,8 +69,8 @@ export interface CaseResult {
   detail: string;
 }
 
-/** Runs every case of a directory. @throws GqaError when there is nothing to compare */
-export function* compareAttention(dir: string): Generator<CaseResult> {
+/** Runs every case of a directory, compiled or operation by operation. @throws GqaError when there is nothing to compare */
+export function* compareAttention(dir: string, mode: TrainerMode): Generator<CaseResult> {
   const index = readIndex(path.join(dir, 'index.json'));
   if (index.cases.length === 0) throw new GqaError('data', `${path.join(dir, 'index.json')}: names no case`);
   const checkpoint = path.join(dir, 'mha_timm.safetensors');
@@ -79,8 +79,8 @@ export function* compareAttention(dir: string): Generator<CaseResult> {
     yield inputs;
     return;
   }
-  yield run('timm_mha', () => compareTimm(checkpoint, inputs.value, index));
-  for (const of of index.cases) yield run(of.name, () => compareCase(dir, checkpoint, of, inputs.value, index));
+  yield run('timm_mha', () => compareTimm(checkpoint, inputs.value, index, mode));
+  for (const of of index.cases) yield run(of.name, () => compareCase(dir, checkpoint, of, inputs.value, index, mode));
   yield run('pgqa_noise', () => comparePgqaNoise(path.join(dir, 'pgqa_noise.safetensors')));
   inputs.value.images.dispose();
 }
@@ -124,15 +124,28 @@ function shapeOf({ model }: Index, kvHeads: number): ModelShape {
   return { ...rest, heads: numHeads, kvHeads };
 }
 
+/** Of a case that takes no step. */
+const NO_STEP = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 };
+
 /** timm's own logits of the unconverted checkpoint. */
-function compareTimm(checkpoint: string, inputs: Inputs, index: Index): Check[] {
+function compareTimm(checkpoint: string, inputs: Inputs, index: Index, mode: TrainerMode): Check[] {
   const shape = shapeOf(index, index.model.numHeads);
   const { values } = convertCheckpoint(checkpoint, shape, 0);
-  const logits = tf.tidy(() => evaluateAll(paramsFrom(shape, valuesOf(values)), inputs.images, shape, 'mha', { by: 'state' }).dataSync());
+  const params = paramsFrom(shape, valuesOf(values));
+  const options: StepOptions = { shape, variant: 'mha', windowSize: 1, labelSmoothing: 0, adamw: NO_STEP, ...plain };
+  const stepper = STEPPERS[mode](
+    options,
+    params,
+    Array.from({ length: shape.depth }, () => ({})),
+    index.batch,
+  );
+  const logits = stepper.evaluate(inputs.images, 'state');
+  stepper.dispose();
+  tf.dispose(params);
   return [{ what: 'logits', deviation: relativeDeviation(logits, inputs.timmLogits), tolerance: 1e-4 }];
 }
 
-function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, index: Index): Check[] {
+function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, index: Index, mode: TrainerMode): Check[] {
   const variant = SCHEMES[of.scheme];
   if (variant === undefined) throw new GqaError('usage', `the scheme “${of.scheme}” is unknown; known: ${Object.keys(SCHEMES).join(', ')}`);
   const expected = openSafetensors(path.join(dir, `${of.name}.safetensors`));
@@ -148,52 +161,65 @@ function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, 
     windowSize: index.windowSize,
     labelSmoothing: 0,
     adamw: { beta1: betas[0], beta2: betas[1], eps, weightDecay },
+    ...plain,
   };
   const checks = [converted];
-  tf.tidy(() => {
-    const params = paramsFrom(shape, valuesOf(values));
-    let state: TrainState = { params, moments: initialMoments(params), attention: initialAttention(shape, variant) };
-    const trained: number[] = [];
-    const seen = { losses: [] as number[], splits: [] as number[][][], norms: [] as number[][][], caches: [] as number[][][] };
-    let gradients: Record<string, Float32Array> = {};
-    for (let step = 0; step < index.steps; step++) {
-      const batch: StepInputs = {
-        images: tf.slice(inputs.images, [step * index.batch, 0, 0, 0], [index.batch, -1, -1, -1]),
-        labels: tf.tensor1d(Array.from(inputs.labels.subarray(step * index.batch, (step + 1) * index.batch)), 'int32'),
-        weights: tf.ones([index.batch]),
-        sizes: stepSizes(lr, step + 1, options.adamw),
-        refresh: tf.scalar(step % index.windowSize === 0 ? 1 : 0),
-        noise: null,
-      };
-      const before = differentiate(state, batch, options);
-      trained.push(...before.logits.dataSync());
-      seen.losses.push(before.loss.dataSync()[0] as number);
-      if (step === 0)
-        gradients = Object.fromEntries(Object.entries(before.gradients).map(([name, value]) => [name, value.dataSync() as Float32Array]));
-      seen.splits.push(before.counts.map((counts) => Array.from(counts.dataSync())));
-      seen.caches.push(before.attention.map((block) => Array.from(block.cache?.dataSync() ?? [])));
-      // KDGQA's running mean takes a tenth of each batch's mean: the batch's sum is what it grew by.
-      const means = before.attention.map((block) => Array.from(block.norms?.dataSync() ?? []));
-      const old = state.attention.map((block) => Array.from(block.norms?.dataSync() ?? []));
-      seen.norms.push(means.map((block, i) => block.map((mean, g) => 10 * index.batch * (mean - 0.9 * (old[i]?.[g] as number)))));
-      state = trainStep(state, batch, options).state;
-    }
-    checks.push({ what: 'train logits', deviation: relativeDeviation(trained, readTensor(expected, 'train_logits')), tolerance: 1e-4 });
-    checks.push({
-      what: 'losses',
-      deviation: largest(seen.losses.map((loss, i) => Math.abs(loss - (of.losses[i] as number)))),
-      tolerance: 2e-4,
-    });
-    checks.push(...compareGradients(gradients, expected));
-    checks.push(...compareAfter(state.params, expected));
-    if (of.splits) checks.push({ what: 'splits', deviation: largestDifference(seen.splits.flat(2), of.splits.flat(2)), tolerance: 0 });
-    if (of.knorms)
-      checks.push({ what: 'key norms', deviation: elementwiseDeviation(seen.norms.flat(2), of.knorms.flat(2)), tolerance: 1e-4 });
-    if (of.caches)
-      checks.push({ what: 'caches', deviation: elementwiseDeviation(seen.caches.flat(2), of.caches.flat(2)), tolerance: 1e-4 });
-    checks.push(...compareEvaluation(params, inputs, shape, variant, expected, index));
+  const begin = tf.tidy(() => attentionValues(initialAttention(shape, variant)) as never) as AttentionValues;
+  const params = paramsFrom(shape, valuesOf(values));
+  const stepper = STEPPERS[mode](options, params, begin, index.batch);
+  checks.push(...compareEvaluation(stepper, inputs, expected, index)); // of the converted weights
+
+  const seen: Seen[] = [];
+  for (let step = 0; step < index.steps; step++) {
+    const images = tf.slice(inputs.images, [step * index.batch, 0, 0, 0], [index.batch, -1, -1, -1]);
+    const labels = Int32Array.from(inputs.labels.subarray(step * index.batch, (step + 1) * index.batch));
+    seen.push(stepper.step({ images, labels, lr, step, refresh: step % index.windowSize === 0 }));
+    images.dispose();
+  }
+  const trained = seen.flatMap(({ logits }) => Array.from(logits));
+  checks.push({ what: 'train logits', deviation: relativeDeviation(trained, readTensor(expected, 'train_logits')), tolerance: 1e-4 });
+  checks.push({
+    what: 'losses',
+    deviation: largestDifference(
+      seen.map(({ loss }) => loss),
+      of.losses,
+    ),
+    tolerance: 2e-4,
   });
+  checks.push(...compareGradients(seen[0]?.gradients ?? {}, expected));
+  checks.push(...compareAfter(stepper.params(), expected));
+  if (of.splits)
+    checks.push({
+      what: 'splits',
+      deviation: largestDifference(
+        seen.flatMap(({ counts }) => counts.flat()),
+        of.splits.flat(2),
+      ),
+      tolerance: 0,
+    });
+  if (of.knorms)
+    checks.push({
+      what: 'key norms',
+      deviation: elementwiseDeviation(summedNorms(seen, begin, index.batch), of.knorms.flat(2)),
+      tolerance: 1e-4,
+    });
+  if (of.caches) {
+    const caches = seen.flatMap(({ attention }) => attention.flatMap((block) => block.cache ?? []));
+    checks.push({ what: 'caches', deviation: elementwiseDeviation(caches, of.caches.flat(2)), tolerance: 1e-4 });
+  }
+  stepper.dispose();
+  tf.dispose(params);
   return checks;
+}
+
+/** KDGQA's running mean takes a tenth of each batch's mean: the batch's sum is what it grew by. */
+function summedNorms(seen: Seen[], begin: AttentionValues, batch: number): number[] {
+  return seen.flatMap(({ attention }, step) => {
+    const before = seen[step - 1]?.attention ?? begin;
+    return attention.flatMap((block, i) =>
+      (block.norms ?? []).map((mean, g) => 10 * batch * (mean - 0.9 * (before[i]?.norms?.[g] as number))),
+    );
+  });
 }
 
 function compareConverted(values: Record<string, Float32Array>, expected: Safetensors): Check {
@@ -220,14 +246,14 @@ function compareGradients(gradients: Record<string, Float32Array>, expected: Saf
  * 5e-5 wherever the gradient of step 0 exceeds 1e-3. AdamW turns the sign of noise into a full step, so that elsewhere 0.5 % of the case's values may be off by more than 1e-4:
  * in these vectors nearly all of them are key biases, whose gradient is rounding noise in torch and 0 here (model/vit.ts).
  */
-function compareAfter(params: Params, expected: Safetensors): Check[] {
+function compareAfter(params: Record<string, Float32Array>, expected: Safetensors): Check[] {
   let determined = 0;
   let values = 0;
   let off = 0;
   for (const name of prefixed(expected, 'after.')) {
     const reference = readTensor(expected, `after.${name}`);
     const gradient = expected.tensors.has(`grad.${name}`) ? readTensor(expected, `grad.${name}`) : zerosLike(reference);
-    const ours = params[name]?.dataSync() ?? new Float32Array(0);
+    const ours = params[name] ?? new Float32Array(0);
     if (ours.length !== reference.length) return [{ what: `after AdamW: size of ${name}`, deviation: Number.NaN, tolerance: 0 }];
     values += reference.length;
     for (let i = 0; i < reference.length; i++) {
@@ -242,39 +268,22 @@ function compareAfter(params: Params, expected: Safetensors): Check[] {
   ];
 }
 
-function compareEvaluation(
-  params: Params,
-  inputs: Inputs,
-  shape: ModelShape,
-  variant: VariantName,
-  expected: Safetensors,
-  index: Index,
-): Check[] {
+function compareEvaluation(stepper: Stepper, inputs: Inputs, expected: Safetensors, index: Index): Check[] {
   const checks: Check[] = [];
   const compare = (tensor: string, logits: () => ArrayLike<number>): void => {
     if (expected.tensors.has(tensor))
       checks.push({ what: 'eval logits', deviation: relativeDeviation(logits(), readTensor(expected, tensor)), tolerance: 1e-4 });
   };
-  // `eval_logits` follow the training steps in no case: they are of the converted weights.
-  compare('eval_logits', () => evaluateAll(params, inputs.images, shape, variant, { by: 'state' }).dataSync());
+  compare('eval_logits', () => stepper.evaluate(inputs.images, 'state'));
   compare('eval_logits_per_batch', () =>
     Array.from({ length: index.steps }, (_, step) => {
       const images = tf.slice(inputs.images, [step * index.batch, 0, 0, 0], [index.batch, -1, -1, -1]);
-      return Array.from(evaluateAll(params, images, shape, variant, { by: 'batch' }).dataSync());
+      const logits = Array.from(stepper.evaluate(images, 'batch'));
+      images.dispose();
+      return logits;
     }).flat(),
   );
   return checks;
-}
-
-function evaluateAll(
-  params: Params,
-  images: tf.Tensor,
-  shape: ModelShape,
-  variant: VariantName,
-  allocation: Pass['allocation'],
-): tf.Tensor {
-  const state = initialAttention(shape, variant);
-  return forward(params, images, { shape, variant, state, allocation, noise: null, weights: tf.ones([images.shape[0] as number]) }).logits;
 }
 
 /** The noise made of a given uniform draw, and what is left of the attention output. */

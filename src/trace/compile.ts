@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
 import { addConstant, addNode, type ElementType, emptyGraph, type Graph, type Output } from './graph.js';
 import { settle } from './order.js';
-import { asTensor, emptyRecording, outputOf, type Recording, record } from './recorder.js';
+import { asTensor, emptyRecording, outputOf, type Precision, type Recording, record } from './recorder.js';
 import { openSession, type Session } from './session.js';
 
 export interface TensorSpec {
@@ -50,12 +50,13 @@ export interface Program<F extends Functions> {
 
 /**
  * @param functions entry points by name; variables that they use in common are common to them
+ * @param precision of matrix products: inputs are cast to it, results back to float32
  * @throws TraceError when a function does what a graph cannot hold; Error when TensorFlow refuses the graph
  */
-export function compile<F extends Functions>(functions: F): Program<F> {
+export function compile<F extends Functions>(functions: F, { precision = 'float32' }: { precision?: Precision } = {}): Program<F> {
   const started = performance.now();
   const graph = emptyGraph();
-  const entries = Object.entries(functions).map(([name, each]) => trace(graph, name, each as AnyFunction));
+  const entries = Object.entries(functions).map(([name, each]) => trace(graph, name, each as AnyFunction, precision));
   const loading = performance.now();
   const session = openSession(graph);
   return {
@@ -85,8 +86,8 @@ interface Entry {
 }
 
 /** Runs one function on tensors without values; its nodes land in the graph. */
-function trace(graph: Graph, name: string, { inputs, body }: AnyFunction): Entry {
-  const recording = emptyRecording(graph, name);
+function trace(graph: Graph, name: string, { inputs, body }: AnyFunction, precision: Precision): Entry {
+  const recording = emptyRecording(graph, name, precision);
   return record(recording, () => {
     const placeholders = Object.entries(inputs).map(([input, spec]) => ({ input, ...placeholder(recording, input, spec) }));
     const results = body(Object.fromEntries(placeholders.map(({ input, tensor }) => [input, tensor])));

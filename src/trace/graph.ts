@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 
 /** Element types of tensors inside a graph: those of TensorFlow.js, and those that only pass through a few operations. */
-export type ElementType = 'float32' | 'int32' | 'bool' | 'uint8' | 'uint32' | 'uint64';
+export type ElementType = 'float32' | 'int32' | 'bool' | 'uint8' | 'uint32' | 'uint64' | 'bfloat16' | 'float16';
 
 export interface ConstantValue {
   type: ElementType;

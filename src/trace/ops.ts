@@ -165,21 +165,11 @@ export const RULES: Record<string, Rule> = {
   }),
   SplitV: rule<tf.SplitVInputs, tf.SplitVAttrs>(({ x }, { numOrSizeSplits, axis }, pen) => {
     const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
-    let start = 0;
-    return tf.backend_util.prepareSplitSize(x, numOrSizeSplits, along).map((size) => {
-      const part = slice(
-        x,
-        replaced(
-          x.shape.map(() => 0),
-          along,
-          start,
-        ),
-        replaced(x.shape, along, size),
-        pen,
-      );
-      start += size;
-      return part;
-    });
+    const sizes = tf.backend_util.prepareSplitSize(x, numOrSizeSplits, along);
+    if (sizes.length === 1) return [pen.alias(x)];
+    const shapes = sizes.map((size) => replaced(x.shape, along, size));
+    const attributes = { num_split: { int: sizes.length }, T: typeOf(x), Tlen: INT32 };
+    return pen.nodeOf('SplitV', [x, pen.ints(sizes), pen.scalar(along, 'int32')], attributes, shapes, x.dtype);
   }),
   Concat: (inputs, attributes, pen) => {
     const parts = Object.values(inputs) as tf.TensorInfo[];

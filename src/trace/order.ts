@@ -32,8 +32,8 @@ function reachable(graph: Graph, roots: Output[]): Set<string> {
   return found;
 }
 
-/** Operations whose output is their input's memory under another shape. */
-const VIEWS = new Set(['Reshape', 'Identity']);
+/** Operations whose outputs can be their input's memory under another shape. */
+const VIEWS = new Set(['Reshape', 'Identity', 'Unpack']);
 
 type Readers = (name: string) => string[];
 

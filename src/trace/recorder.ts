@@ -7,6 +7,12 @@ import { callSite, TraceError } from './error.js';
 import { type Attribute, addConstant, addNode, type ElementType, type Graph, type Output } from './graph.js';
 import { type Pen, RULES } from './ops.js';
 
+/** The precision of matrix products; everything else is float32 whatever it is. */
+export type Precision = 'float32' | 'bfloat16' | 'float16';
+
+/** Operations that another precision concerns: their inputs are cast to it, and what comes out is cast back. */
+const IN_PRECISION = new Set(['MatMul', 'BatchMatMulV2']);
+
 /** How a function met a variable, in the order in which it did. */
 export interface Access {
   kind: 'read' | 'update';
@@ -24,11 +30,13 @@ export interface Recording {
   values: Map<string, Output>;
   /** For tensors made from bytes, which TensorFlow.js sees as int32: the bytes themselves, so that casts start from there. */
   bytes: Map<Output, Output>;
+  precision: Precision;
 }
 
-export const emptyRecording = (graph: Graph, scope: string): Recording => ({
+export const emptyRecording = (graph: Graph, scope: string, precision: Precision): Recording => ({
   graph,
   scope,
+  precision,
   accesses: new Map(),
   values: new Map(),
   bytes: new Map(),
@@ -157,7 +165,7 @@ function recorder(): Recorder {
 }
 
 function pen(backend: Recorder): Pen {
-  const { graph, scope, bytes } = backend.current();
+  const { graph, scope, bytes, precision } = backend.current();
   const add = (op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>): Output => {
     const outputs = inputs.map((x) => backend.outputOf(x));
     return addNode(graph, scope, op, outputs, attributes);
@@ -167,7 +175,14 @@ function pen(backend: Recorder): Pen {
     return backend.stand(addConstant(graph, dtype, shape, bytesOf(values, dtype)), shape, dtype);
   };
   return {
-    node: (op, inputs, attributes, shape, dtype) => backend.stand(add(op, inputs, attributes), shape, dtype),
+    node(op, inputs, attributes, shape, dtype) {
+      if (precision === 'float32' || dtype !== 'float32' || !IN_PRECISION.has(op))
+        return backend.stand(add(op, inputs, attributes), shape, dtype);
+      const [full, low] = [{ type: 'float32' }, { type: precision }] as const;
+      const lowered = inputs.map((x) => addNode(graph, scope, 'Cast', [backend.outputOf(x)], { SrcT: full, DstT: low }));
+      const product = addNode(graph, scope, op, lowered, { ...attributes, T: low });
+      return backend.stand(addNode(graph, scope, 'Cast', [product], { SrcT: low, DstT: full }), shape, dtype);
+    },
     nodeOf(op, inputs, attributes, shapes, dtype) {
       const first = add(op, inputs, attributes);
       return shapes.map((shape, i) => backend.stand(i === 0 ? first : `${first}:${i}`, shape, dtype));

@@ -5,7 +5,16 @@
 import type { Attribute, ConstantValue, ElementType, Graph, Node } from './graph.js';
 
 /** DataType in types.proto. */
-const DATA_TYPES: Record<ElementType, number> = { float32: 1, int32: 3, uint8: 4, bool: 10, uint32: 22, uint64: 23 };
+const DATA_TYPES: Record<ElementType, number> = {
+  float32: 1,
+  int32: 3,
+  uint8: 4,
+  bool: 10,
+  bfloat16: 14,
+  float16: 19,
+  uint32: 22,
+  uint64: 23,
+};
 
 /** The version of the graph format that TensorFlow 2.18 writes. */
 const PRODUCER = 1882;

@@ -10,6 +10,8 @@ export interface Variable {
   /** What the variable holds at this point of the function. */
   read(): tf.Tensor;
   assign(value: tf.Tensor): void;
+  /** Adds in place. */
+  assignAdd(value: tf.Tensor): void;
 }
 
 /** Arguments of TensorFlow's fused Adam kernel, scalars but for the gradient. */
@@ -44,14 +46,12 @@ export function variable(name: string, shape: readonly number[]): Variable {
       return asTensor(value, shape, 'float32');
     },
     assign(value) {
-      if (value.dtype !== 'float32' || `${value.shape}` !== `${shape}`) {
-        throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
-      }
-      const recording = currentRecording();
-      const output = outputOf(value);
-      const node = addNode(recording.graph, recording.scope, 'AssignVariableOp', [handle(recording, this), output], { dtype: FLOAT });
-      touch(recording, this, { kind: 'update', node });
-      recording.values.set(name, output);
+      change(this, 'AssignVariableOp', value);
+      currentRecording().values.set(name, outputOf(value));
+    },
+    assignAdd(value) {
+      change(this, 'AssignAddVariableOp', value);
+      currentRecording().values.delete(name); // the next read asks the variable
     },
   };
 }
@@ -72,6 +72,29 @@ export function applyAdam(target: Variable, { first, second, stepSize, epsilon, 
     touch(recording, each, { kind: 'update', node });
     recording.values.delete(each.name); // the next read asks the variable
   }
+}
+
+/**
+ * target ← target − rate · difference, in place.
+ * @param rate scalar
+ */
+export function subtractScaled(target: Variable, rate: tf.Tensor, difference: tf.Tensor): void {
+  const recording = currentRecording();
+  const inputs = [handle(recording, target), outputOf(rate), outputOf(difference)];
+  const node = addNode(recording.graph, recording.scope, 'ResourceApplyGradientDescent', inputs, { T: FLOAT });
+  touch(recording, target, { kind: 'update', node });
+  recording.values.delete(target.name);
+}
+
+/** An operation that puts a value of the variable's own shape into it. */
+function change(target: Variable, op: 'AssignVariableOp' | 'AssignAddVariableOp', value: tf.Tensor): void {
+  const { name, shape } = target;
+  if (value.dtype !== 'float32' || `${value.shape}` !== `${shape}`) {
+    throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
+  }
+  const recording = currentRecording();
+  const node = addNode(recording.graph, recording.scope, op, [handle(recording, target), outputOf(value)], { dtype: FLOAT });
+  touch(recording, target, { kind: 'update', node });
 }
 
 const FLOAT: Attribute = { type: 'float32' };

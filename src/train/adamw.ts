@@ -41,7 +41,7 @@ export function initialMoments(params: Params): Moments {
   return { first: zeros(), second: zeros() };
 }
 
-/** One update of every parameter that has a gradient. Nothing is changed in place: the caller owns old and new tensors. */
+/** One update of every parameter that has a gradient; the others are not returned. Nothing is changed in place: the caller owns old and new tensors. */
 export function adamw(
   params: Params,
   gradients: Params,
@@ -51,8 +51,8 @@ export function adamw(
 ): { params: Params; moments: Moments } {
   const { beta1, beta2, eps } = options;
   const next = { params: {} as Params, moments: { first: {} as Params, second: {} as Params } };
-  for (const [name, value] of Object.entries(params)) {
-    const gradient = gradients[name] as tf.Tensor;
+  for (const [name, gradient] of Object.entries(gradients)) {
+    const value = params[name] as tf.Tensor;
     const first = tf.add(tf.mul(moments.first[name] as tf.Tensor, beta1), tf.mul(gradient, 1 - beta1));
     const second = tf.add(tf.mul(moments.second[name] as tf.Tensor, beta2), tf.mul(tf.square(gradient), 1 - beta2));
     const denominator = tf.add(tf.div(tf.sqrt(second), sizes.rootCorrection), eps);

@@ -4,26 +4,45 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/dataset.js';
-import { type Params, parameterSpecs } from '../model/params.js';
 import { normalise } from '../model/pixels.js';
+import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
-import { variantOf } from '../model/variants.js';
 import { forward, type Pass } from '../model/vit.js';
 import { bytes, compile, type Feed, float32, int32, type Program, type TensorSpec, traced } from '../trace/compile.js';
-import { applyAdam, type Variable, variable } from '../trace/variable.js';
-import { type AdamWOptions, type StepSizes, stepSizeValues } from './adamw.js';
+import { type StepSizes, stepSizeValues } from './adamw.js';
+import {
+  accumulators,
+  assignAll,
+  clear,
+  declareState,
+  evaluatedParams,
+  feeds,
+  prefixed,
+  readAll,
+  type State,
+  shapesOf,
+  specsOf,
+  tensorsOf,
+  unprefixed,
+  type Variables,
+  valuesOf,
+} from './device-state.js';
+import { INITIAL_LOSS_SCALE, trainingPass, update } from './device-step.js';
+import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
 import type { Model } from './model.js';
 import { tracedNoise } from './noise.js';
-import { type Packed, packed } from './packed.js';
-import { addedSums, differentiate } from './step.js';
+import { requirePrecision } from './precision.js';
+import { meanOf } from './step.js';
+import { teacherShape } from './teacher.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
 /** Has no values until `load`. @throws TraceError without the native backend */
 export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<Program<never>, 'phases'> {
   const { shape, variant, adamw } = options;
   const state = declareState(options);
-  const program = compile(entryPoints(options, state));
+  requirePrecision(options.precision);
+  const program = compile(entryPoints(options, state), { precision: options.precision });
   const { run } = program;
   let evaluated = 0; // batches since beginEvaluation
 
@@ -35,8 +54,14 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
   };
   return {
     phases: program.phases,
-    train(batch, { step, lr, refresh }) {
-      run.train({ ...feedBatch(batch), ...stepSizeValues(lr, step + 1, adamw), refresh: refresh ? 1 : 0, step });
+    train(batch, { step, lr, refresh, last = true }) {
+      const sizes = stepSizeValues(lr, step + 1, adamw);
+      const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step };
+      if ('train' in run) run.train({ ...pass, ...sizes });
+      else {
+        run.accumulate(pass);
+        if (last) run.finish(sizes);
+      }
     },
     readSums() {
       const [loss, top1, images, badStep] = read(run.readSums({}).sums) as [number, number, number, number];
@@ -71,48 +96,10 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       else run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
       run.clearSums({});
     },
+    loadTeacher(params) {
+      run.loadTeacher(prefixed('teacher', params));
+    },
     dispose: program.dispose,
-  };
-}
-
-/** Variables by the name of what they hold. */
-type Variables = Record<string, Variable>;
-
-interface State {
-  params: Packed;
-  first: Packed;
-  second: Packed;
-  /** One for each block. */
-  attention: Variables[];
-  /** A copy that evaluation batch by batch changes; empty under the frozen rule. */
-  evalAttention: Variables[];
-  /** [depth, K] of the last step; null for variants that do not allocate. */
-  counts: Variable | null;
-  /** Loss, top-1, images, first step whose loss was not finite. */
-  sums: Variable;
-  /** Loss, top-1, top-5, images. */
-  evalSums: Variable;
-}
-
-function declareState({ shape, variant, evalAllocation }: TrainerOptions): State {
-  const { depth, heads, kvHeads } = shape;
-  const rule = variantOf(variant).allocation;
-  const shapes = Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, spec.shape]));
-  const likeAttention = (kind: string): Variables[] =>
-    Array.from({ length: depth }, (_, i) =>
-      Object.fromEntries(
-        Object.keys(rule?.initialState(heads, kvHeads) ?? {}).map((name) => [name, variable(`${kind}/${i}/${name}`, [kvHeads])]),
-      ),
-    );
-  return {
-    params: packed('params', shapes),
-    first: packed('first', shapes),
-    second: packed('second', shapes),
-    attention: likeAttention('attention'),
-    evalAttention: evalAllocation === 'batch' ? likeAttention('eval-attention') : [],
-    counts: rule === undefined ? null : variable('counts', [depth, kvHeads]),
-    sums: variable('sums', [4]),
-    evalSums: variable('eval-sums', [4]),
   };
 }
 
@@ -124,16 +111,13 @@ function entryPoints(options: TrainerOptions, state: State) {
     weights: float32(size),
   });
   const attention = state.attention.flatMap((block) => Object.values(block));
-  const like = (kind: string): Record<string, TensorSpec> =>
-    Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [`${kind}/${name}`, float32(...spec.shape)]));
+  const like = (kind: string, of: ModelShape, wanted: (name: string) => boolean = () => true): Record<string, TensorSpec> =>
+    Object.fromEntries(
+      Object.entries(shapesOf(of)).flatMap(([name, size]) => (wanted(name) ? [[`${kind}/${name}`, float32(...size)]] : [])),
+    );
+  const trained = (name: string): boolean => isTrained(name, options.freeze);
   return {
-    train: traced(
-      { ...batch(batchSize), keep: float32(), stepSize: float32(), rootCorrection: float32(), refresh: float32(), step: int32() },
-      (inputs) => {
-        trainStep(options, state, { ...inputs, images: normalise(inputs.pixels, shape.imageSize) });
-        return {};
-      },
-    ),
+    ...stepEntryPoints(options, state, { ...batch(batchSize), refresh: float32(), step: int32() }),
     evaluate: traced({ ...batch(evalBatchSize), position: int32() }, (inputs) => ({ logits: evaluateBatch(options, state, inputs) })),
     beginEvaluation: traced({}, () => {
       state.evalSums.assign(tf.zeros([4]));
@@ -148,64 +132,64 @@ function entryPoints(options: TrainerOptions, state: State) {
       state.sums.assign(tf.zeros([4]));
       return { sums };
     }),
-    clearSums: traced({}, () => {
-      state.sums.assign(tf.zeros([4]));
-      return {};
-    }),
+    clearSums: traced({}, () => clear([state.sums, ...accumulators(state)])),
     readCounts: traced({}, () => readAll(state.counts === null ? [] : [state.counts])),
-    readModel: traced({}, () => ({ ...prefixed('params', state.params.read()), ...readAll(attention) })),
-    loadModel: traced({ ...like('params'), ...specsOf(attention) }, (values) => {
-      state.params.assign(unprefixed('params', values));
+    readModel: traced({}, () => ({ ...prefixed('params', evaluatedParams(state)), ...readAll(attention) })),
+    loadModel: traced({ ...like('params', shape), ...specsOf(attention) }, (values) => {
+      const params = unprefixed('params', values);
+      for (const place of [state.trained, state.frozen, ...(state.ema === null ? [] : [state.ema])]) place.assign(params);
+      state.lossScale?.assign(tf.tensor1d([INITIAL_LOSS_SCALE, 0]));
       return assignAll(attention, values);
     }),
+    loadTeacher: traced(state.teacher === null ? {} : like('teacher', teacherShape(shape)), (values) => {
+      state.teacher?.assign(unprefixed('teacher', values));
+      return {};
+    }),
     readMoments: traced({}, () => ({ ...prefixed('first', state.first.read()), ...prefixed('second', state.second.read()) })),
-    loadMoments: traced({ ...like('first'), ...like('second') }, (values) => {
+    loadMoments: traced({ ...like('first', shape, trained), ...like('second', shape, trained) }, (values) => {
       state.first.assign(unprefixed('first', values));
       state.second.assign(unprefixed('second', values));
       return {};
     }),
-    clearMoments: traced({}, () => {
-      for (const each of [...state.first.variables, ...state.second.variables]) each.assign(tf.fill([...each.shape], 0));
-      return {};
-    }),
+    clearMoments: traced({}, () => clear([...state.first.variables, ...state.second.variables])),
   };
 }
 
-type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;
-
-/** One optimizer step on the variables. */
-function trainStep(
-  options: TrainerOptions,
-  state: State,
-  inputs: TracedInputs<'images' | 'labels' | 'weights' | 'keep' | 'stepSize' | 'rootCorrection' | 'refresh' | 'step'>,
-): void {
-  const { shape, variant, seed, adamw } = options;
-  const before = { params: state.params.read(), attention: state.attention.map(valuesOf) };
-  const noise = tracedNoise(shape, variant, seed, 'train', inputs.step);
-  const { loss, gradients, sums, logits, attention, counts } = differentiate(before, { ...inputs, noise }, options);
-  update(state, gradients, inputs, adamw);
-  state.attention.forEach((block, i) => {
-    assignAll(Object.values(block), feeds(block, attention[i] as BlockState));
+/** An optimizer step in one call, or with accumulation in one for each batch and one for the update. */
+function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: TrainerOptions, state: State, pass: Pass) {
+  const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32() };
+  const { gradients } = state;
+  const train = traced({ ...pass, ...sizes }, (inputs: TracedInputs<PassInput | keyof StepSizes>) => {
+    const found = trainingPass(options, state, { ...inputs, images: normalise(inputs.pixels, options.shape.imageSize) }, meanOf);
+    update(options, state, state.trained.pieces(found.gradients), inputs);
+    tf.dispose(found);
+    return {};
   });
-  state.counts?.assign(tf.stack(counts));
-  state.sums.assign(addedSums(state.sums.read(), sums, inputs.step));
-  tf.dispose([loss, gradients, sums, logits, attention, counts]); // differentiate keeps them
+  if (gradients === null) return { train };
+  const accumulate = traced(pass, (inputs: TracedInputs<PassInput>) => {
+    const found = trainingPass(options, state, { ...inputs, images: normalise(inputs.pixels, options.shape.imageSize) }, () =>
+      tf.scalar(1),
+    );
+    for (const [i, piece] of state.trained.pieces(found.gradients).entries()) gradients.sums.variables[i]?.assignAdd(piece);
+    gradients.images.assignAdd(found.sums.images);
+    tf.dispose(found);
+    return {};
+  });
+  const finish = traced(sizes, (inputs: TracedInputs<keyof StepSizes>) => {
+    const factor = meanOf(gradients.images.read());
+    update(
+      options,
+      state,
+      gradients.sums.variables.map((each) => tf.mul(each.read(), factor)),
+      inputs,
+    );
+    return clear(accumulators(state));
+  });
+  return { accumulate, finish };
 }
 
-/** AdamW as in adamw.ts: with a step size and an epsilon multiplied by √(1 − β₂ᵗ), the fused kernel has eps outside the corrected root, as torch does. */
-function update({ params, first, second }: State, gradients: Params, sizes: StepSizes, options: AdamWOptions): void {
-  const scalars = {
-    stepSize: tf.mul(sizes.stepSize, sizes.rootCorrection),
-    epsilon: tf.mul(sizes.rootCorrection, options.eps),
-    beta1: tf.scalar(options.beta1),
-    beta2: tf.scalar(options.beta2),
-  };
-  for (const [i, gradient] of params.pieces(gradients).entries()) {
-    const [target, m, v] = [params.variables[i], first.variables[i], second.variables[i]] as [Variable, Variable, Variable];
-    if (options.weightDecay !== 0) target.assign(tf.mul(target.read(), sizes.keep));
-    applyAdam(target, { first: m, second: v, ...scalars, gradient });
-  }
-}
+type PassInput = 'pixels' | 'labels' | 'weights' | 'refresh' | 'step';
+type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;
 
 /** Adds a batch to the sums of the evaluation; returns its logits. */
 function evaluateBatch(
@@ -222,7 +206,7 @@ function evaluateBatch(
     paper: () => tracedNoise(shape, variant, seed, 'eval-paper', position),
   }[evalNoise]();
   const pass: Pass = { shape, variant, state: blocks.map(valuesOf), allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
-  const { logits, state: next } = forward(state.params.read(), normalise(pixels, shape.imageSize), pass);
+  const { logits, state: next } = forward(evaluatedParams(state), normalise(pixels, shape.imageSize), pass);
   if (byBatch) {
     blocks.forEach((block, i) => {
       assignAll(Object.values(block), feeds(block, next[i] as BlockState));
@@ -231,31 +215,3 @@ function evaluateBatch(
   state.evalSums.assign(tf.add(state.evalSums.read(), evaluationSums(logits, labels, weights)));
   return logits;
 }
-
-const prefixed = (kind: string, values: Params): Params =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [`${kind}/${name}`, value]));
-
-const unprefixed = (kind: string, values: Params): Params =>
-  Object.fromEntries(
-    Object.entries(values).flatMap(([name, value]) => (name.startsWith(`${kind}/`) ? [[name.slice(kind.length + 1), value]] : [])),
-  );
-
-const specsOf = (variables: Variable[]): Record<string, TensorSpec> =>
-  Object.fromEntries(variables.map(({ name, shape }) => [name, float32(...shape)]));
-
-const readAll = (variables: Variable[]): Record<string, tf.Tensor> => Object.fromEntries(variables.map((each) => [each.name, each.read()]));
-
-function assignAll(variables: Variable[], values: Record<string, tf.Tensor>): Record<string, never> {
-  for (const each of variables) each.assign(values[each.name] as tf.Tensor);
-  return {};
-}
-
-/** What the variables hold, under the names of what they stand for. */
-const valuesOf = (variables: Variables): Params => Object.fromEntries(Object.entries(variables).map(([key, each]) => [key, each.read()]));
-
-/** Values under the names of what they stand for → under the variables' names; `tensorsOf` goes back. */
-const feeds = (variables: Variables, values: Record<string, tf.Tensor>): Record<string, tf.Tensor> =>
-  Object.fromEntries(Object.entries(variables).map(([key, { name }]) => [name, values[key] as tf.Tensor]));
-
-const tensorsOf = (variables: Variables, found: Record<string, tf.Tensor>): Params =>
-  Object.fromEntries(Object.entries(variables).map(([key, { name }]) => [key, found[name] as tf.Tensor]));

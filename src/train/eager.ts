@@ -1,20 +1,34 @@
 /** The trainer operation by operation: on wasm, and for looking into a step (`--eager`). The same interface and numbers as compiled.ts. */
 import * as tf from '@tensorflow/tfjs-core';
-import { parameterSpecs } from '../model/params.js';
+import { GqaError } from '../errors.js';
+import { type Params, parameterSpecs } from '../model/params.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward, type Pass } from '../model/vit.js';
 import { initialMoments, type Moments, stepSizes } from './adamw.js';
 import { deviceBatch } from './device-batch.js';
+import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
 import { uniformNoise } from './noise.js';
-import { addedSums, keepAll, type TrainState, trainStep } from './step.js';
+import { addedSums, differentiate, keepAll, meanOf, type TrainState, updated } from './step.js';
+import { teacherPass } from './teacher.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
-/** Has no values until `load`. */
+/** Has no values until `load`. @throws GqaError `usage` for another precision than float32 */
 export function createEagerTrainer(options: TrainerOptions): Trainer {
-  const { shape, variant, seed, adamw, evalAllocation, evalNoise } = options;
+  const { shape, variant, seed, adamw, evalAllocation, evalNoise, gradAccumSteps, precision } = options;
+  if (precision !== 'float32') {
+    throw new GqaError(
+      'usage',
+      `train.precision ${precision} needs the compiled step, and operations run one by one here: TensorFlow.js has no such type`,
+      {
+        hint: 'Use the native runtime without --eager, or train.precision: float32.',
+      },
+    );
+  }
   const fixedNoise = evalNoise === 'fixed' ? uniformNoise(shape, variant, seed, 'eval', 0) : null;
   let state: TrainState | undefined;
+  let teacher: Params = {};
+  let accumulated: Accumulated;
   let counts: tf.Tensor[] = [];
   let running = tf.keep(tf.zeros([4])); // sums of steps, left on the device until they are read
   let evaluation = { attention: [] as BlockState[], sums: tf.keep(tf.zeros([4])) as tf.Tensor, batches: 0 };
@@ -24,8 +38,9 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     return state;
   };
   const clearSums = (): void => {
-    running.dispose();
+    tf.dispose([running, accumulated]);
     running = tf.keep(tf.zeros([4]));
+    accumulated = undefined;
   };
   const endEvaluation = (): void => {
     if (evaluation.attention !== state?.attention) tf.dispose(evaluation.attention);
@@ -34,25 +49,35 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
   };
 
   return {
-    train(batch, { step, lr, refresh }) {
-      const before = loaded();
-      const inputs = {
-        ...deviceBatch(batch, shape.imageSize),
-        sizes: stepSizes(lr, step + 1, adamw),
-        refresh: tf.scalar(refresh ? 1 : 0),
-        noise: uniformNoise(shape, variant, seed, 'train', step),
-      };
-      const { state: after, sums, counts: allocated } = trainStep(before, inputs, options);
-      const sumsBefore = running;
-      running = tf.tidy(() => addedSums(sumsBefore, sums, tf.scalar(step, 'int32')));
-      tf.dispose([before, inputs, sums, counts, sumsBefore] as unknown as tf.TensorContainer);
-      state = after;
-      counts = allocated;
-      keepAll([state, counts, running]); // a caller's tidy must not take them
+    train(batch, { step, lr, refresh, last = true }) {
+      const before = { state: loaded(), counts, running, accumulated };
+      const after = tf.tidy(() => {
+        const pictures = deviceBatch(batch, shape.imageSize);
+        const inputs = {
+          ...pictures,
+          refresh: tf.scalar(refresh ? 1 : 0),
+          noise: uniformNoise(shape, variant, seed, 'train', step),
+          teacher: options.distill === null ? null : forward(teacher, pictures.images, teacherPass(shape, pictures.weights)).logits,
+        };
+        const factor = gradAccumSteps === 1 ? meanOf : () => tf.scalar(1);
+        const { gradients, sums, attention, counts, logits } = differentiate(before.state, inputs, options, factor);
+        logits.dispose();
+        const running = addedSums(before.running, sums, tf.scalar(step, 'int32'));
+        const total = { gradients: plus(accumulated?.gradients, gradients), images: tf.add(accumulated?.images ?? 0, sums.images) };
+        tf.dispose(sums);
+        if (!last) return { state: { ...before.state, attention }, counts, running, accumulated: total as Accumulated };
+        const mean = gradAccumSteps === 1 ? gradients : times(total.gradients, meanOf(total.images));
+        const next = updated(before.state, mean, stepSizes(lr, step + 1, adamw), options);
+        return { state: { ...next, attention }, counts, running, accumulated: undefined as Accumulated };
+      });
+      keepAll(after); // a caller's tidy must not take them
+      disposeExcept(before, after);
+      ({ state, counts, running, accumulated } = after);
     },
     readSums() {
       const [loss, top1, images, badStep] = running.dataSync() as unknown as [number, number, number, number];
-      clearSums();
+      running.dispose();
+      running = tf.keep(tf.zeros([4]));
       return { loss, top1, images, badStep };
     },
     readCounts: () => (counts.length === 0 ? null : counts.map((block) => Array.from(block.dataSync()))),
@@ -61,14 +86,14 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       evaluation.attention = loaded().attention;
     },
     evaluate(batch) {
-      const { params, attention } = loaded();
+      const { attention } = loaded();
       const byBatch = evalAllocation === 'batch';
       const noise = evalNoise === 'paper' ? uniformNoise(shape, variant, seed, 'eval-paper', evaluation.batches) : fixedNoise;
       const { logits, sums, next } = tf.tidy(() => {
         const { images, labels, weights } = deviceBatch(batch, shape.imageSize);
         const blocks = byBatch ? evaluation.attention : attention;
         const pass: Pass = { shape, variant, state: blocks, allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
-        const result = forward(params, images, pass);
+        const result = forward(evaluatedParams(loaded()), images, pass);
         const sums = tf.add(evaluation.sums, evaluationSums(result.logits, labels, weights));
         return { logits: result.logits, sums, next: byBatch ? cloned(result.state) : [] };
       });
@@ -87,26 +112,61 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       const [loss, top1, top5, images] = evaluation.sums.dataSync() as unknown as [number, number, number, number];
       return { loss, top1, top5, images };
     },
-    model: () => ({ shape, variant, params: clonedMap(loaded().params), attention: cloned(loaded().attention) }),
+    model: () => ({ shape, variant, params: clonedMap(evaluatedParams(loaded())), attention: cloned(loaded().attention) }),
     moments: () => ({ first: clonedMap(loaded().moments.first), second: clonedMap(loaded().moments.second) }),
     load({ params, attention }, moments) {
+      const names = Object.keys(parameterSpecs(shape));
+      const trained = Object.fromEntries(
+        names.flatMap((name) => (isTrained(name, options.freeze) ? [[name, params[name] as tf.Tensor]] : [])),
+      );
       const next: TrainState = {
-        params: Object.fromEntries(Object.keys(parameterSpecs(shape)).map((name) => [name, (params[name] as tf.Tensor).clone()])),
-        moments: moments === null ? tf.tidy(() => initialMoments(params)) : copyOf(moments),
+        params: Object.fromEntries(names.map((name) => [name, (params[name] as tf.Tensor).clone()])),
+        moments: moments === null ? tf.tidy(() => initialMoments(trained)) : copyOf(moments),
         attention: cloned(attention),
+        ema: options.emaDecay === null ? {} : clonedMap(trained),
       };
       endEvaluation();
-      tf.dispose((state ?? []) as unknown as tf.TensorContainer);
+      tf.dispose(state);
       clearSums();
       state = next;
       keepAll(state);
     },
+    loadTeacher(params) {
+      tf.dispose(teacher);
+      teacher = clonedMap(params);
+      keepAll(teacher);
+    },
     dispose() {
       endEvaluation();
-      tf.dispose([state ?? [], running, evaluation.sums, counts, fixedNoise ?? []] as unknown as tf.TensorContainer);
+      tf.dispose([state, teacher, running, accumulated, evaluation.sums, counts, fixedNoise ?? []]);
       state = undefined;
     },
   };
+}
+
+/** Sums of an optimizer step so far; undefined before its first batch. */
+type Accumulated = { gradients: Params; images: tf.Tensor } | undefined;
+
+/** What evaluation reads. */
+const evaluatedParams = ({ params, ema }: TrainState): Params => ({ ...params, ...ema });
+
+const plus = (sums: Params | undefined, added: Params): Params =>
+  sums === undefined
+    ? added
+    : Object.fromEntries(Object.entries(added).map(([name, value]) => [name, tf.add(sums[name] as tf.Tensor, value)]));
+
+const times = (values: Params, factor: tf.Tensor): Params =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, tf.mul(value, factor)]));
+
+/** Frees every tensor of `old` that is not also in `next`. */
+function disposeExcept(old: unknown, next: unknown): void {
+  const kept = new Set(tensorsIn(next));
+  for (const tensor of tensorsIn(old)) if (!kept.has(tensor)) tensor.dispose();
+}
+
+function tensorsIn(value: unknown): tf.Tensor[] {
+  if (value instanceof tf.Tensor) return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(tensorsIn) : [];
 }
 
 const clonedMap = (tensors: Record<string, tf.Tensor>): Record<string, tf.Tensor> =>

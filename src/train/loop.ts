@@ -4,11 +4,14 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
+import { convertCheckpoint } from '../checkpoint/convert.js';
 import type { Config } from '../config/schema.js';
 import type { Batch, Dataset, Split } from '../data/dataset.js';
 import { inputSize, type Pipeline } from '../data/pipeline.js';
 import { holdOut, takeStratified } from '../data/subset.js';
 import { GqaError } from '../errors.js';
+import { paramsFrom } from '../model/params.js';
+import type { ModelShape } from '../model/sizes.js';
 import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
 import type { Progress } from '../run/progress.js';
@@ -17,6 +20,7 @@ import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import { type BuiltModel, buildModel, type Model, modelFile } from './model.js';
 import { learningRate } from './schedule.js';
+import { teacherShape } from './teacher.js';
 import { TRAINERS, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Pictures of a split, by index. */
@@ -102,13 +106,14 @@ export async function runExperiment(
   try {
     trainer.load(model, null);
     tf.dispose([model.params, model.attention]);
+    if (train.distillFrom !== null) loadTeacher(trainer, train.distillFrom, shape, watch.notice);
     let converted: Metrics | null = null;
     if (built.fromKvHeads !== null) {
       converted = await measure(parts.selection, 'as converted');
       watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null });
     }
 
-    const stepsPerEpoch = Math.ceil(parts.train.indices.length / train.batchSize);
+    const stepsPerEpoch = Math.ceil(parts.train.indices.length / (train.batchSize * train.gradAccumSteps));
     const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
     const timed = { images: 0, seconds: 0 }; // training alone, without evaluation
     let step = 0;
@@ -167,7 +172,7 @@ async function trainEpoch(
   const lastStep = Math.min(totalSteps, firstStep + stepsPerEpoch);
   const bar = watch.progress(
     `epoch ${epoch}/${Math.ceil(totalSteps / stepsPerEpoch)}`,
-    Math.min(part.indices.length, (lastStep - firstStep) * train.batchSize),
+    Math.min(part.indices.length, (lastStep - firstStep) * train.batchSize * train.gradAccumSteps),
   );
   const batches = pipeline.batches(part.split, part.indices, {
     ...inputSize(part.split.source, model.imageSize),
@@ -178,6 +183,8 @@ async function trainEpoch(
   });
   const rate = (step: number): number => learningRate(train.schedule, train.lr, step, totalSteps, train.warmupSteps);
   const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0 };
+  const lastBatch = Math.ceil(part.indices.length / train.batchSize) - 1;
+  let batchIndex = 0;
   let step = firstStep;
   let started = performance.now();
   try {
@@ -188,7 +195,11 @@ async function trainEpoch(
         const path = watch.checkpoint('last', modelNow(step));
         throw new GqaError(stop, `stopped after step ${step} of ${totalSteps}; the model is in ${path}`);
       }
-      trainer.train(batch, { step, lr: rate(step), refresh: (step - firstStep) % model.windowSize === 0 });
+      const inStep = batchIndex % train.gradAccumSteps;
+      const last = inStep === train.gradAccumSteps - 1 || batchIndex === lastBatch;
+      trainer.train(batch, { step, lr: rate(step), refresh: inStep === 0 && (step - firstStep) % model.windowSize === 0, last });
+      batchIndex++;
+      if (!last) continue;
       step++;
 
       if (step % train.logEvery === 0 || step === lastStep) {
@@ -232,20 +243,30 @@ function notFinite(step: number, lr: number): GqaError {
 
 /** What a trainer is built from. */
 export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, { split }: Part): TrainerOptions {
-  const { model, train, seed } = config;
+  return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, ...inputSize(split.source, shape.imageSize) };
+}
+
+/** What a config alone says of a trainer. */
+export function stepOptions({
+  model,
+  train,
+  seed,
+}: Config): Omit<TrainerOptions, 'shape' | 'variant' | 'evalBatchSize' | 'height' | 'width'> {
   const { windowSize, evalAllocation, evalNoise } = model;
-  const { labelSmoothing, batchSize } = train;
-  const size = inputSize(split.source, shape.imageSize);
+  const { labelSmoothing, batchSize, clipGrad, gradAccumSteps, emaDecay, freeze, precision } = train;
   return {
-    shape,
-    variant,
     windowSize,
     labelSmoothing,
     adamw: train,
+    clipGrad,
+    emaDecay,
+    freeze,
+    distill: train.distillFrom === null ? null : { weight: train.distillWeight, temperature: train.distillTemperature },
+    recompute: train.recompute === 'blocks',
     seed,
     batchSize,
-    evalBatchSize: config.eval.batchSize,
-    ...size,
+    gradAccumSteps,
+    precision,
     evalAllocation,
     evalNoise,
   };
@@ -294,6 +315,21 @@ export async function evaluateWithProgress(
   } finally {
     bar.stop();
   }
+}
+
+/** @throws GqaError `usage` when the file is no MHA model of the student's sizes and classes */
+function loadTeacher(trainer: Trainer, file: string, shape: ModelShape, notice: (line: string) => void): void {
+  const { values, fromKvHeads, fresh } = convertCheckpoint(file, teacherShape(shape), 0);
+  if (fresh.length > 0 || fromKvHeads !== shape.heads) {
+    const found = fresh.length > 0 ? 'another number of classes, or none' : `${fromKvHeads} KV heads`;
+    throw new GqaError('usage', `train.distill_from: ${file} has ${found}; expected an MHA model with ${shape.numClasses} classes`, {
+      hint: 'Uptrain the checkpoint with model.variant: mha first, and distil from its checkpoints/best/model.safetensors.',
+    });
+  }
+  const params = paramsFrom(teacherShape(shape), (name) => values[name] as Float32Array);
+  trainer.loadTeacher(params);
+  tf.dispose(params);
+  notice(`distilling from ${file}`);
 }
 
 /** The preset under which pictures are disturbed in training. @throws GqaError for the one that this version does not have */

@@ -29,6 +29,28 @@ export function crossEntropySum(logits: tf.Tensor, labels: tf.Tensor, weights: t
 }
 
 /**
+ * Weighted sum of τ² · KL(teacher ‖ student) of each example, both softened by a temperature τ (Hinton et al. 2015, arXiv:1503.02531; the τ² keeps gradients of the same size).
+ * @param logits  [B, C]; only they have a gradient
+ * @param teacher [B, C]
+ * @param weights [B]
+ * @returns       scalar; its gradient with respect to the logits is w · τ · (softmax(logits / τ) − softmax(teacher / τ))
+ */
+export function distillationSum(logits: tf.Tensor, teacher: tf.Tensor, weights: tf.Tensor, temperature: number): tf.Tensor {
+  const column = tf.reshape(weights, [-1, 1]);
+  const loss = tf.customGrad((z, save) => {
+    const ofTeacher = tf.logSoftmax(tf.div(teacher, temperature));
+    const ofStudent = tf.logSoftmax(tf.div(z as tf.Tensor, temperature));
+    const target = tf.exp(ofTeacher);
+    (save as tf.GradSaveFunc)([tf.mul(tf.mul(tf.sub(tf.exp(ofStudent), target), column), temperature)]);
+    return {
+      value: tf.mul(tf.sum(tf.mul(tf.mul(target, tf.sub(ofTeacher, ofStudent)), column)), temperature ** 2),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(saved[0] as tf.Tensor, dy),
+    };
+  });
+  return loss(logits);
+}
+
+/**
  * How many examples have their label among the first 1 and the first 5; the lower class index wins a tie, as in arg-max.
  * @returns two scalars, weighted sums
  */

@@ -1,6 +1,6 @@
 /**
- * A model's parameters, or moments, as variables of a compiled program: one for each matrix, and one for all vectors together.
- * More than half of a ViT's tensors are vectors (biases, norms); apart, their updates would be a good part of a step's operations, though almost none of its numbers.
+ * A model's parameters, or moments, as variables of a compiled program: one for each large matrix, and one for all small tensors of a shape together.
+ * Most of a ViT's tensors are small (biases, norms; in a small ViT everything is); apart, their reads and updates would be a good part of a step's operations, though almost none of its numbers.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Params } from '../model/params.js';
@@ -16,32 +16,48 @@ export interface Packed {
   assign(values: Params): void;
 }
 
-/** @param kind goes before the variables' names. @param shapes by name; at least one is a vector */
+/** Elements up to which matrices of a shape lie together: copying more would cost more than an operation does. */
+const SMALL = 16_384;
+
+/** @param kind goes before the variables' names. @param shapes by name */
 export function packed(kind: string, shapes: Record<string, number[]>): Packed {
-  const matrices = Object.keys(shapes).filter((name) => !isVector(shapes[name] as number[]));
-  const vectors = Object.keys(shapes).filter((name) => isVector(shapes[name] as number[]));
-  const sizes = vectors.map((name) => tf.util.sizeFromShape(shapes[name] as number[]));
-  const together = variable(`${kind}/vectors`, [sizes.reduce((sum, size) => sum + size, 0)]);
-  const apart = matrices.map((name) => variable(`${kind}/${name}`, shapes[name] as number[]));
-  const variables = [together, ...apart];
-  const pieces = (values: Params): tf.Tensor[] => {
-    const flat = vectors.map((name) => tf.reshape(values[name] as tf.Tensor, [-1]));
-    return [tf.concat(flat), ...matrices.map((name) => values[name] as tf.Tensor)];
-  };
+  const groups = groupsOf(shapes).map(({ names, shape }) => ({
+    names,
+    held: variable(
+      `${kind}/${names[0]}${names.length > 1 ? `.and_${names.length - 1}_more` : ''}`,
+      names.length > 1 ? [names.length, ...shape] : shape,
+    ),
+  }));
+  const pieces = (values: Params): tf.Tensor[] =>
+    groups.map(({ names }) => {
+      const tensors = names.map((name) => values[name] as tf.Tensor);
+      return tensors.length > 1 ? tf.stack(tensors) : (tensors[0] as tf.Tensor);
+    });
   return {
-    variables,
+    variables: groups.map(({ held }) => held),
     pieces,
-    read() {
-      const parts = tf.split(together.read(), sizes);
-      return Object.fromEntries([
-        ...vectors.map((name, i) => [name, tf.reshape(parts[i] as tf.Tensor, shapes[name] as number[])]),
-        ...matrices.map((name, i) => [name, (apart[i] as Variable).read()]),
-      ]);
-    },
+    read: () =>
+      Object.fromEntries(
+        groups.flatMap(({ names, held }) => {
+          const tensors = names.length > 1 ? tf.unstack(held.read()) : [held.read()];
+          return names.map((name, i) => [name, tensors[i] as tf.Tensor]);
+        }),
+      ),
     assign(values) {
-      for (const [i, piece] of pieces(values).entries()) (variables[i] as Variable).assign(piece);
+      for (const [i, piece] of pieces(values).entries()) groups[i]?.held.assign(piece);
     },
   };
 }
 
-const isVector = (shape: number[]): boolean => shape.filter((size) => size > 1).length <= 1;
+/** Names whose tensors are one variable. */
+function groupsOf(shapes: Record<string, number[]>): { names: string[]; shape: number[] }[] {
+  const groups = new Map<string, { names: string[]; shape: number[] }>();
+  for (const [name, shape] of Object.entries(shapes)) {
+    const isSmall = shape.filter((size) => size > 1).length <= 1 || tf.util.sizeFromShape(shape) <= SMALL;
+    const key = isSmall ? `${shape}` : name;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, { names: [name], shape });
+    else group.names.push(name);
+  }
+  return [...groups.values()];
+}

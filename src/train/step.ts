@@ -4,41 +4,70 @@ import type { VariantName } from '../config/names.js';
 import type { Params } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
-import { forward } from '../model/vit.js';
+import { forward, type Pass } from '../model/vit.js';
 import { type AdamWOptions, adamw, type Moments, type StepSizes } from './adamw.js';
-import { correctSums, crossEntropySum } from './loss.js';
+import { clipFactor, squaredNorm } from './clip.js';
+import { type FreezeName, isTrained } from './freeze.js';
+import { correctSums, crossEntropySum, distillationSum } from './loss.js';
 
 /** Everything that training changes. */
 export type TrainState = {
   params: Params;
+  /** Of the parameters that are trained. */
   moments: Moments;
   /** One for each block; empty objects for variants without state. */
   attention: BlockState[];
+  /** Moving averages of the parameters that are trained; empty without. */
+  ema: Params;
 };
 
-/** What a step is fed; all tensors, so that nothing is frozen into a traced graph. */
-export interface StepInputs {
+/** What a pass of training is fed; all tensors, so that nothing is frozen into a traced graph. */
+export interface PassInputs {
   /** [B, imageSize, imageSize, 3] float32, normalised. */
   images: tf.Tensor;
   /** [B] int32 */
   labels: tf.Tensor;
   /** [B], 1 for a real picture, 0 for padding. */
   weights: tf.Tensor;
-  sizes: StepSizes;
   /** Scalar, 1 when this step begins a DGQA window. */
   refresh: tf.Tensor;
   /** PGQA's uniform draws, one [K, S, N·E] for each block; null for the other variants. */
   noise: tf.Tensor[] | null;
+  /** The teacher's logits [B, C]; null without distillation. */
+  teacher: tf.Tensor | null;
+}
+
+export interface StepInputs extends PassInputs {
+  sizes: StepSizes;
 }
 
 /** What a step is built from; fixed for a run. */
 export interface StepOptions {
   shape: ModelShape;
   variant: VariantName;
+  /** Optimizer steps between two allocations of DGQA. */
   windowSize: number;
   labelSmoothing: number;
   adamw: AdamWOptions;
+  /** Largest Euclidean norm of all gradients together; null: as they come. */
+  clipGrad: number | null;
+  /** Weight of the old moving average of the parameters, which is then what evaluation reads; null: none is kept. */
+  emaDecay: number | null;
+  freeze: FreezeName;
+  /** Loss (1 − weight) · cross-entropy + weight · distillation from a teacher's logits; null: the first alone. */
+  distill: { weight: number; temperature: number } | null;
+  /** Whether blocks are computed again in the backward pass instead of being kept; see `Pass.recompute`. */
+  recompute: boolean;
 }
+
+/** The options that a user has to ask for, left out. */
+export const plain = {
+  clipGrad: null,
+  emaDecay: null,
+  freeze: 'none',
+  distill: null,
+  recompute: false,
+} as const satisfies Partial<StepOptions>;
 
 /** Sums over the batch's real pictures, as scalars on the device, before the update. */
 export type StepSums = {
@@ -47,9 +76,8 @@ export type StepSums = {
   images: tf.Tensor;
 };
 
-export interface Differentiated {
-  /** Mean loss over the real pictures; a scalar. */
-  loss: tf.Tensor;
+export type Differentiated = {
+  /** Of the parameters that are trained. */
   gradients: Params;
   sums: StepSums;
   /** [B, C] */
@@ -58,18 +86,27 @@ export interface Differentiated {
   attention: BlockState[];
   /** Key-driven variants: query heads for each key head [K] of every block. */
   counts: tf.Tensor[];
-}
+};
 
-/** Forward and backward. The caller owns every tensor of the result, the state's included. */
+/** The gradients' factor that makes them those of the mean over real pictures. */
+export const meanOf = (images: tf.Tensor): tf.Tensor => tf.reciprocal(images);
+
+/**
+ * Forward and backward. The caller owns every tensor of the result, the state's included.
+ * @param factorOf  (real pictures) → what the summed loss is multiplied by before it is differentiated; scalars
+ * @param recompute see `Pass.recompute`; needed where the options ask for it
+ */
 export function differentiate(
   state: Pick<TrainState, 'params' | 'attention'>,
-  inputs: Omit<StepInputs, 'sizes'>,
+  inputs: PassInputs,
   options: Omit<StepOptions, 'adamw'>,
+  factorOf: (images: tf.Tensor) => tf.Tensor = meanOf,
+  recompute: Pass['recompute'] = (x) => x,
 ): Differentiated {
-  const names = Object.keys(state.params);
-  let aside: Omit<Differentiated, 'loss' | 'gradients'> | undefined;
+  const names = Object.keys(state.params).filter((name) => isTrained(name, options.freeze));
+  let aside: Omit<Differentiated, 'gradients'> | undefined;
   const lossOf = (...values: tf.Tensor[]): tf.Tensor => {
-    const params = Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor]));
+    const params = { ...state.params, ...Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])) };
     const { labels, weights, images } = inputs;
     const result = forward(params, images, {
       shape: options.shape,
@@ -78,25 +115,62 @@ export function differentiate(
       allocation: { by: 'training', clock: { refresh: inputs.refresh, windowSize: options.windowSize } },
       noise: inputs.noise,
       weights,
+      recompute: options.recompute ? recompute : null,
     });
-    const loss = crossEntropySum(result.logits, labels, weights, options.labelSmoothing);
+    const loss = lossSum(result.logits, inputs, options);
     const count = tf.sum(weights);
     aside = {
       sums: { loss: loss.clone(), top1: correctSums(result.logits, labels, weights).top1, images: count.clone() },
       logits: result.logits,
       attention: result.state,
-      counts: result.counts.map((counts) => counts.clone()),
+      counts: result.counts,
     };
     keepAll(aside);
-    return tf.div(loss, count);
+    tf.dispose(result.keyNorms);
+    return tf.mul(loss, factorOf(count));
   };
   const { value, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state.params[name] as tf.Tensor));
+  value.dispose();
   return {
-    loss: value,
     gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])),
     ...(aside as NonNullable<typeof aside>),
   };
 }
+
+function lossSum(
+  logits: tf.Tensor,
+  { labels, weights, teacher }: PassInputs,
+  { labelSmoothing, distill }: Pick<StepOptions, 'labelSmoothing' | 'distill'>,
+): tf.Tensor {
+  const own = crossEntropySum(logits, labels, weights, labelSmoothing);
+  if (distill === null || teacher === null) return own;
+  const { weight, temperature } = distill;
+  return tf.add(tf.mul(own, 1 - weight), tf.mul(distillationSum(logits, teacher, weights, temperature), weight));
+}
+
+/** Parameters, moments and moving averages after an update with the gradients of the mean loss. Nothing is changed in place. */
+export function updated(
+  state: TrainState,
+  gradients: Params,
+  sizes: StepSizes,
+  { adamw: options, clipGrad, emaDecay }: Pick<StepOptions, 'adamw' | 'clipGrad' | 'emaDecay'>,
+): Omit<TrainState, 'attention'> {
+  const { params, moments } = adamw(state.params, clipped(gradients, clipGrad), state.moments, sizes, options);
+  return { params: { ...state.params, ...params }, moments, ema: emaDecay === null ? {} : averaged(state.ema, params, emaDecay) };
+}
+
+function clipped(gradients: Params, clipGrad: number | null): Params {
+  if (clipGrad === null) return gradients;
+  const factor = clipFactor(tf.sqrt(tf.addN(Object.values(gradients).map(squaredNorm))), clipGrad);
+  return mapped(gradients, (gradient) => tf.mul(gradient, factor));
+}
+
+/** a ← a − (1 − decay) · (a − parameter), as in timm's ModelEmaV3. */
+const averaged = (ema: Params, params: Params, decay: number): Params =>
+  mapped(ema, (value, name) => tf.sub(value, tf.mul(tf.sub(value, params[name] as tf.Tensor), 1 - decay)));
+
+const mapped = (values: Params, f: (value: tf.Tensor, name: string) => tf.Tensor): Params =>
+  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, f(value, name)]));
 
 /** One step; the caller owns the old state and everything returned. */
 export function trainStep(
@@ -107,8 +181,7 @@ export function trainStep(
   return tf.tidy(() => {
     const { gradients, sums, attention, counts, logits } = differentiate(state, inputs, options);
     logits.dispose();
-    const { params, moments } = adamw(state.params, gradients, state.moments, inputs.sizes, options.adamw);
-    return { state: { params, moments, attention }, sums, counts };
+    return { state: { ...updated(state, gradients, inputs.sizes, options), attention }, sums, counts };
   });
 }
 

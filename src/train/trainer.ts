@@ -1,22 +1,16 @@
 /** What trains and evaluates a model, with its state inside: the loop's view of a step, whether it runs compiled (compiled.ts) or operation by operation (eager.ts). */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { VariantName } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
-import type { ModelShape } from '../model/sizes.js';
-import type { AdamWOptions, Moments } from './adamw.js';
+import type { Params } from '../model/params.js';
+import type { Moments } from './adamw.js';
 import { createCompiledTrainer } from './compiled.js';
 import { createEagerTrainer } from './eager.js';
 import type { Model } from './model.js';
+import type { StepOptions } from './step.js';
 
 /** Fixed for a trainer's life. */
-export interface TrainerOptions {
-  shape: ModelShape;
-  variant: VariantName;
-  /** Optimizer steps between two allocations of DGQA. */
-  windowSize: number;
-  labelSmoothing: number;
-  adamw: AdamWOptions;
+export interface TrainerOptions extends StepOptions {
   /** What PGQA's noise is keyed by, with step and layer. */
   seed: number;
   /** Pictures a batch, padding included. */
@@ -25,6 +19,10 @@ export interface TrainerOptions {
   /** Size in pixels at which pictures come. */
   height: number;
   width: number;
+  /** Batches an optimizer step, at most. */
+  gradAccumSteps: number;
+  /** Of matrix products; other than float32 compiled only. */
+  precision: Config['train']['precision'];
   evalAllocation: Config['model']['evalAllocation'];
   evalNoise: Config['model']['evalNoise'];
 }
@@ -34,8 +32,10 @@ export interface StepPlan {
   /** Optimizer steps before this one, in all. */
   step: number;
   lr: number;
-  /** Whether a DGQA window begins with this step. */
+  /** Whether a DGQA window begins with this batch. */
   refresh: boolean;
+  /** With accumulation: whether the optimizer step ends with this batch. Left out: it does. */
+  last?: boolean;
 }
 
 /** Sums over real pictures, to be divided by `images` once. */
@@ -55,7 +55,7 @@ export interface EvaluationSums {
 }
 
 export interface Trainer {
-  /** One optimizer step; returns before its numbers are read. */
+  /** One optimizer step, or with accumulation a batch of one; returns before its numbers are read. */
   train(batch: Batch, plan: StepPlan): void;
   /** Sums since they were read before (host sync). */
   readSums(): TrainSums;
@@ -67,12 +67,14 @@ export interface Trainer {
   evaluate(batch: Batch): tf.Tensor;
   /** Sums since `beginEvaluation` (host sync). */
   readEvaluation(): EvaluationSums;
-  /** Parameters and attention state as they are; the caller owns the tensors. */
+  /** What evaluation reads: parameters (their moving averages where they are kept) and attention state; the caller owns the tensors. */
   model(): Model;
-  /** The caller owns the tensors. */
+  /** Of the parameters that are trained; the caller owns the tensors. */
   moments(): Moments;
-  /** Takes copies. @param moments null: zeros, as before any training */
+  /** Takes copies; moving averages begin at the parameters. @param moments null: zeros, as before any training */
   load(model: Pick<Model, 'params' | 'attention'>, moments: Moments | null): void;
+  /** With distillation: the teacher's parameters, an MHA model of the same sizes. Takes copies. */
+  loadTeacher(params: Params): void;
   dispose(): void;
 }
 

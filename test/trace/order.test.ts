@@ -12,7 +12,7 @@ await startBackend('auto');
 
 /** Records `body`, whose result is the function's only output. */
 function recorded(body: () => tf.Tensor): { last: string[]; only: (op: string) => Node } {
-  const recording = emptyRecording(emptyGraph(), 'f');
+  const recording = emptyRecording(emptyGraph(), 'f', 'float32');
   const last = record(recording, () => settle(recording, [outputOf(body())]));
   const only = (op: string): Node => {
     const found = [...recording.graph.nodes.values()].filter((node) => node.op === op);

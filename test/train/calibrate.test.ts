@@ -9,6 +9,7 @@ import { calibrate } from '../../src/train/calibrate.js';
 import { createEagerTrainer } from '../../src/train/eager.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import { attentionValues, initialAttention } from '../../src/train/state.js';
+import { plain } from '../../src/train/step.js';
 
 before(async () => {
   await startBackend('auto');
@@ -53,7 +54,16 @@ test('evaluation counts real pictures only, whatever the batch size, and by batc
   const trainer = (evalBatchSize: number, evalAllocation: 'frozen' | 'batch') => {
     const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 };
     const options = { shape, variant: model.variant, windowSize: 1, labelSmoothing: 0, adamw, seed: 1, batchSize: 4, evalBatchSize };
-    const made = createEagerTrainer({ ...options, height: 16, width: 16, evalAllocation, evalNoise: 'fixed' });
+    const made = createEagerTrainer({
+      ...options,
+      ...plain,
+      gradAccumSteps: 1,
+      precision: 'float32',
+      height: 16,
+      width: 16,
+      evalAllocation,
+      evalNoise: 'fixed',
+    });
     made.load(model, null);
     return made;
   };

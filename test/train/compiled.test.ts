@@ -12,6 +12,7 @@ import { createCompiledTrainer } from '../../src/train/compiled.js';
 import { createEagerTrainer } from '../../src/train/eager.js';
 import type { Model } from '../../src/train/model.js';
 import { initialAttention } from '../../src/train/state.js';
+import { plain } from '../../src/train/step.js';
 import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
@@ -36,6 +37,9 @@ function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}):
     width: SIDE,
     evalAllocation: 'frozen',
     evalNoise: 'fixed',
+    gradAccumSteps: 1,
+    precision: 'float32',
+    ...plain,
     ...changes,
   };
 }

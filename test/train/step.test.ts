@@ -10,7 +10,7 @@ import { initialMoments, stepSizes } from '../../src/train/adamw.js';
 import { correctSums, crossEntropySum } from '../../src/train/loss.js';
 import { uniformNoise } from '../../src/train/noise.js';
 import { attentionValues, initialAttention } from '../../src/train/state.js';
-import { differentiate, type StepInputs, type StepOptions, type TrainState, trainStep } from '../../src/train/step.js';
+import { differentiate, plain, type StepInputs, type StepOptions, type TrainState, trainStep } from '../../src/train/step.js';
 
 before(async () => {
   await startBackend('auto');
@@ -22,8 +22,8 @@ const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
 function begin(variant: VariantName): { state: TrainState; options: StepOptions } {
   const params = initialParams(shape, 1);
   return {
-    state: { params, moments: tf.tidy(() => initialMoments(params)), attention: initialAttention(shape, variant) },
-    options: { shape, variant, windowSize: 2, labelSmoothing: 0.1, adamw },
+    state: { params, moments: tf.tidy(() => initialMoments(params)), attention: initialAttention(shape, variant), ema: {} },
+    options: { shape, variant, windowSize: 2, labelSmoothing: 0.1, adamw, ...plain },
   };
 }
 
@@ -41,6 +41,7 @@ function inputs(variant: VariantName, step: number, real: number, padding = 0): 
     sizes: stepSizes(1e-3, step + 1, adamw),
     refresh: tf.scalar(step % 2 === 0 ? 1 : 0),
     noise: uniformNoise(shape, variant, 3, 'train', step),
+    teacher: null,
   };
 }
 
@@ -48,15 +49,15 @@ for (const variant of ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] a
   test(`padding changes neither loss nor gradient nor state: ${variant}`, () => {
     const widened = variant === 'mha' ? { ...shape, kvHeads: 6 } : shape;
     const params = initialParams(widened, 1);
-    const state: TrainState = { params, moments: initialMoments(params), attention: initialAttention(widened, variant) };
-    const options: StepOptions = { shape: widened, variant, windowSize: 2, labelSmoothing: 0.1, adamw };
+    const state: TrainState = { params, moments: initialMoments(params), attention: initialAttention(widened, variant), ema: {} };
+    const options: StepOptions = { shape: widened, variant, windowSize: 2, labelSmoothing: 0.1, adamw, ...plain };
     const short = differentiate(state, inputs(variant, 0, 3), options);
     const padded = differentiate(state, inputs(variant, 0, 3, 2), options);
     const close = (a: tf.Tensor, b: tf.Tensor, what: string): void => {
       const difference = tf.max(tf.abs(tf.sub(a, b))).dataSync()[0] as number;
       assert.ok(difference <= 1e-5, `${what} differs by ${difference}`);
     };
-    close(short.loss, padded.loss, 'loss');
+    close(short.sums.loss, padded.sums.loss, 'loss');
     for (const [name, gradient] of Object.entries(short.gradients)) close(gradient, padded.gradients[name] as tf.Tensor, name);
     close(short.sums.images, padded.sums.images, 'number of images');
     close(short.sums.top1, padded.sums.top1, 'top-1');

@@ -1,0 +1,25 @@
+/** Whether the device in use has matrix products in another precision than float32. */
+import * as tf from '@tensorflow/tfjs-core';
+import { GqaError } from '../errors.js';
+import { compile, float32, traced } from '../trace/compile.js';
+import type { Precision } from '../trace/recorder.js';
+
+/** @throws GqaError `environment` with TensorFlow's own reason when there is no such kernel */
+export function requirePrecision(precision: Precision): void {
+  if (precision === 'float32') return;
+  try {
+    const products = traced({ a: float32(2, 4, 4) }, ({ a }) => ({
+      batched: tf.matMul(a, a),
+      plain: tf.matMul(tf.reshape(a, [8, 4]), tf.reshape(a, [4, 8])),
+    }));
+    const program = compile({ products }, { precision });
+    tf.dispose(program.run.products({ a: new Float32Array(32) }));
+    program.dispose();
+  } catch (cause) {
+    const reason = (cause as Error).message.split('\n')[0];
+    throw new GqaError('environment', `train.precision ${precision}: this device has no matrix products of that type: ${reason}`, {
+      hint: 'Use train.precision: float32.',
+      cause,
+    });
+  }
+}
