@@ -179,6 +179,11 @@ export const RULES: Record<string, Rule> = {
     const all = { N: { int: parts.length }, T: typeOf(first), Tidx: INT32 };
     return pen.node('ConcatV2', [...parts, pen.scalar(along, 'int32')], all, replaced(first.shape, along, total), first.dtype);
   },
+  AddN: (inputs, _, pen) => {
+    const parts = Object.values(inputs) as tf.TensorInfo[];
+    const [first] = parts as [tf.TensorInfo];
+    return pen.node('AddN', parts, { N: { int: parts.length }, T: typeOf(first) }, first.shape, first.dtype);
+  },
   Pack: (inputs, attributes, pen) => {
     const parts = Object.values(inputs) as tf.TensorInfo[];
     const [first] = parts as [tf.TensorInfo];

@@ -27,7 +27,8 @@ function reachable(graph: Graph, roots: Output[]): Set<string> {
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
     if (found.has(name)) continue;
     found.add(name);
-    open.push(...(graph.nodes.get(name)?.inputs ?? []).map(nodeOf));
+    const node = graph.nodes.get(name);
+    open.push(...(node?.inputs ?? []).map(nodeOf), ...(node?.after ?? []));
   }
   return found;
 }

@@ -6,8 +6,9 @@ import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/native/backend.js';
 import { draws, streamKey } from '../../src/random.js';
 import { bool, bytes, compile, float32, int32, traced } from '../../src/trace/compile.js';
+import { after, halfSquaredNorm, timesOrZero } from '../../src/trace/native.js';
 import { uniform } from '../../src/trace/random.js';
-import { applyAdam, variable } from '../../src/trace/variable.js';
+import { applyAdam, subtractScaled, variable } from '../../src/trace/variable.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';
@@ -111,6 +112,77 @@ test('the fused Adam step is Adam, and what is read after it has seen it', { ski
     }
   });
   program.dispose();
+});
+
+test('a variable is added to and stepped in place, and what is read after it has seen it', { skip }, () => {
+  const w = variable('w', [2]);
+  const program = compile({
+    write: traced({ value: float32(2) }, ({ value }) => {
+      w.assign(value);
+      return {};
+    }),
+    add: traced({ value: float32(2) }, ({ value }) => {
+      const before = w.read();
+      w.assignAdd(value);
+      return { before: tf.mul(before, 1), after: w.read() };
+    }),
+    step: traced({ to: float32(2), rate: float32() }, ({ to, rate }) => {
+      subtractScaled(w, rate, tf.sub(w.read(), to));
+      return { after: w.read() };
+    }),
+  });
+  program.run.write({ value: Float32Array.of(1, 2) });
+  const { before, after } = program.run.add({ value: Float32Array.of(10, 20) });
+  assert.deepEqual(
+    [[...before.dataSync()], [...after.dataSync()]],
+    [
+      [1, 2],
+      [11, 22],
+    ],
+  );
+  assert.deepEqual([...program.run.step({ to: Float32Array.of(1, 2), rate: 0.5 }).after.dataSync()], [6, 12]);
+  program.dispose();
+});
+
+test('TensorFlow’s own operations: half the squared norm, a product that is 0 where the factor is, a value that waits', { skip }, () => {
+  const program = compile({
+    all: traced({ x: float32(3), factor: float32() }, ({ x, factor }) => ({
+      half: halfSquaredNorm(x),
+      product: timesOrZero(tf.log(x), factor),
+      waited: after(x, tf.square(factor)),
+    })),
+  });
+  const at = (factor: number): number[][] => {
+    const { half, product, waited } = program.run.all({ x: Float32Array.of(0, 1, 2), factor });
+    return [half, product, waited].map((each) => [...each.dataSync()]);
+  };
+  assert.deepEqual(at(0), [[2.5], [0, 0, 0], [0, 1, 2]]);
+  assert.deepEqual(at(2)[1], [Number.NEGATIVE_INFINITY, 0, Math.fround(2 * Math.fround(Math.LN2))]);
+  program.dispose();
+});
+
+test('matrix products in another precision are cast there and back; nothing else is', { skip }, () => {
+  const functions = {
+    all: traced({ x: float32(2, 2) }, ({ x }) => ({
+      product: tf.matMul(x, x),
+      batched: tf.matMul(tf.stack([x, x]), tf.stack([x, x])),
+      sum: tf.add(x, x),
+    })),
+  };
+  const x = Float32Array.of(1 + 2 ** -10, 0, 0, 1); // bfloat16 has 8 bits: it rounds this to 1
+  for (const [precision, expected] of [
+    ['float32', (1 + 2 ** -10) ** 2],
+    ['bfloat16', 1],
+  ] as const) {
+    const program = compile(functions, { precision });
+    const { product, batched, sum } = program.run.all({ x });
+    assert.deepEqual(
+      [product.dtype, product.dataSync()[0], batched.dataSync()[0]],
+      ['float32', Math.fround(expected), Math.fround(expected)],
+    );
+    assert.equal(sum.dataSync()[0], 2 + 2 ** -9);
+    program.dispose();
+  }
 });
 
 test('inputs of every dtype arrive as they were given, bytes also where their number does not divide by four', { skip }, () => {

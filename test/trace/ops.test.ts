@@ -107,6 +107,7 @@ const CASES: Record<string, Case | Case[]> = {
   Slice: [({ x }) => tf.slice(x, [0, 1, 2], [1, -1, 2]), ({ p }) => tf.slice1d(p, 1, 2)],
   SplitV: [({ x }) => tf.split(x, [1, 3], 2)[1] as tf.Tensor, ({ x }) => tf.split(x, 2)[1] as tf.Tensor],
   Concat: [({ x }) => tf.concat([x, x], 1), ({ x }) => tf.concat([x, x, x], -1)],
+  AddN: ({ x }) => tf.addN([x, tf.neg(x), x]),
   Pack: [({ p }) => tf.stack([p, p]), ({ x }) => tf.stack([x, x], 2)],
   Unpack: ({ x }) => tf.unstack(x, 1)[2] as tf.Tensor,
   PadV2: ({ x }) =>

@@ -13,6 +13,7 @@ import { createEagerTrainer } from '../../src/train/eager.js';
 import type { Model } from '../../src/train/model.js';
 import { initialAttention } from '../../src/train/state.js';
 import { plain } from '../../src/train/step.js';
+import { teacherShape } from '../../src/train/teacher.js';
 import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
@@ -100,59 +101,204 @@ function assertClose(found: number[], expected: number[], tolerance: number, wha
   });
 }
 
-for (const variant of VARIANTS) {
-  test(`compiled = eager over ten steps at lr 1e-4, the last batch short: ${variant}`, { skip }, () => {
-    const options = optionsOf(variant);
-    const [compiled, eager] = [createCompiledTrainer(options), createEagerTrainer(options)];
-    const both = [compiled, eager] as const;
-    for (const trainer of both) {
-      loadInto(trainer, options);
-      trainer.beginEvaluation();
-    }
-    assertClose(read(compiled.evaluate(batchOf(99))), read(eager.evaluate(batchOf(99))), 1e-5, 'logits of step 0');
+/** Ten optimizer steps of both trainers, side by side; the last batch is short. */
+function assertAlike(options: TrainerOptions): void {
+  const { variant, gradAccumSteps } = options;
+  const [compiled, eager] = [createCompiledTrainer(options), createEagerTrainer(options)];
+  const both = [compiled, eager] as const;
+  const teacher = initialParams(teacherShape(options.shape), 8);
+  for (const trainer of both) {
+    loadInto(trainer, options);
+    if (options.distill !== null) trainer.loadTeacher(teacher);
+    trainer.beginEvaluation();
+  }
+  tf.dispose(teacher);
+  assertClose(read(compiled.evaluate(batchOf(99))), read(eager.evaluate(batchOf(99))), 1e-5, 'logits of step 0');
 
-    const tensors: number[] = [];
-    for (let step = 0; step < 10; step++) {
-      const batch = batchOf(step, step === 9 ? 2 : BATCH);
-      const plan = { step, lr: 1e-4, refresh: step % options.windowSize === 0 };
+  const tensors: number[] = [];
+  for (let step = 0; step < 10; step++) {
+    for (let i = 0; i < gradAccumSteps; i++) {
+      const last = i === gradAccumSteps - 1;
+      const batch = batchOf(step * gradAccumSteps + i, step === 9 && last ? 2 : BATCH);
+      const plan = { step, lr: 1e-4, refresh: i === 0 && step % options.windowSize === 0, last };
       for (const trainer of both) trainer.train(batch, plan);
-      const [found, expected] = both.map((trainer) => trainer.readSums()) as [
-        ReturnType<Trainer['readSums']>,
-        ReturnType<Trainer['readSums']>,
-      ];
-      assertClose([found.loss], [expected.loss], 1e-5, `loss of step ${step}`);
-      assert.deepEqual([found.top1, found.images], [expected.top1, expected.images]);
-      assert.deepEqual(compiled.readCounts(), eager.readCounts(), `allocation of step ${step}`);
-      if (step === 0 && compiled.readCounts() !== null) {
-        const model = eager.model();
-        assert.ok(marginOf(model, options) > 1e-3, 'pictures are such that rounding decides alike');
-        tf.dispose(model.params);
-      }
-      tensors.push(tf.memory().numTensors);
     }
-    assert.equal(new Set(tensors.slice(1)).size, 1, `tensors: ${tensors}`);
-    if (variant.includes('dgqa'))
-      assert.ok(
-        compiled.readCounts()?.some((block) => new Set(block).size > 1),
-        'allocations are uneven somewhere',
-      );
+    const [found, expected] = both.map((trainer) => trainer.readSums()) as [
+      ReturnType<Trainer['readSums']>,
+      ReturnType<Trainer['readSums']>,
+    ];
+    assertClose([found.loss], [expected.loss], 1e-5, `loss of step ${step}`);
+    assert.deepEqual([found.top1, found.images], [expected.top1, expected.images]);
+    assert.deepEqual(compiled.readCounts(), eager.readCounts(), `allocation of step ${step}`);
+    if (step === 0 && compiled.readCounts() !== null) {
+      const model = eager.model();
+      assert.ok(marginOf(model, options) > 1e-3, 'pictures are such that rounding decides alike');
+      tf.dispose(model.params);
+    }
+    tensors.push(tf.memory().numTensors);
+  }
+  assert.equal(new Set(tensors.slice(1)).size, 1, `tensors: ${tensors}`);
+  if (variant.includes('dgqa'))
+    assert.ok(
+      compiled.readCounts()?.some((block) => new Set(block).size > 1),
+      'allocations are uneven somewhere',
+    );
 
-    const [found, expected] = both.map((trainer) => trainer.model()) as [ReturnType<Trainer['model']>, ReturnType<Trainer['model']>];
-    for (const [name, value] of Object.entries(expected.params))
-      assertClose(read(found.params[name] as tf.Tensor), read(value), 1e-4, name);
-    expected.attention.forEach((block, i) => {
-      for (const [name, value] of Object.entries(block))
-        assertClose(read(found.attention[i]?.[name] as tf.Tensor), read(value), 1e-4, name);
-    });
-    for (const trainer of both) trainer.beginEvaluation();
-    for (let i = 0; i < 2; i++) tf.dispose(both.map((trainer) => trainer.evaluate(batchOf(50 + i, i === 1 ? 3 : BATCH))));
-    const [sums, expectedSums] = both.map((trainer) => trainer.readEvaluation());
-    assertClose([sums?.loss as number], [expectedSums?.loss as number], 1e-5, 'evaluation loss');
-    assert.deepEqual({ ...sums, loss: 0 }, { ...expectedSums, loss: 0 });
-    assert.equal(sums?.images, BATCH + 3);
-    for (const trainer of both) trainer.dispose();
+  const [found, expected] = both.map((trainer) => trainer.model()) as [ReturnType<Trainer['model']>, ReturnType<Trainer['model']>];
+  for (const [name, value] of Object.entries(expected.params)) assertClose(read(found.params[name] as tf.Tensor), read(value), 1e-4, name);
+  expected.attention.forEach((block, i) => {
+    for (const [name, value] of Object.entries(block)) assertClose(read(found.attention[i]?.[name] as tf.Tensor), read(value), 1e-4, name);
   });
+  for (const trainer of both) trainer.beginEvaluation();
+  for (let i = 0; i < 2; i++) tf.dispose(both.map((trainer) => trainer.evaluate(batchOf(50 + i, i === 1 ? 3 : BATCH))));
+  const [sums, expectedSums] = both.map((trainer) => trainer.readEvaluation());
+  assertClose([sums?.loss as number], [expectedSums?.loss as number], 1e-5, 'evaluation loss');
+  assert.deepEqual({ ...sums, loss: 0 }, { ...expectedSums, loss: 0 });
+  assert.equal(sums?.images, BATCH + 3);
+  for (const trainer of both) trainer.dispose();
 }
+
+const EVERYTHING = {
+  clipGrad: 0.5,
+  gradAccumSteps: 2,
+  emaDecay: 0.8,
+  freeze: 'kv',
+  distill: { weight: 0.3, temperature: 2 },
+  recompute: true,
+} as const;
+
+for (const variant of VARIANTS) {
+  test(`compiled = eager over ten steps at lr 1e-4, the last batch short: ${variant}`, { skip }, () => assertAlike(optionsOf(variant)));
+
+  test(`compiled = eager with every training option at once: ${variant}`, { skip }, () => assertAlike(optionsOf(variant, EVERYTHING)));
+}
+
+for (const [option, value] of Object.entries(EVERYTHING)) {
+  test(`compiled = eager with one training option: ${option}`, { skip }, () => assertAlike(optionsOf('dgqa-ema', { [option]: value })));
+}
+
+/** Parameters after some steps of a compiled trainer, moving averages where they are kept. */
+function trained(options: TrainerOptions, batches: Batch[], lr: number): Record<string, number[]> {
+  const trainer = createCompiledTrainer(options);
+  loadInto(trainer, options);
+  const { gradAccumSteps } = options;
+  batches.forEach((batch, i) => {
+    const inStep = i % gradAccumSteps;
+    trainer.train(batch, { step: Math.floor(i / gradAccumSteps), lr, refresh: inStep === 0, last: inStep === gradAccumSteps - 1 });
+  });
+  const { params, attention } = trainer.model();
+  tf.dispose(attention);
+  trainer.dispose();
+  return Object.fromEntries(Object.entries(params).map(([name, tensor]) => [name, read(tensor)]));
+}
+
+const largestDifference = (a: Record<string, number[]>, b: Record<string, number[]>): number =>
+  Math.max(...Object.entries(a).flatMap(([name, values]) => values.map((value, i) => Math.abs(value - (b[name]?.[i] as number)))));
+
+test('batches that are accumulated make the step of one big batch: variants that allocate nothing', { skip }, () => {
+  for (const variant of ['mha', 'gqa', 'pgqa'] as const) {
+    const small = optionsOf(variant, { gradAccumSteps: 3 });
+    const big = optionsOf(variant, { batchSize: 3 * BATCH });
+    const parts = [batchOf(0), batchOf(1), batchOf(2, 4)];
+    const whole: Batch = {
+      ...batchOf(0),
+      pixels: Uint8Array.from(parts.flatMap(({ pixels }) => [...pixels])),
+      labels: Int32Array.from(parts.flatMap(({ labels }) => [...labels])),
+      weights: Float32Array.from(parts.flatMap(({ weights }) => [...weights])),
+      images: 2 * BATCH + 4,
+    };
+    // Adam's first step has the size of the learning rate whatever the gradient: one that is all but 0 may turn its sign.
+    const noise = { adamw: { ...small.adamw, eps: 1e-3 } };
+    const difference = largestDifference(trained({ ...small, ...noise }, parts, 1e-3), trained({ ...big, ...noise }, [whole], 1e-3));
+    assert.ok(difference < 1e-6, `${variant}: ${difference}`);
+  }
+});
+
+test('recomputed blocks change no number beyond rounding', { skip }, () => {
+  for (const variant of ['gqa', 'kdgqa', 'pgqa'] as const) {
+    const batches = [batchOf(0), batchOf(1), batchOf(2)];
+    const adamw = { ...optionsOf(variant).adamw, eps: 1e-3 };
+    const difference = largestDifference(
+      trained(optionsOf(variant, { recompute: true, adamw }), batches, 1e-3),
+      trained(optionsOf(variant, { adamw }), batches, 1e-3),
+    );
+    assert.ok(difference < 1e-6, `${variant}: ${difference}`);
+  }
+});
+
+test('what is frozen keeps its value to the bit, and the rest moves', { skip }, () => {
+  const frozen = {
+    none: () => false,
+    all: (name: string) => !name.startsWith('head'),
+    kv: (name: string) => /attn\.[kv]\./.test(name),
+    head: (name: string) => name.startsWith('head'),
+    'all-but-kv': (name: string) => !/attn\.[kv]\.|^head/.test(name),
+  } as const;
+  const before = trained(optionsOf('gqa'), [], 0.1);
+  for (const [freeze, isFrozen] of Object.entries(frozen) as [keyof typeof frozen, (name: string) => boolean][]) {
+    const after = trained(optionsOf('gqa', { freeze, labelSmoothing: 0 }), [batchOf(0)], 0.1);
+    const kept = Object.keys(after).filter((name) => `${after[name]}` === `${before[name]}`);
+    // A bias of the keys has no gradient, and was 0: nothing moves it.
+    const still = Object.keys(after).filter((name) => isFrozen(name) || /attn\.k\.bias/.test(name));
+    assert.deepEqual(kept.sort(), still.sort(), freeze);
+  }
+});
+
+test('moving averages follow the parameters by 1 − decay a step, and are what is evaluated', { skip }, () => {
+  const decay = 0.75;
+  const batches = [batchOf(0), batchOf(1)];
+  const steps = [0, 1, 2].map((count) => trained(optionsOf('gqa'), batches.slice(0, count), 1e-2));
+  const averaged = trained(optionsOf('gqa', { emaDecay: decay }), batches, 1e-2);
+  const expected = Object.fromEntries(
+    Object.keys(averaged).map((name) => [
+      name,
+      averaged[name]?.map((_, i) => {
+        const [first, second, third] = steps.map((step) => step[name]?.[i] as number) as [number, number, number];
+        return decay * (decay * first + (1 - decay) * second) + (1 - decay) * third;
+      }) as number[],
+    ]),
+  );
+  assert.ok(largestDifference(averaged, expected) < 1e-6);
+});
+
+test('matrix products in bfloat16 and float16 stay near float32, and parameters and moments are float32', { skip }, () => {
+  const batches = [0, 1, 2, 3].map((i) => batchOf(i));
+  const exact = trained(optionsOf('gqa'), batches, 1e-3);
+  for (const precision of ['bfloat16', 'float16'] as const) {
+    const options = optionsOf('gqa', { precision });
+    const found = trained(options, batches, 1e-3);
+    const difference = largestDifference(found, exact);
+    assert.ok(difference > 0 && difference < 8.1e-3, `${precision}: ${difference}`); // at most a step's size a step, each way
+    // Values that bfloat16 could not hold.
+    assert.ok(found['head.weight']?.some((value) => Math.fround(value) === value && Math.abs(value * 256) % 1 !== 0));
+  }
+});
+
+test('float16: a step whose gradients overflow is left out and halves the scale; the next ones are taken', { skip }, () => {
+  const options = optionsOf('gqa', { precision: 'float16' });
+  const trainer = createCompiledTrainer(options);
+  const blown = initialParams(options.shape, 5);
+  const head = tf.mul(blown['head.weight'] as tf.Tensor, 3e4); // gradients of 65536 · loss do not fit into float16
+  trainer.load({ params: { ...blown, 'head.weight': head }, attention: initialAttention(options.shape, 'gqa') }, null);
+  const values = (): number[] => {
+    const { params } = trainer.model();
+    const found = read(params['blocks.0.mlp.fc1.weight'] as tf.Tensor);
+    tf.dispose(params);
+    return found;
+  };
+  const before = values();
+  trainer.train(batchOf(0), { step: 0, lr: 1e-3, refresh: true });
+  assert.deepEqual(values(), before, 'the step was left out');
+  for (let step = 1; step < 30; step++) trainer.train(batchOf(step), { step, lr: 1e-3, refresh: true });
+  const after = values();
+  assert.ok(after.every(Number.isFinite));
+  assert.notDeepEqual(after, before, 'with a smaller scale steps are taken');
+  trainer.dispose();
+});
+
+test('eager refuses another precision than float32, with the reason', () => {
+  assert.throws(() => createEagerTrainer(optionsOf('gqa', { precision: 'bfloat16' })), /train\.precision bfloat16 needs the compiled step/);
+});
 
 test('evaluation batch by batch allocates on a copy of the state: the same eagerly and compiled, and training never sees it', {
   skip,
