@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { draws, philox, shuffle } from '../src/random.js';
+import { draws, normalQuantile, philox, shuffle } from '../src/random.js';
 
 // Known-answer vectors of the Random123 distribution, kat_vectors, philox4x32 10.
 test('philox agrees with the known answers of its authors', () => {
@@ -41,15 +41,32 @@ test('draws depend on seed, stream and position, and on nothing else', () => {
 test('uniform and normal draws have the moments they should', () => {
   const from = draws(1, 'moments');
   const count = 40_000;
-  const moments = (draw: () => number): [number, number] => {
-    const values = Array.from({ length: count }, draw);
+  const moments = (values: number[]): [number, number] => {
     const mean = values.reduce((sum, value) => sum + value, 0) / count;
     return [mean, values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / count];
   };
-  const [uniformMean, uniformVariance] = moments(from.uniform);
+  const [uniformMean, uniformVariance] = moments(Array.from({ length: count }, from.uniform));
   assert.ok(Math.abs(uniformMean - 0.5) < 0.01 && Math.abs(uniformVariance - 1 / 12) < 0.005);
-  const [normalMean, normalVariance] = moments(from.normal);
+  const [normalMean, normalVariance] = moments([...from.normals(count)]);
   assert.ok(Math.abs(normalMean) < 0.03 && Math.abs(normalVariance - 1) < 0.05);
+});
+
+test('normal quantiles are those of the tables, and mirror each other', () => {
+  const known: [number, number][] = [
+    [0.5, 0],
+    [0.975, 1.959963984540054],
+    [0.99, 2.3263478740408408],
+    [0.9999, 3.719016485455709],
+  ];
+  for (const [p, value] of known) {
+    assert.ok(Math.abs(normalQuantile(p) - value) < 1e-8, `${p}: ${normalQuantile(p)}`);
+    assert.ok(Math.abs(normalQuantile(1 - p) + value) < 1e-8);
+  }
+});
+
+test('normal draws do not depend on how many are drawn at once, up to a block of eight', () => {
+  const [whole, parts] = [draws(3, 'n').normals(20), draws(3, 'n')];
+  assert.deepEqual([...whole], [...parts.normals(8), ...parts.normals(8), ...parts.normals(4)]);
 });
 
 test('a shuffle is a permutation, and the same one for the same draws', () => {

@@ -189,11 +189,7 @@ function directional(variant: VariantName, name: string): { tape: number; differ
     const all = params(shape);
     const noise = uniformNoise(shape, variant, 42, 'train', 0);
     const from = draws(5, `direction/${name}`);
-    const random = (of: number[]): tf.Tensor =>
-      tf.tensor(
-        Float32Array.from({ length: tf.util.sizeFromShape(of) }, () => from.normal()),
-        of,
-      );
+    const random = (of: number[]): tf.Tensor => tf.tensor(from.normals(tf.util.sizeFromShape(of)), of);
     const weights = random([2, 7]);
     const any = random((all[name] as tf.Tensor).shape);
     const direction = tf.div(any, tf.norm(any));

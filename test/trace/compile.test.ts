@@ -33,7 +33,7 @@ test('a linear fit trains in one native call a step, with its weights inside', {
     read: traced({}, () => ({ weight: weight.read() })),
   });
   const from = draws(1, 'fit');
-  const x = Float32Array.from({ length: 24 }, () => from.normal());
+  const x = from.normals(24);
   const y = Float32Array.from({ length: 8 }, (_, i) => 2 * (x[3 * i] as number) - (x[3 * i + 1] as number));
   tf.tidy(() => {
     program.run.write({ value: new Float32Array(3) });
