@@ -1,4 +1,4 @@
-/** The native addon of tfjs-node-gpu: compiled from the package's own sources with one call of the C++ compiler, kept in the per-user cache. */
+/** The native addon of tfjs-node-gpu: compiled from the package's own sources, and one of ours that measures steps, with one call of the C++ compiler; kept in the per-user cache. */
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -6,7 +6,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameS
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const FLAGS = ['-std=c++17', '-O2', '-fPIC', '-shared', '-DNAPI_VERSION=8'];
+const FLAGS = ['-std=c++17', '-O2', '-fPIC', '-shared', '-DNAPI_VERSION=8', '-DTF_SessionRun=GqaSessionRun'];
 const COMPILERS = ['c++', 'g++', 'clang++'];
 
 /** Where tfjs-node-gpu looks for its addon. */
@@ -31,9 +31,8 @@ export function addonKey(root, library) {
 
 function addonSources(root) {
   const folder = path.join(root, 'node_modules/@tensorflow/tfjs-node-gpu/binding');
-  return readdirSync(folder)
-    .sort()
-    .map((name) => path.join(folder, name));
+  const names = readdirSync(folder).sort();
+  return [...names.map((name) => path.join(folder, name)), path.join(root, 'src/native/step-stats.cc')];
 }
 
 /**

@@ -121,6 +121,7 @@ const commands: CommandSpec[] = [
       new Option('--steps <n>', 'steps of a round').argParser(wholeNumber(1, 100000)).default(10),
       new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
       new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager']),
+      new Option('--profile', 'where the time of a compiled step goes, by kind of operation').default(false),
       device(),
       eager(),
       json(),

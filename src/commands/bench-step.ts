@@ -10,6 +10,7 @@ import { countParameters, initialParams } from '../model/params.js';
 import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
 import { formatTable } from '../run/table.js';
+import { type Operation, recordedOperations } from '../trace/profile.js';
 import { stepOptions } from '../train/loop.js';
 import { shapeOf } from '../train/model.js';
 import { initialAttention } from '../train/state.js';
@@ -26,6 +27,8 @@ export interface BenchOptions {
   /** Rounds after the warm-up; the modes take turns in each. */
   rounds: number;
   compare?: 'eager';
+  /** Where the time of a compiled step goes, by kind of operation. */
+  profile: boolean;
   device?: string;
   eager: boolean;
   json: boolean;
@@ -60,6 +63,9 @@ export async function benchStep(options: BenchOptions): Promise<void> {
   if (options.compare !== undefined && first === 'eager')
     throw new GqaError('usage', '--compare eager needs the compiled step to compare with: the native runtime, and no --eager');
   const modes: TrainerMode[] = options.compare === undefined ? [first] : ['compiled', 'eager'];
+
+  if (options.profile && first === 'eager')
+    throw new GqaError('usage', '--profile needs the compiled step: the native runtime, and no --eager');
 
   const { variant } = config.model;
   const batchSize = options.batchSize ?? config.train.batchSize;
@@ -99,6 +105,7 @@ export async function benchStep(options: BenchOptions): Promise<void> {
       rss_grown_mb: rounded((rss.at(-1) ?? 0) - (rss[0] ?? 0)),
     };
   });
+  const profile = options.profile ? profileOf(runs[0]?.bench as StepBench) : null;
   for (const { bench } of runs) bench.dispose();
 
   const shape = shapeOf(config.model, CLASSES);
@@ -115,7 +122,9 @@ export async function benchStep(options: BenchOptions): Promise<void> {
   if (options.json) {
     const [compiled, eager] = figures;
     const ratio = compiled && eager ? { ratio: rounded(eager.train_ms_per_step_median / compiled.train_ms_per_step_median) } : {};
-    process.stdout.write(`${JSON.stringify({ ...about, ...compiled, ...(eager ? { eager } : {}), ...ratio })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...about, ...compiled, ...(eager ? { eager } : {}), ...ratio, ...(profile ? { profile } : {}) })}\n`,
+    );
     return;
   }
   process.stdout.write(
@@ -130,6 +139,43 @@ export async function benchStep(options: BenchOptions): Promise<void> {
       figures.map((row) => keys.map((key) => String(row[key]))),
     ),
   );
+  if (profile !== null) process.stdout.write(`\n${profileTable(profile)}`);
+}
+
+/** Operations of a kind in one step. */
+interface KindTime {
+  op: string;
+  operations: number;
+  /** Kernels alone; those that ran at the same time are counted each. */
+  ms: number;
+}
+
+function profileOf(bench: StepBench): KindTime[] {
+  const operations = bench.profile();
+  if (operations === null) {
+    throw new GqaError('environment', 'the addon in place does not record operations', { hint: 'npm run setup builds the one that does.' });
+  }
+  const kinds = new Map<string, KindTime>();
+  for (const { op, duration } of operations) {
+    const kind = kinds.get(op) ?? { op, operations: 0, ms: 0 };
+    kinds.set(op, { op, operations: kind.operations + 1, ms: kind.ms + duration / 1000 });
+  }
+  return [...kinds.values()].sort((a, b) => b.ms - a.ms).map((kind) => ({ ...kind, ms: rounded(kind.ms) }));
+}
+
+function profileTable(kinds: KindTime[]): string {
+  const total = kinds.reduce((sum, { ms }) => sum + ms, 0);
+  const count = kinds.reduce((sum, { operations }) => sum + operations, 0);
+  const right = (title: string) => ({ title, align: 'right' as const });
+  return formatTable(
+    [{ title: 'kind of operation', align: 'left' }, right('in a step'), right('ms'), right('share')],
+    [...kinds, { op: 'all', operations: count, ms: rounded(total) }].map(({ op, operations, ms }) => [
+      op,
+      String(operations),
+      String(ms),
+      `${((100 * ms) / total).toFixed(1)} %`,
+    ]),
+  );
 }
 
 export interface StepBench {
@@ -139,6 +185,8 @@ export interface StepBench {
   train(steps: number): number;
   /** Milliseconds of a batch. */
   evaluate(batches: number): number;
+  /** The operations of one step; null where they are not recorded. */
+  profile(): Operation[] | null;
   dispose(): void;
 }
 
@@ -190,6 +238,7 @@ export function openStepBench(config: Config, mode: TrainerMode, batchSize: numb
       trainer.readEvaluation();
       return (performance.now() - begun) / batches;
     },
+    profile: () => recordedOperations(() => trainer.train(batch, { step, lr: 1e-5, refresh: true, last: gradAccumSteps === 1 })),
     dispose: trainer.dispose,
   };
 }
