@@ -3,7 +3,7 @@
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { deviceNames } from './config/names.js';
+import { deviceNames, variantNames } from './config/names.js';
 import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
 import { gqaVersion } from './version.js';
 
@@ -120,7 +120,7 @@ const commands: CommandSpec[] = [
       new Option('--batch-size <n>', "pictures a step (default: the config's)").argParser(wholeNumber(1, 65536)),
       new Option('--steps <n>', 'steps of a round').argParser(wholeNumber(1, 100000)).default(10),
       new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
-      new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager']),
+      new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager', ...variantNames]),
       new Option('--profile', 'where the time of a compiled step goes, by kind of operation').default(false),
       device(),
       eager(),

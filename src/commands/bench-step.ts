@@ -1,6 +1,7 @@
 /** `gqa bench step`: what a step of a config's model costs, on synthetic pictures; with `--compare eager` both ways of running it, taking turns. */
 import * as tf from '@tensorflow/tfjs-core';
 import { readConfig } from '../config/load.js';
+import type { VariantName } from '../config/names.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
@@ -26,7 +27,8 @@ export interface BenchOptions {
   steps: number;
   /** Rounds after the warm-up; the modes take turns in each. */
   rounds: number;
-  compare?: 'eager';
+  /** Measured too, taking turns: the same operation by operation, or another variant with as many KV heads. */
+  compare?: 'eager' | VariantName;
   /** Where the time of a compiled step goes, by kind of operation. */
   profile: boolean;
   device?: string;
@@ -37,6 +39,7 @@ export interface BenchOptions {
 /** Times in ms or s, sizes in 10⁶ bytes. */
 interface Figures {
   mode: TrainerMode;
+  variant: VariantName;
   /** Building the trainer and its first step. */
   compile_s: number;
   /** Of the best round. */
@@ -60,17 +63,21 @@ export async function benchStep(options: BenchOptions): Promise<void> {
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
   const first: TrainerMode = backend.name === 'tensorflow' && !options.eager ? 'compiled' : 'eager';
-  if (options.compare !== undefined && first === 'eager')
+  if (options.compare === 'eager' && first === 'eager')
     throw new GqaError('usage', '--compare eager needs the compiled step to compare with: the native runtime, and no --eager');
-  const modes: TrainerMode[] = options.compare === undefined ? [first] : ['compiled', 'eager'];
-
+  const ways = [{ mode: first, config }];
+  if (options.compare === 'eager') ways.push({ mode: 'eager', config });
+  else if (options.compare !== undefined) {
+    const other = readConfig(options.config, [...options.set, ...deviceOverride(options.device), `model.variant=${options.compare}`]);
+    ways.push({ mode: first, config: other.config });
+  }
   if (options.profile && first === 'eager')
     throw new GqaError('usage', '--profile needs the compiled step: the native runtime, and no --eager');
 
-  const { variant } = config.model;
   const batchSize = options.batchSize ?? config.train.batchSize;
-  const runs = modes.map((mode) => ({
+  const runs = ways.map(({ mode, config }) => ({
     mode,
+    variant: config.model.variant,
     bench: openStepBench(config, mode, batchSize),
     train: [] as number[],
     evaluate: [] as number[],
@@ -91,10 +98,11 @@ export async function benchStep(options: BenchOptions): Promise<void> {
       run.peakMb = process.resourceUsage().maxRSS / 1e3;
     }
   }
-  const figures = runs.map(({ mode, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
+  const figures = runs.map(({ mode, variant, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
     const best = Math.min(...train);
     return {
       mode,
+      variant,
       compile_s: rounded(bench.compileMs / 1000),
       train_images_per_s: rounded((1000 * batchSize) / best),
       train_ms_per_step: rounded(best),
@@ -112,19 +120,18 @@ export async function benchStep(options: BenchOptions): Promise<void> {
   const { parameters, kvParameters } = countParameters(shape);
   const about = {
     device: `${backend.name} ${backend.version} ${backend.device}`,
-    variant,
     kv_heads: shape.kvHeads,
     batch_size: batchSize,
     parameters,
     kv_parameters: kvParameters,
     gflops_per_image: rounded(forwardFlops(shape) / 1e9),
   };
+  const [times, otherTimes] = runs.map(({ train }) => train);
+  const ratio = times && otherTimes ? rounded(median(otherTimes.map((time, round) => time / (times[round] as number)))) : null;
   if (options.json) {
-    const [compiled, eager] = figures;
-    const ratio = compiled && eager ? { ratio: rounded(eager.train_ms_per_step_median / compiled.train_ms_per_step_median) } : {};
-    process.stdout.write(
-      `${JSON.stringify({ ...about, ...compiled, ...(eager ? { eager } : {}), ...ratio, ...(profile ? { profile } : {}) })}\n`,
-    );
+    const [measured, other] = figures;
+    const compared = other && options.compare !== undefined ? { [options.compare]: other, ratio } : {};
+    process.stdout.write(`${JSON.stringify({ ...about, ...measured, ...compared, ...(profile ? { profile } : {}) })}\n`);
     return;
   }
   process.stdout.write(
@@ -139,6 +146,7 @@ export async function benchStep(options: BenchOptions): Promise<void> {
       figures.map((row) => keys.map((key) => String(row[key]))),
     ),
   );
+  if (ratio !== null) process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
   if (profile !== null) process.stdout.write(`\n${profileTable(profile)}`);
 }
 

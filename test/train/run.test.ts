@@ -183,3 +183,14 @@ test('bench measures both ways of running a step in one document', (t) => {
     assert.ok(found[key] > 0, key);
   assert.deepEqual([found.tensors_grown, found.eager.tensors_grown], [0, 0]);
 });
+
+test('bench measures two variants side by side, and says what kinds of operations a step spends its time on', (t) => {
+  const ran = gqa(['bench', 'step', '--config', CONFIG, '--steps', '1', '--rounds', '3', '--compare', 'pgqa', '--profile', '--json']);
+  if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: nothing is compiled');
+  assert.equal(ran.code, 0, ran.stderr);
+  const found = JSON.parse(ran.stdout);
+  assert.deepEqual([found.variant, found.pgqa.variant, found.pgqa.mode], ['dgqa-ema', 'pgqa', 'compiled']);
+  assert.ok(found.ratio > 0);
+  const kinds = new Map(found.profile.map((kind: { op: string; operations: number }) => [kind.op, kind.operations]));
+  assert.ok((kinds.get('ResourceApplyAdam') as number) > 0 && [...kinds.keys()].some((op) => /MatMul/.test(String(op))));
+});
