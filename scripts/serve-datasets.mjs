@@ -27,6 +27,7 @@ import { parseArgs } from 'node:util';
  * @property {{ status: number, times: number, headers?: Record<string, string> }} [fail]
  * @property {string} [redirect] where every request is sent instead; its own path is added
  * @property {boolean} [noLength] leave Content-Length out
+ * @property {Record<string, string>} [headers] of every file besides
  */
 
 /**
@@ -64,10 +65,10 @@ async function answer(folder, faults, request, response) {
 
   const bytes = readFileSync(file);
   const etag = `"${createHash('md5').update(bytes).digest('hex')}"`;
-  const headers = faults.noEtag ? {} : { etag };
+  const headers = { ...(faults.noEtag ? {} : { etag }), ...faults.headers };
   const asked = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
   const start = asked && !faults.noRange && [undefined, etag].includes(request.headers['if-range']) ? Number(asked[1]) : 0;
-  if (start >= bytes.length) return response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
+  if (start > 0 && start >= bytes.length) return response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
   const body = bytes.subarray(start);
   response.writeHead(start > 0 ? 206 : 200, {
     ...headers,
@@ -86,7 +87,10 @@ async function send(response, body, { cutAfter, stallAfter, rate }) {
     if (rate !== undefined) await sleep(50);
   }
   if (end === body.length) response.end();
-  else if (cutAfter !== undefined) response.destroy();
+  else if (cutAfter !== undefined) {
+    await sleep(50); // a reader drops what it has not yet looked at when the cut comes
+    response.destroy();
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

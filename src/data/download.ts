@@ -95,6 +95,7 @@ export async function download(url: string, wanted: Download, path: string, watc
     await onPart(part, () => part.handle.sync());
   } finally {
     await part.handle.close();
+    if (part.have === 0) removePart(path);
   }
   const found = part.hash.digest('hex');
   const algorithm = algorithmOf(wanted);
@@ -322,14 +323,17 @@ async function request(
     response.destroy();
     if (redirects === MAX_REDIRECTS)
       throw new GqaError('environment', `${url}: more than ${MAX_REDIRECTS} redirects, the last to ${location}`, { hint: otherWays });
-    const next = new URL(location, at);
-    if (at.protocol === 'https:' && next.protocol !== 'https:') {
-      throw new GqaError('environment', `${at.href} redirects to ${next.href}: from https to ${next.protocol.slice(0, -1)} is refused`, {
-        hint: otherWays,
-      });
-    }
-    at = next;
+    at = redirected(at, location);
   }
+}
+
+/** Where a redirect leads. Errors: exit 4 from https to anything less. */
+export function redirected(at: URL, location: string): URL {
+  const next = new URL(location, at);
+  if (at.protocol !== 'https:' || next.protocol === 'https:') return next;
+  throw new GqaError('environment', `${at.href} redirects to ${next.href}: from https to ${next.protocol.slice(0, -1)} is refused`, {
+    hint: otherWays,
+  });
 }
 
 function get(url: URL, headers: Record<string, string>, stallMs: number, signal: AbortSignal | undefined): Promise<http.IncomingMessage> {
@@ -338,17 +342,18 @@ function get(url: URL, headers: Record<string, string>, stallMs: number, signal:
     throw new GqaError('usage', `${url.href} is of no kind that is fetched; expected http:// or https://`);
   }
   return new Promise((resolve, reject) => {
-    const asked = client.get(
-      url,
-      {
-        headers: { 'accept-encoding': 'identity', 'user-agent': 'gqa', ...headers },
-        timeout: stallMs,
-        agent: false,
-        ...(signal === undefined ? {} : { signal }),
-      },
-      resolve,
-    );
-    asked.on('timeout', () => asked.destroy(new Error(`nothing came for ${stallMs / 1000} s`)));
+    const asked = client.get(url, {
+      headers: { 'accept-encoding': 'identity', 'user-agent': 'gqa', ...headers },
+      timeout: stallMs,
+      agent: false,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    asked.on('response', (response) => {
+      asked.on('timeout', () => response.destroy(silent));
+      resolve(response);
+    });
+    const silent = new Error(`nothing came for ${stallMs / 1000} s`);
+    asked.on('timeout', () => asked.destroy(silent));
     asked.on('error', reject);
   });
 }
