@@ -1,12 +1,23 @@
 /** `gqa data list | fetch | verify`: which data sets there are, bringing one here, and whether one is whole. */
+import path from 'node:path';
 import { closest } from '../config/expectations.js';
-import { dataNames } from '../config/names.js';
+import { type DataName, dataNames } from '../config/names.js';
 import { type CatalogueEntry, catalogue } from '../data/catalogue.js';
 import type { Patience } from '../data/download.js';
 import { type FetchWatch, fetchDataset, type Needed } from '../data/fetch.js';
+import { openDataset, whereIs } from '../data/open.js';
+import { overviewPng } from '../data/overview.js';
+import { type VerifyReport, verifyDataset } from '../data/verify.js';
 import { GqaError } from '../errors.js';
+import { writeFileAtomic } from '../run/atomic.js';
 import { type Progress, progress } from '../run/progress.js';
+import { type Column, formatTable } from '../run/table.js';
 import { say } from './say.js';
+
+export interface DataListOptions {
+  root: string;
+  json: boolean;
+}
 
 type Catalogue = Readonly<Record<string, CatalogueEntry>>;
 
@@ -40,6 +51,130 @@ export async function dataFetch(options: DataFetchOptions, known: Catalogue = ca
   } finally {
     signals.release();
   }
+}
+
+/** Every data set that a config may name. */
+export async function dataList({ root, json }: DataListOptions, known: Catalogue = catalogue): Promise<void> {
+  const sets = dataNames.map((name) => {
+    const entry = known[name];
+    const { folder, tried } = whereIs({ name, root });
+    return {
+      name,
+      title: entry?.title ?? null,
+      classes: entry?.classes ?? null,
+      pictures: entry?.pictures ?? null,
+      download_bytes: entry === undefined ? null : entry.downloads.reduce((sum, { bytes }) => sum + bytes, 0),
+      present: name === 'image-folder' ? null : folder !== null,
+      folder: name === 'image-folder' ? null : folder,
+      looked_for_in: tried,
+      fetch: entry === undefined ? null : `gqa data fetch ${name}`,
+      terms: entry?.terms ?? null,
+      page: entry?.page ?? null,
+    };
+  });
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ root: path.resolve(root), sets })}\n`);
+    return;
+  }
+  const columns: Column[] = [
+    { title: 'data.name' },
+    { title: 'classes', align: 'right' },
+    { title: 'train', align: 'right' },
+    { title: 'test', align: 'right' },
+    { title: 'download', align: 'right' },
+    { title: 'here' },
+    { title: 'in, or how to get it' },
+  ];
+  const rows = sets.map(({ name, classes, pictures, download_bytes, present, folder, fetch }) => [
+    name,
+    String(classes ?? '–'),
+    String(pictures?.train ?? '–'),
+    String(pictures?.test ?? '–'),
+    download_bytes === null ? '–' : `${(download_bytes / 1e6).toFixed(0)} MB`,
+    present === null ? '–' : present ? 'yes' : 'no',
+    folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/* and test/<class>/* in data.root' : 'see datasets/README.md'),
+  ]);
+  process.stdout.write(
+    `${formatTable(columns, rows)}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
+  );
+}
+
+export interface DataVerifyOptions {
+  name: string;
+  root: string;
+  /** PNG to write. */
+  overview?: string;
+  /** JSON to write. */
+  report?: string;
+  json: boolean;
+}
+
+/**
+ * @param known where the official counts stand; tests give their own
+ * @throws GqaError `data` when something is wrong, after the report was given; `usage` for a name that is none
+ */
+export async function dataVerify(options: DataVerifyOptions, known: Catalogue = catalogue): Promise<void> {
+  const name = dataNameOf(options.name);
+  const dataset = await openDataset({ name, root: options.root });
+  const total = dataset.train.labels.length + dataset.test.labels.length;
+  const bar = progress(`verifying ${name}`, total);
+  const started = performance.now();
+  const signals = abortOnSignals();
+  let report: VerifyReport;
+  try {
+    report = await verifyDataset(dataset, known[name] ?? null, {
+      progress: (done) => bar.update(done, { imagesPerSecond: (1000 * done) / (performance.now() - started) }),
+      signal: signals.signal,
+    });
+  } catch (error) {
+    if (!signals.signal.aborted) throw error;
+    throw new GqaError(signals.signal.reason === 'SIGTERM' ? 'sigterm' : 'sigint', 'stopped; nothing was written');
+  } finally {
+    bar.stop();
+    signals.release();
+  }
+  if (options.report !== undefined) writeFileAtomic(options.report, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.overview !== undefined) writeFileAtomic(options.overview, await overviewPng(dataset));
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+  if (report.problems.length > 0) {
+    throw new GqaError('data', `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`, {
+      hint: known[name] === undefined ? 'Replace the pictures named.' : `gqa data fetch ${name} brings it afresh into another --root.`,
+    });
+  }
+}
+
+function dataNameOf(name: string): DataName {
+  const found = dataNames.find((known) => known === name);
+  if (found !== undefined) return found;
+  const near = closest(name, dataNames);
+  throw new GqaError('usage', `${JSON.stringify(name)} is no data set`, {
+    hint: `${near === undefined ? '' : `Did you mean ${near}? `}Known: ${dataNames.join(', ')}.`,
+  });
+}
+
+function formatReport({ name, from, official, classes, splits, duplicates, problems }: VerifyReport): string {
+  const split = (of: 'train' | 'test'): string => {
+    const { pictures, per_class, height, width, broken } = splits[of];
+    const [least, most] = [Math.min(...per_class), Math.max(...per_class)];
+    const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
+    const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
+    return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken`;
+  };
+  const { within, across, labels_differ } = duplicates;
+  return [
+    `${name} in ${from}: ${classes.length} classes`,
+    split('train'),
+    split('test'),
+    `same pixels: ${within.train.pictures} training pictures in ${within.train.groups} groups, ${within.test.pictures} test pictures in ${within.test.groups} groups; ` +
+      `${across.test_pictures} test pictures are also in train; in ${labels_differ} groups labels differ`,
+    ...duplicates.examples.slice(0, 3).map((group) => `  ${group.map((seen) => `${seen.picture} (${seen.class})`).join(' = ')}`),
+    problems.length > 0
+      ? `wrong: ${problems.length}`
+      : official
+        ? 'counts are the official ones; every picture decodes'
+        : 'every picture decodes; there are no official counts to compare with',
+    '',
+  ].join('\n');
 }
 
 function entryOf(name: string, known: Catalogue): CatalogueEntry {
@@ -112,6 +247,3 @@ function abortOnSignals(): { signal: AbortSignal; release(): void } {
     },
   };
 }
-
-export async function dataList(_options: { root: string; json: boolean }): Promise<void> {}
-export async function dataVerify(_options: unknown): Promise<void> {}
