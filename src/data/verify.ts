@@ -207,15 +207,13 @@ function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicat
     within: { train: within('train'), test: within('test') },
     across: { groups: across.length, test_pictures: across.reduce((sum, group) => sum + of(group, 'test').length, 0) },
     labels_differ: groups.filter((group) => new Set(group.map(({ label }) => label)).size > 1).length,
-    examples: [...sorted(across), ...sorted(rest)]
-      .slice(0, EXAMPLES)
-      .map((group) =>
-        group.map(({ split, index, label }) => ({
-          picture: pictureName(dataset, split, index),
-          split,
-          class: dataset.classes[label] ?? '',
-        })),
-      ),
+    examples: [...sorted(across), ...sorted(rest)].slice(0, EXAMPLES).map((group) =>
+      group.map(({ split, index, label }) => ({
+        picture: pictureName(dataset, split, index),
+        split,
+        class: dataset.classes[label] ?? '',
+      })),
+    ),
   };
 }
 
