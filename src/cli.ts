@@ -3,7 +3,7 @@
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { deviceNames, variantNames } from './config/names.js';
+import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
 import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
 import { gqaVersion } from './version.js';
 
@@ -11,6 +11,7 @@ import { gqaVersion } from './version.js';
 const oldestNode: readonly [number, number] = [20, 9];
 
 interface CommandSpec {
+  /** Two words for a command of a group: `data fetch`. */
   name: string;
   summary: string;
   arguments?: Argument[];
@@ -25,6 +26,7 @@ const set = () => new Option('--set <key=value>', 'set a key of the config; may 
 const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
 const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
 const eager = () => new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
+const dataRoot = () => new Option('--root <dir>', 'below which data sets lie, as data.root of a config').default(defaultDataRoot);
 const json = () => new Option('--json', 'one JSON document on stdout');
 
 const commands: CommandSpec[] = [
@@ -137,6 +139,39 @@ const commands: CommandSpec[] = [
     run: async (_, options) => (await import('./commands/quickstart.js')).quickstart(options),
   },
   {
+    name: 'data list',
+    summary: 'data sets that are known: size, where they are looked for, what is there',
+    options: [dataRoot(), json()],
+    example: 'gqa data list',
+    run: async (_, options) => (await import('./commands/data.js')).dataList(options),
+  },
+  {
+    name: 'data fetch',
+    summary: 'download a data set from its publisher, check it, unpack it where it is read',
+    arguments: [new Argument('<name>', 'as data.name of a config')],
+    options: [
+      dataRoot(),
+      new Option('--mirror <url>', 'folder that has the files instead of the publisher'),
+      new Option('--offline', 'connect to nothing: unpack what was placed by hand, or tell what is needed').default(false),
+      json(),
+    ],
+    example: 'gqa data fetch cifar10',
+    run: async ([name], options) => (await import('./commands/data.js')).dataFetch({ name: name ?? '', ...(options as object) } as never),
+  },
+  {
+    name: 'data verify',
+    summary: 'decode every picture, count classes against the official counts, look for duplicates',
+    arguments: [new Argument('<name>', 'as data.name of a config')],
+    options: [
+      dataRoot(),
+      new Option('--overview <file>', 'write a PNG with 8 pictures of each class'),
+      new Option('--report <file>', 'write the whole report as JSON'),
+      json(),
+    ],
+    example: 'gqa data verify cifar10 --overview cifar10.png',
+    run: async ([name], options) => (await import('./commands/data.js')).dataVerify({ name: name ?? '', ...(options as object) } as never),
+  },
+  {
     name: 'doctor',
     summary: 'what this machine offers: Node, native runtime, GPU, data, settings',
     options: [new Option('--device <device>', 'fail (exit 4) with every reason when there is none').choices(['gpu', 'native']), json()],
@@ -162,7 +197,11 @@ function buildProgram(): Command {
     .showHelpAfterError('Run gqa --help, or gqa <command> --help.')
     .exitOverride();
   for (const spec of commands) {
-    const command = program.command(spec.name).description(spec.summary).addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+    const [word = '', group] = spec.name.split(' ').reverse();
+    const command = (group === undefined ? program : groupOf(program, group))
+      .command(word)
+      .description(spec.summary)
+      .addHelpText('after', `\nExample:\n  ${spec.example}\n`);
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
     for (const option of spec.options) command.addOption(option);
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
@@ -171,6 +210,20 @@ function buildProgram(): Command {
     });
   }
   return program;
+}
+
+const groups: Record<string, string> = { data: 'data sets: list, fetch, verify' };
+
+/** The command above others, made when the first of them is. */
+function groupOf(program: Command, name: string): Command {
+  const made = program.commands.find((command) => command.name() === name);
+  return (
+    made ??
+    program
+      .command(name)
+      .description(groups[name] ?? '')
+      .helpCommand(false)
+  );
 }
 
 function append(value: string, previous: string[]): string[] {

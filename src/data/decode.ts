@@ -106,3 +106,11 @@ function readEncoded(path: string): Buffer {
     hint: 'Convert or replace the picture, or take it out of the folder.',
   });
 }
+
+/** @param pixels [height, width, 3] */
+export async function encodePng(pixels: Uint8Array, width: number, height: number): Promise<Buffer> {
+  const sharp = await loadSharp();
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+}

@@ -81,12 +81,8 @@ export async function openDataset(data: Pick<Config['data'], 'name' | 'root'>): 
       hint: 'Lay its pictures out as <root>/{train,test}/<class>/*.jpg and use data.name: image-folder.',
     });
   }
-  // A root that was chosen is meant: only where none was is another place good enough.
-  const elsewhere = data.root === defaultDataRoot ? (reader.systemFolders ?? []) : [];
-  const tried = [...reader.folders.map((folder) => resolve(data.root, folder)), ...elsewhere];
-  const holdsFiles = (folder: string): boolean => reader.files.some((file) => existsSync(join(folder, file)));
-  const folder = reader.files.length === 0 ? tried[0] : tried.find(holdsFiles);
-  if (folder === undefined) {
+  const { folder, tried } = look(reader, data.root);
+  if (folder === null) {
     throw new GqaError(
       'data',
       `${data.name} was not found; expected ${reader.expected} in one of:\n${tried.map((path) => `  ${path}`).join('\n')}`,
@@ -96,4 +92,19 @@ export async function openDataset(data: Pick<Config['data'], 'name' | 'root'>): 
     );
   }
   return reader.read(data.name, folder);
+}
+
+/** Where a data set is looked for, in order, and the folder that would be read: the first that holds one of its files. null: none, or the layout is not read. */
+export function whereIs(data: Pick<Config['data'], 'name' | 'root'>): { folder: string | null; tried: string[] } {
+  const reader = READERS[data.name];
+  return reader === null ? { folder: null, tried: [] } : look(reader, data.root);
+}
+
+function look(reader: Reader, root: string): { folder: string | null; tried: string[] } {
+  // A root that was chosen is meant: only where none was is another place good enough.
+  const elsewhere = root === defaultDataRoot ? (reader.systemFolders ?? []) : [];
+  const tried = [...reader.folders.map((folder) => resolve(root, folder)), ...elsewhere];
+  const holdsFiles = (folder: string): boolean => reader.files.some((file) => existsSync(join(folder, file)));
+  const folder = reader.files.length === 0 ? tried[0] : tried.find(holdsFiles);
+  return { folder: folder ?? null, tried };
 }

@@ -51,7 +51,7 @@ function readPicture({ source, height, width }: BatchJob, position: number, inde
 }
 
 /** Where picture `index` lies among the bytes of its source. */
-function rawPicture({ height, width, channels, layout, pixels }: RawSource, index: number): Picture {
+export function rawPicture({ height, width, channels, layout, pixels }: RawSource, index: number): Picture {
   const plane = height * width;
   return {
     bytes: pixels,

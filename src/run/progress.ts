@@ -9,6 +9,14 @@ export interface ProgressFields {
   top1?: number;
 }
 
+/** What `total` counts, where it is not pictures or steps. */
+export interface Counted {
+  /** Bytes are shown in MB, with MB/s. */
+  unit?: 'bytes';
+  /** How much was done before it began: no part of the rate, nor of the time that is left. */
+  from?: number;
+}
+
 export interface Progress {
   /** @param done how much of `total` is done */
   update(done: number, fields?: ProgressFields): void;
@@ -30,11 +38,16 @@ const stderrTarget = (): ProgressTarget => ({ stream: process.stderr, env: proce
 
 /**
  * @param label what is being done: `epoch 1/5`, `evaluating`
- * @param total in any unit: pictures or steps
+ * @param total in any unit: pictures or steps, bytes when `counted` says so
  */
-export function progress(label: string, total: number, target: ProgressTarget = stderrTarget()): Progress {
+export function progress(
+  label: string,
+  total: number,
+  target: ProgressTarget = stderrTarget(),
+  { unit, from = 0 }: Counted = {},
+): Progress {
   const started = target.now();
-  const state = { label, total, done: 0, fields: {} as ProgressFields, elapsed: () => (target.now() - started) / 1000 };
+  const state = { label, total, unit, from, done: from, fields: {} as ProgressFields, elapsed: () => (target.now() - started) / 1000 };
   return drawsBars(target) ? bar(state, target) : lines(state, target);
 }
 
@@ -47,6 +60,8 @@ function drawsBars(target: ProgressTarget): boolean {
 interface State {
   label: string;
   total: number;
+  unit: 'bytes' | undefined;
+  from: number;
   done: number;
   fields: ProgressFields;
   /** Seconds. */
@@ -69,7 +84,7 @@ function bar(state: State, target: ProgressTarget): Progress {
     single.stop();
   };
   process.on('exit', stop);
-  single.start(state.total, 0);
+  single.start(state.total, state.from);
   return {
     update(done, fields = {}) {
       state.done = done;
@@ -103,14 +118,16 @@ function lines(state: State, target: ProgressTarget): Progress {
   };
 }
 
-/** `320/1800 · 12.3 images/s · loss 0.8123 · top-1 71.2 % · 2:01 left` */
+/** `320/1800 · 12.3 images/s · loss 0.8123 · top-1 71.2 % · 2:01 left`; `41.2/170.1 MB · 3.10 MB/s · 0:42 left` */
 function describe(state: State): string {
   const { imagesPerSecond, loss, top1 } = state.fields;
   const seconds = state.elapsed();
-  const left =
-    state.done > 0 && state.done < state.total ? `${clock((seconds / state.done) * (state.total - state.done))} left` : clock(seconds);
+  const done = state.done - state.from;
+  const left = done > 0 && state.done < state.total ? `${clock((seconds / done) * (state.total - state.done))} left` : clock(seconds);
+  const bytes = state.unit === 'bytes';
   return [
-    `${state.done}/${state.total}`,
+    bytes ? `${megabytes(state.done, 1)}/${megabytes(state.total, 1)} MB` : `${state.done}/${state.total}`,
+    bytes && done > 0 && seconds > 0 ? `${megabytes(done / seconds, 2)} MB/s` : undefined,
     imagesPerSecond === undefined ? undefined : `${imagesPerSecond.toFixed(imagesPerSecond < 100 ? 1 : 0)} images/s`,
     loss === undefined ? undefined : `loss ${loss.toFixed(4)}`,
     top1 === undefined ? undefined : `top-1 ${(100 * top1).toFixed(1)} %`,
@@ -119,6 +136,8 @@ function describe(state: State): string {
     .filter((part) => part !== undefined)
     .join(' · ');
 }
+
+const megabytes = (bytes: number, digits: number): string => (bytes / 1e6).toFixed(digits);
 
 function clock(seconds: number): string {
   const whole = Math.round(seconds);

@@ -78,3 +78,13 @@ test('a process that ends while a bar is drawn leaves the terminal as it was', a
   bar.stop();
   assert.equal(process.listenerCount('exit'), before);
 });
+
+test('bytes are shown in MB with their rate; what was there before counts for neither rate nor time left', async () => {
+  const to = target();
+  const bar = progress('fetching x', 100e6, to, { unit: 'bytes', from: 50e6 });
+  to.clock.ms = 5000;
+  bar.update(60e6);
+  bar.stop();
+  await new Promise(setImmediate);
+  assert.equal(to.text(), 'fetching x 60.0/100.0 MB · 2.00 MB/s · 0:20 left\n');
+});

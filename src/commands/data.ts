@@ -1,0 +1,249 @@
+/** `gqa data list | fetch | verify`: which data sets there are, bringing one here, and whether one is whole. */
+import path from 'node:path';
+import { closest } from '../config/expectations.js';
+import { type DataName, dataNames } from '../config/names.js';
+import { type CatalogueEntry, catalogue } from '../data/catalogue.js';
+import type { Patience } from '../data/download.js';
+import { type FetchWatch, fetchDataset, type Needed } from '../data/fetch.js';
+import { openDataset, whereIs } from '../data/open.js';
+import { overviewPng } from '../data/overview.js';
+import { type VerifyReport, verifyDataset } from '../data/verify.js';
+import { GqaError } from '../errors.js';
+import { writeFileAtomic } from '../run/atomic.js';
+import { type Progress, progress } from '../run/progress.js';
+import { type Column, formatTable } from '../run/table.js';
+import { say } from './say.js';
+
+export interface DataListOptions {
+  root: string;
+  json: boolean;
+}
+
+type Catalogue = Readonly<Record<string, CatalogueEntry>>;
+
+export interface DataFetchOptions {
+  name: string;
+  root: string;
+  mirror?: string;
+  offline: boolean;
+  json: boolean;
+}
+
+/**
+ * @param known what can be fetched, and @param patient how patiently; tests give their own
+ * @throws GqaError as `fetchDataset`; `usage` for a name that is not known
+ */
+export async function dataFetch(options: DataFetchOptions, known: Catalogue = catalogue, patient?: Patience): Promise<void> {
+  const { name, root, mirror, offline } = options;
+  const entry = entryOf(name, known);
+  const signals = abortOnSignals();
+  try {
+    if (!options.json) say(`${entry.title}, ${entry.page}\nterms: ${entry.terms}`);
+    const result = await fetchDataset(
+      name,
+      entry,
+      { root, mirror, offline, ...(patient === undefined ? {} : { patient }) },
+      { ...terminal(), signal: signals.signal },
+    );
+    if (options.json) process.stdout.write(`${JSON.stringify({ name, ...result })}\n`);
+    else if (result.state === 'needed') process.stdout.write(instructions(name, root, result.files));
+    else process.stdout.write(`${name}: ${result.state === 'present' ? 'there already' : 'installed'} in ${result.folder}\n`);
+  } finally {
+    signals.release();
+  }
+}
+
+/** Every data set that a config may name. */
+export async function dataList({ root, json }: DataListOptions, known: Catalogue = catalogue): Promise<void> {
+  const sets = dataNames.map((name) => {
+    const entry = known[name];
+    const { folder, tried } = whereIs({ name, root });
+    return {
+      name,
+      title: entry?.title ?? null,
+      classes: entry?.classes ?? null,
+      pictures: entry?.pictures ?? null,
+      download_bytes: entry === undefined ? null : entry.downloads.reduce((sum, { bytes }) => sum + bytes, 0),
+      present: name === 'image-folder' ? null : folder !== null,
+      folder: name === 'image-folder' ? null : folder,
+      looked_for_in: tried,
+      fetch: entry === undefined ? null : `gqa data fetch ${name}`,
+      terms: entry?.terms ?? null,
+      page: entry?.page ?? null,
+    };
+  });
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ root: path.resolve(root), sets })}\n`);
+    return;
+  }
+  const columns: Column[] = [
+    { title: 'data.name' },
+    { title: 'classes', align: 'right' },
+    { title: 'train', align: 'right' },
+    { title: 'test', align: 'right' },
+    { title: 'download', align: 'right' },
+    { title: 'here' },
+    { title: 'in, or how to get it' },
+  ];
+  const rows = sets.map(({ name, classes, pictures, download_bytes, present, folder, fetch }) => [
+    name,
+    String(classes ?? '–'),
+    String(pictures?.train ?? '–'),
+    String(pictures?.test ?? '–'),
+    download_bytes === null ? '–' : `${(download_bytes / 1e6).toFixed(0)} MB`,
+    present === null ? '–' : present ? 'yes' : 'no',
+    folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/* and test/<class>/* in data.root' : 'see datasets/README.md'),
+  ]);
+  process.stdout.write(
+    `${formatTable(columns, rows)}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
+  );
+}
+
+export interface DataVerifyOptions {
+  name: string;
+  root: string;
+  /** PNG to write. */
+  overview?: string;
+  /** JSON to write. */
+  report?: string;
+  json: boolean;
+}
+
+/**
+ * @param known where the official counts stand; tests give their own
+ * @throws GqaError `data` when something is wrong, after the report was given; `usage` for a name that is none
+ */
+export async function dataVerify(options: DataVerifyOptions, known: Catalogue = catalogue): Promise<void> {
+  const name = dataNameOf(options.name);
+  const dataset = await openDataset({ name, root: options.root });
+  const total = dataset.train.labels.length + dataset.test.labels.length;
+  const bar = progress(`verifying ${name}`, total);
+  const started = performance.now();
+  const signals = abortOnSignals();
+  let report: VerifyReport;
+  try {
+    report = await verifyDataset(dataset, known[name] ?? null, {
+      progress: (done) => bar.update(done, { imagesPerSecond: (1000 * done) / (performance.now() - started) }),
+      signal: signals.signal,
+    });
+  } catch (error) {
+    if (!signals.signal.aborted) throw error;
+    throw new GqaError(signals.signal.reason === 'SIGTERM' ? 'sigterm' : 'sigint', 'stopped; nothing was written');
+  } finally {
+    bar.stop();
+    signals.release();
+  }
+  if (options.report !== undefined) writeFileAtomic(options.report, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.overview !== undefined) writeFileAtomic(options.overview, await overviewPng(dataset));
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+  if (report.problems.length > 0) {
+    throw new GqaError('data', `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`, {
+      hint: known[name] === undefined ? 'Replace the pictures named.' : `gqa data fetch ${name} brings it afresh into another --root.`,
+    });
+  }
+}
+
+function dataNameOf(name: string): DataName {
+  const found = dataNames.find((known) => known === name);
+  if (found !== undefined) return found;
+  const near = closest(name, dataNames);
+  throw new GqaError('usage', `${JSON.stringify(name)} is no data set`, {
+    hint: `${near === undefined ? '' : `Did you mean ${near}? `}Known: ${dataNames.join(', ')}.`,
+  });
+}
+
+function formatReport({ name, from, official, classes, splits, duplicates, problems }: VerifyReport): string {
+  const split = (of: 'train' | 'test'): string => {
+    const { pictures, per_class, height, width, broken } = splits[of];
+    const [least, most] = [Math.min(...per_class), Math.max(...per_class)];
+    const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
+    const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
+    return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken`;
+  };
+  const { within, across, labels_differ } = duplicates;
+  return [
+    `${name} in ${from}: ${classes.length} classes`,
+    split('train'),
+    split('test'),
+    `same pixels: ${within.train.pictures} training pictures in ${within.train.groups} groups, ${within.test.pictures} test pictures in ${within.test.groups} groups; ` +
+      `${across.test_pictures} test pictures are also in train; in ${labels_differ} groups labels differ`,
+    ...duplicates.examples.slice(0, 3).map((group) => `  ${group.map((seen) => `${seen.picture} (${seen.class})`).join(' = ')}`),
+    problems.length > 0
+      ? `wrong: ${problems.length}`
+      : official
+        ? 'counts are the official ones; every picture decodes'
+        : 'every picture decodes; there are no official counts to compare with',
+    '',
+  ].join('\n');
+}
+
+function entryOf(name: string, known: Catalogue): CatalogueEntry {
+  const entry = Object.hasOwn(known, name) ? known[name] : undefined;
+  if (entry !== undefined) return entry;
+  const near = closest(name, Object.keys(known));
+  const own = (dataNames as readonly string[]).includes(name);
+  throw new GqaError(
+    'usage',
+    own ? `${name} has no official address to fetch it from` : `${JSON.stringify(name)} is no data set that can be fetched`,
+    {
+      hint: `${near === undefined || own ? '' : `Did you mean ${near}? `}Known: ${Object.keys(known).join(', ')}.`,
+    },
+  );
+}
+
+function instructions(name: string, root: string, files: readonly Needed[]): string {
+  const lines = files.flatMap(({ url, place, bytes, sha256, md5 }) => [
+    url,
+    `  as        ${place}`,
+    `  bytes     ${bytes}`,
+    ...(sha256 === null ? [] : [`  sha256    ${sha256}`]),
+    `  md5       ${md5}`,
+  ]);
+  return [`${name} needs:`, ...lines, `Then: gqa data fetch ${name} --root ${root} --offline`, ''].join('\n');
+}
+
+/** Bars and notices on stderr, never on one line. */
+function terminal(): Pick<FetchWatch, 'progress' | 'notice'> {
+  let bar: Progress | null = null;
+  const stop = (): void => {
+    bar?.stop();
+    bar = null;
+  };
+  return {
+    progress(label, total, from) {
+      stop();
+      let done = from;
+      return {
+        update(now) {
+          bar ??= progress(label, total, undefined, { unit: 'bytes', from: done });
+          done = now;
+          bar.update(now);
+        },
+        stop,
+      };
+    },
+    notice(line) {
+      stop();
+      say(line);
+    },
+  };
+}
+
+/** The first signal lets what runs tidy up, and tell how to go on; a second one ends the process. */
+function abortOnSignals(): { signal: AbortSignal; release(): void } {
+  const controller = new AbortController();
+  const listeners = (['SIGINT', 'SIGTERM'] as const).map((signal) => {
+    const listener = (): void => {
+      if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+      controller.abort(signal);
+    };
+    process.on(signal, listener);
+    return { signal, listener };
+  });
+  return {
+    signal: controller.signal,
+    release: () => {
+      for (const { signal, listener } of listeners) process.off(signal, listener);
+    },
+  };
+}
