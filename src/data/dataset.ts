@@ -12,11 +12,19 @@ export interface RawSource {
   pixels: Uint8Array<SharedArrayBuffer>;
 }
 
+/** In pixels. */
+export interface PictureSize {
+  height: number;
+  width: number;
+}
+
 /** Encoded picture files (JPEG, PNG, WebP), decoded and resized by sharp. */
 export interface FileSource {
   kind: 'files';
   /** Absolute paths, one for each label. */
   paths: string[];
+  /** The size of every picture, where the data set has one. */
+  size?: PictureSize | undefined;
 }
 
 export interface Split {
@@ -24,6 +32,12 @@ export interface Split {
   /** Class index of every picture, 0 … classes − 1. */
   labels: Int32Array;
   source: RawSource | FileSource;
+}
+
+/** A split of picture files. @param size of every picture, where the data set has one */
+export function filesSplit(name: Split['name'], pictures: readonly { path: string; label: number }[], size?: PictureSize): Split {
+  const labels = Int32Array.from(pictures, ({ label }) => label);
+  return { name, labels, source: { kind: 'files', paths: pictures.map(({ path }) => path), size } };
 }
 
 export interface Dataset {
