@@ -6,6 +6,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../errors.js';
 import type { Dataset, Split } from './dataset.js';
+import { onFile } from './files.js';
 import { readClassList } from './lists.js';
 
 const SIDE = 32;
@@ -98,7 +99,7 @@ function readSplit(folder: string, split: 'train' | 'test', layout: CifarLayout)
 
 /** The file's bytes, its size checked before anything is read: the official files have one size each, so that a cut at a record's end is seen too. */
 function readExactly(path: string, records: number, recordBytes: number): Uint8Array {
-  return onFile(path, () => {
+  return onFile(path, 'archive of the "binary version"', () => {
     const file = openSync(path, 'r');
     try {
       const found = fstatSync(file).size;
@@ -127,19 +128,4 @@ function readExactly(path: string, records: number, recordBytes: number): Uint8A
       closeSync(file);
     }
   });
-}
-
-function onFile<T>(path: string, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    if (cause instanceof GqaError) throw cause;
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new GqaError('data', `${path} is missing, though other files of the data set are there`, {
-        hint: 'Unpack the whole archive of the "binary version" into one folder.',
-        cause,
-      });
-    }
-    throw new GqaError('data', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-  }
 }

@@ -27,11 +27,31 @@ export interface FileSource {
   size?: PictureSize | undefined;
 }
 
+/** Encoded pictures in memory, e.g. out of a parquet file; otherwise as files. */
+export interface EncodedSource {
+  kind: 'encoded';
+  /** One for each label: views into shared memory, which workers read without a copy. */
+  pictures: Uint8Array<SharedArrayBuffer>[];
+  /** What messages call each: the file that held it, and its row. */
+  names: string[];
+  /** The size of every picture, where the data set has one. */
+  size?: PictureSize | undefined;
+}
+
+export type Source = RawSource | FileSource | EncodedSource;
+
+/** What a worker needs of a source for some of its pictures: raw pixels are shared whole, the others come in the order of `indices`. */
+export function partOf(source: Source, indices: Int32Array): Source {
+  const pick = <T>(items: readonly T[]): T[] => Array.from(indices, (index) => items[index] as T);
+  if (source.kind === 'files') return { ...source, paths: pick(source.paths) };
+  return source.kind === 'encoded' ? { ...source, pictures: pick(source.pictures), names: pick(source.names) } : source;
+}
+
 export interface Split {
   name: 'train' | 'test';
   /** Class index of every picture, 0 … classes − 1. */
   labels: Int32Array;
-  source: RawSource | FileSource;
+  source: Source;
 }
 
 /** A split of picture files. @param size of every picture, where the data set has one */

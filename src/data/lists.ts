@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { GqaError } from '../errors.js';
+import { onFile } from './files.js';
 
 export interface Line {
   text: string;
@@ -22,18 +23,7 @@ export interface ListedPicture {
  * Errors: exit 3 when the file is missing, cannot be read or has no line.
  */
 export function readLines(path: string): Line[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
-      throw new GqaError('data', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-    }
-    throw new GqaError('data', `${path} is missing, though other files of the data set are there`, {
-      hint: 'Unpack the whole official archive into one folder.',
-      cause,
-    });
-  }
+  const text = onFile(path, 'official archive', () => readFileSync(path, 'utf8'));
   const lines = text
     .replace(/^\uFEFF/, '')
     .split('\n')

@@ -1,15 +1,18 @@
 /** From the config's `data` to a data set: which layouts a name may have, and where their files are looked for. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type DataName, defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './cifar.js';
+import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './cifar-python.js';
+import { cifar10Classes, cifar100Classes, cifar100CoarseClasses } from './class-names.js';
 import type { Dataset } from './dataset.js';
 import { food101Files, readFood101 } from './food101.js';
 import { idxFiles, readIdx } from './idx.js';
 import { cinic10, type FolderLayout, imageFolder, imagenet, readImageFolder } from './image-folder.js';
 import { oxfordPetFiles, readOxfordPet } from './oxford-pet.js';
+import { holdsParquet, type ParquetLayout, readParquet } from './parquet.js';
 import { readTinyImagenet, tinyImagenetFiles } from './tiny-imagenet.js';
 
 /** What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine). */
@@ -25,10 +28,11 @@ interface Layout {
   /** The files as told to a user who has none of them. */
   expected: string;
   read(folder: string, wanted: Wanted): Dataset | Promise<Dataset>;
-  hint: string;
+  hint?: string;
 }
 
 const FASHION_CLASSES = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot'];
+const CIFAR_SIZE = { height: 32, width: 32 };
 const DIGITS = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
 
 /** One file is enough: a folder that holds some of them is meant. */
@@ -36,6 +40,8 @@ const holdsAny =
   (files: readonly string[]): Layout['isIn'] =>
   (folder) =>
     files.some((file) => existsSync(join(folder, file)));
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 
 const idxLayout = (folders: string[], classes: string[], hint: string): Layout => ({
   folders,
@@ -56,6 +62,24 @@ const cifarBinary = (folders: string[], layout: CifarLayout, coarse: CifarLayout
   };
 };
 
+/** As files only: CIFAR-100's `train`, `test` and `meta` are folders of other data sets. */
+const cifarPython = (folders: string[], layout: CifarPythonLayout, coarse: CifarPythonLayout): Layout => {
+  const files = [...layout.train, ...layout.test, layout.meta];
+  return {
+    folders,
+    isIn: (folder) => files.some((file) => isFile(join(folder, file))),
+    expected: `${files.join(', ')} (the python version)`,
+    read: (folder, { name, labels }) => readCifarPython(name, folder, labels === 'coarse' ? coarse : layout),
+  };
+};
+
+const parquetMirror = (name: string, mirror: string, layout: ParquetLayout, coarse: ParquetLayout = layout): Layout => ({
+  folders: ['', name, ...['data', 'plain_text', name].map((folder) => `${name}/${folder}`)],
+  isIn: (folder) => holdsParquet(folder, layout),
+  expected: `${layout.train}-00000-of-….parquet, ${layout.test}-00000-of-….parquet (Hugging Face's mirror ${mirror})`,
+  read: (folder, wanted) => readParquet(wanted.name, folder, wanted.labels === 'coarse' ? coarse : layout),
+});
+
 const classFolders = (folders: string[], layout: FolderLayout): Layout => ({
   folders,
   isIn: (folder) => [layout.train, layout.test].every((split) => existsSync(join(folder, split))),
@@ -63,6 +87,19 @@ const classFolders = (folders: string[], layout: FolderLayout): Layout => ({
   read: (folder, { name }) => readImageFolder(name, folder, layout),
   hint: layout.hint,
 });
+
+const cifar10Parquet: ParquetLayout = {
+  image: 'img',
+  label: 'label',
+  train: 'train',
+  test: 'test',
+  classes: cifar10Classes,
+  size: CIFAR_SIZE,
+};
+const cifar100Parquet: ParquetLayout = { ...cifar10Parquet, label: 'fine_label', classes: cifar100Classes };
+const cifar100CoarseParquet: ParquetLayout = { ...cifar10Parquet, label: 'coarse_label', classes: cifar100CoarseClasses };
+const food101Parquet: ParquetLayout = { image: 'image', label: 'label', train: 'train', test: 'validation', classes: null };
+const tinyImagenetParquet: ParquetLayout = { ...food101Parquet, test: 'valid', size: { height: 64, width: 64 } };
 
 /** Folder names are those of the official archives and of torchvision. */
 const LAYOUTS: Record<DataName, readonly Layout[]> = {
@@ -84,6 +121,8 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       cifar10,
       'Unpack the official "CIFAR-10 binary version" (cifar-10-binary.tar.gz) there. For CIFAR-10 as picture files use data.name: image-folder.',
     ),
+    cifarPython(['', 'cifar10', 'cifar-10-batches-py', 'cifar10/cifar-10-batches-py'], cifar10Python, cifar10Python),
+    parquetMirror('cifar10', 'uoft-cs/cifar10', cifar10Parquet),
   ],
   cifar100: [
     cifarBinary(
@@ -92,6 +131,8 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       cifar100Coarse,
       'Unpack the official "CIFAR-100 binary version" (cifar-100-binary.tar.gz) there.',
     ),
+    cifarPython(['', 'cifar100', 'cifar-100-python', 'cifar100/cifar-100-python'], cifar100Python, cifar100PythonCoarse),
+    parquetMirror('cifar100', 'uoft-cs/cifar100', cifar100Parquet, cifar100CoarseParquet),
   ],
   food101: [
     {
@@ -101,6 +142,7 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       read: (folder, { name }) => readFood101(name, folder),
       hint: 'Unpack the official archive (food-101.tar.gz) there.',
     },
+    parquetMirror('food101', 'ethz/food101', food101Parquet),
   ],
   'tiny-imagenet': [
     {
@@ -110,6 +152,7 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       read: (folder, { name }) => readTinyImagenet(name, folder),
       hint: 'Unpack the official archive (tiny-imagenet-200.zip) there.',
     },
+    parquetMirror('tiny-imagenet', 'zh-plus/tiny-imagenet', tinyImagenetParquet),
   ],
   'oxford-pet': [
     {
@@ -145,6 +188,6 @@ export async function openDataset(wanted: Wanted): Promise<Dataset> {
     [`${layout.expected} in one of:`, ...places.filter((place) => place.layout === layout).map(({ folder }) => `  ${folder}`)].join('\n'),
   );
   throw new GqaError('data', `${name} was not found; expected ${tried.join('\nor ')}`, {
-    hint: layouts.map(({ hint }) => hint).join('\n'),
+    hint: layouts.flatMap(({ hint }) => hint ?? []).join('\n'),
   });
 }
