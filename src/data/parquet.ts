@@ -2,12 +2,11 @@
  * Hugging Face's parquet mirrors of picture data sets: files `<split>-00000-of-00001.parquet`, …, each row a struct {bytes, path} with an encoded picture, and a label whose class names stand in the file's
  * own metadata (key `huggingface`). The encoded bytes are taken into shared memory as they are and decoded in the workers.
  */
-import { closeSync, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { AsyncBuffer, FileMetaData } from 'hyparquet';
+import { Worker } from 'node:worker_threads';
 import { GqaError } from '../errors.js';
 import type { Dataset, EncodedSource, PictureSize, Split } from './dataset.js';
-import { unreadable } from './files.js';
 
 /** How one mirror names its parts. */
 export interface ParquetLayout {
@@ -25,9 +24,6 @@ export interface ParquetLayout {
 /** The shards of a split, e.g. `train-00000-of-00002.parquet`; some mirrors add a hash. */
 const SHARD = /^([a-z]+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?\.parquet$/;
 
-/** What hyparquet decompresses by itself; Hugging Face's files are of the second kind. */
-const CODECS: readonly string[] = ['UNCOMPRESSED', 'SNAPPY'];
-
 /** Does the folder hold a shard of the layout? */
 export function holdsParquet(folder: string, layout: ParquetLayout): boolean {
   try {
@@ -37,22 +33,30 @@ export function holdsParquet(folder: string, layout: ParquetLayout): boolean {
   }
 }
 
+/** Milliseconds that a group of rows may take. Real ones take a second at most. */
+const PATIENCE = 120_000;
+
 /** Reads all shards of both splits. Errors: exit 3, naming file, and column or row. */
-export async function readParquet(name: string, folder: string, layout: ParquetLayout): Promise<Dataset> {
-  const train = await readSplit(folder, 'train', layout);
-  const test = await readSplit(folder, 'test', layout);
+export async function readParquet(name: string, folder: string, layout: ParquetLayout, patience = PATIENCE): Promise<Dataset> {
+  const train = await readSplit(folder, 'train', layout, patience);
+  const test = await readSplit(folder, 'test', layout, patience);
   if (test.classes.join('\n') !== train.classes.join('\n')) {
     throw new GqaError('data', `${folder}: the files of ${layout.train} and of ${layout.test} have other class names`);
   }
   return { name, from: folder, classes: train.classes, train: train.split, test: test.split };
 }
 
-async function readSplit(folder: string, name: Split['name'], layout: ParquetLayout): Promise<{ classes: string[]; split: Split }> {
+async function readSplit(
+  folder: string,
+  name: Split['name'],
+  layout: ParquetLayout,
+  patience: number,
+): Promise<{ classes: string[]; split: Split }> {
   const source: EncodedSource = { kind: 'encoded', pictures: [], names: [], size: layout.size };
   const labels: number[] = [];
   let classes: string[] = [];
   for (const [i, path] of shardsOf(folder, layout[name]).entries()) {
-    const own = await readShard(path, layout, source, labels);
+    const own = await readShard(path, layout, patience, source, labels);
     if (i > 0 && own.join('\n') !== classes.join('\n'))
       throw new GqaError('data', `${path} has other class names than the files before it`);
     classes = own;
@@ -81,105 +85,54 @@ function shardsOf(folder: string, split: string): string[] {
   return found.map(({ file }) => join(folder, file));
 }
 
-/** Adds the pictures and labels of one file; returns its class names. */
-async function readShard(path: string, layout: ParquetLayout, source: EncodedSource, labels: number[]): Promise<string[]> {
-  const { parquetMetadataAsync, parquetReadObjects } = await import('hyparquet');
-  let descriptor: number | undefined;
-  try {
-    descriptor = openSync(path, 'r');
-    const file = asyncBuffer(descriptor);
-    const metadata = await parquetMetadataAsync(file);
-    checkColumns(path, metadata, layout);
-    const classes = classNames(path, metadata, layout);
-    const columns = [layout.image, layout.label];
-    // A group of rows at a time: what is decompressed besides the pictures themselves stays small.
-    for (let rowStart = 0, group = 0; group < metadata.row_groups.length; group++) {
-      const rowEnd = rowStart + Number(metadata.row_groups[group]?.num_rows ?? 0);
-      const rows = await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, utf8: false });
-      const pictures = rows.map((row, i) => pictureOf(row[layout.image], `${path}: ${layout.image} of row ${rowStart + i}`));
-      const shared = new Uint8Array(new SharedArrayBuffer(pictures.reduce((sum, { length }) => sum + length, 0)));
+/** What the thread of a file is given. */
+export interface ShardJob extends Pick<ParquetLayout, 'image' | 'label' | 'classes'> {
+  path: string;
+}
+
+/** What it tells: the class names, then its groups of rows, or why it cannot. */
+export type ShardMessage =
+  | { classes: string[] }
+  | { bytes: Uint8Array<SharedArrayBuffer>; lengths: number[]; labels: number[] }
+  | { failure: { message: string; options: { hint?: string } } };
+
+/** Adds the pictures and labels of one file; returns its class names. A thread that says nothing for `patience` milliseconds is ended. */
+function readShard(path: string, layout: ParquetLayout, patience: number, source: EncodedSource, labels: number[]): Promise<string[]> {
+  const { image, label, classes: official } = layout;
+  const worker = new Worker(new URL('./parquet-thread.js', import.meta.url), {
+    workerData: { path, image, label, classes: official } satisfies ShardJob,
+  });
+  let classes: string[] = [];
+  let row = 0;
+  let failure: GqaError | undefined;
+  const damaged = (reason: string): GqaError =>
+    new GqaError('data', `${path} cannot be read as parquet: ${reason}`, { hint: 'The file is damaged: get it afresh.' });
+  const silence = setTimeout(() => {
+    failure = damaged(`no group of its rows was read in ${patience / 1000} s`);
+    worker.terminate();
+  }, patience);
+  worker.on('message', (message: ShardMessage) => {
+    silence.refresh();
+    if ('failure' in message) failure = new GqaError('data', message.failure.message, message.failure.options);
+    else if ('classes' in message) classes = message.classes;
+    else {
       let at = 0;
-      for (const [i, picture] of pictures.entries()) {
-        labels.push(labelOf(rows[i]?.[layout.label], `${path}: ${layout.label} of row ${rowStart + i}`, classes.length));
-        shared.set(picture, at);
-        source.pictures.push(shared.subarray(at, at + picture.length));
-        source.names.push(`${path}, row ${rowStart + i}`);
-        at += picture.length;
+      for (const length of message.lengths) {
+        source.pictures.push(message.bytes.subarray(at, at + length));
+        source.names.push(`${path}, row ${row++}`);
+        at += length;
       }
-      rowStart = rowEnd;
+      labels.push(...message.labels);
     }
-    return classes;
-  } catch (cause) {
-    if (cause instanceof GqaError || (cause as NodeJS.ErrnoException).code !== undefined)
-      throw unreadable(path, 'mirror with all its files', cause);
-    throw new GqaError('data', `${path} cannot be read as parquet: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      hint: 'The file is damaged, cut short, or a page of text in its place: get it afresh.',
-      cause,
+  });
+  worker.on('error', (error) => {
+    failure = damaged(error.message); // e.g. out of memory
+  });
+  return new Promise((resolve, reject) => {
+    worker.on('exit', () => {
+      clearTimeout(silence);
+      if (failure === undefined) resolve(classes);
+      else reject(failure);
     });
-  } finally {
-    if (descriptor !== undefined) closeSync(descriptor);
-  }
-}
-
-function asyncBuffer(descriptor: number): AsyncBuffer {
-  const { size } = fstatSync(descriptor);
-  return {
-    byteLength: size,
-    slice: (start, end = size) => {
-      const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start));
-      for (let at = 0; at < bytes.length; ) {
-        const read = readSync(descriptor, bytes, at, bytes.length - at, start + at);
-        if (read === 0) throw new Error(`the file ended at byte ${start + at} while it was read`);
-        at += read;
-      }
-      return bytes.buffer;
-    },
-  };
-}
-
-function checkColumns(path: string, metadata: FileMetaData, { image, label }: ParquetLayout): void {
-  const chunks = metadata.row_groups.flatMap(({ columns }) => columns.map((column) => column.meta_data));
-  const found = [...new Set(chunks.map((chunk) => chunk?.path_in_schema.join('.') ?? ''))];
-  const missing = [`${image}.bytes`, label].filter((column) => !found.includes(column));
-  if (missing.length > 0) {
-    throw new GqaError('data', `${path} has no column ${missing.join(' and ')}; it has ${found.join(', ') || 'no rows'}`, {
-      hint: 'Is it a mirror of another data set? Expected are encoded pictures and their labels.',
-    });
-  }
-  const other = chunks.find((chunk) => chunk !== undefined && !CODECS.includes(chunk.codec));
-  if (other !== undefined) {
-    throw new GqaError(
-      'data',
-      `${path}: column ${other.path_in_schema.join('.')} is compressed with ${other.codec}; expected SNAPPY or none`,
-      {
-        hint: "Hugging Face's own files use SNAPPY; write this one again with it.",
-      },
-    );
-  }
-}
-
-/** Class names of the label column, as `datasets` writes them: {"info": {"features": {<label>: {"_type": "ClassLabel", "names": […]}}}}. */
-function classNames(path: string, metadata: FileMetaData, { label, classes }: ParquetLayout): string[] {
-  const text = metadata.key_value_metadata?.find(({ key }) => key === 'huggingface')?.value;
-  const names = text === undefined ? undefined : (JSON.parse(text) as Features).info?.features?.[label]?.names;
-  if (Array.isArray(names) && names.length > 0 && names.every((name) => typeof name === 'string')) return names;
-  if (classes !== null) return [...classes];
-  throw new GqaError(
-    'data',
-    `${path} does not say what its classes are called: no ClassLabel names of ${label} in its huggingface metadata`,
-  );
-}
-
-type Features = { info?: { features?: Record<string, { names?: unknown } | undefined> } };
-
-function pictureOf(cell: unknown, where: string): Uint8Array {
-  const bytes = (cell as { bytes?: unknown } | null)?.bytes;
-  if (bytes instanceof Uint8Array) return bytes;
-  throw new GqaError('data', `${where} has no bytes: the pictures are not in the file`);
-}
-
-function labelOf(cell: unknown, where: string, classes: number): number {
-  const label = typeof cell === 'bigint' || typeof cell === 'number' ? Number(cell) : Number.NaN;
-  if (Number.isInteger(label) && label >= 0 && label < classes) return label;
-  throw new GqaError('data', `${where} is ${String(cell)}; expected 0 to ${classes - 1}`);
+  });
 }

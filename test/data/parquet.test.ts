@@ -5,6 +5,7 @@ import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
 import type { Split } from '../../src/data/dataset.js';
 import { openDataset } from '../../src/data/open.js';
+import { readParquet } from '../../src/data/parquet.js';
 import { openPipeline } from '../../src/data/pipeline.js';
 import { failure, indicesOf, place, testFolder } from './files.js';
 import { type Mirror, writeParquet } from './parquets.js';
@@ -117,6 +118,20 @@ test('refuses what is no parquet file, and one that is cut, naming it', async (t
     writeFileSync(path, other);
     await assert.rejects(openDataset({ name: 'cifar10', root }), failure('data', path));
   }
+});
+
+test('a damaged file that holds its reader up forever is given up', async (t) => {
+  const root = testFolder(t);
+  const pictures = Array.from({ length: 6 }, (_, i) => Buffer.from(`picture${i}`));
+  const content: Mirror = { image: 'img', pictures, labels: { label: [0, 1, 0, 1, 1, 1] }, names: two };
+  for (const file of [TRAIN, TEST]) writeParquet(join(root, file), content);
+  const path = join(root, TRAIN);
+  const bytes = readFileSync(path);
+  const read = () => readParquet('cifar10', root, { image: 'img', label: 'label', train: 'train', test: 'test', classes: null }, 1500);
+  assert.equal((await read()).train.labels.length, 6);
+  bytes[12] = 0; // in the header of the first page
+  writeFileSync(path, bytes);
+  await assert.rejects(read(), failure('data', path, 'no group of its rows was read in 1.5 s'));
 });
 
 test('a picture that does not decode is named with file and row', async (t) => {
