@@ -122,7 +122,7 @@ function readShard(path: string, layout: ParquetLayout, patience: number, source
         source.names.push(`${path}, row ${row++}`);
         at += length;
       }
-      labels.push(...message.labels);
+      for (const label of message.labels) labels.push(label);
     }
   });
   worker.on('error', (error) => {
