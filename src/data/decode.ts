@@ -1,11 +1,13 @@
 /**
- * Picture files through sharp, the one module that touches it (loaded on first use: raw data sets never need it).
- * As torchvision's ImageFolder does with Pillow: 8-bit RGB, no EXIF rotation, aspect ratio not kept. Unlike it, transparent pixels are laid on black instead of showing what lies beneath.
+ * Encoded pictures through sharp, the one module that touches it (loaded on first use: raw data sets never need it).
+ * As torchvision does with Pillow (`convert('RGB')`, then resize): 8-bit RGB, transparency dropped so that what lies beneath shows, CMYK without a profile of inks, no EXIF rotation,
+ * aspect ratio not kept. Unlike it, 16-bit grey keeps its high byte (Pillow makes everything above 255 white).
  */
 import { readFileSync } from 'node:fs';
 import type { Sharp } from 'sharp';
 import { GqaError } from '../errors.js';
 import { type Picture, placePicture, unmoved } from './augment.js';
+import type { PictureSize } from './dataset.js';
 
 /** A picture of more pixels is refused before it is decoded. */
 const MAX_PIXELS = 50_000_000;
@@ -47,28 +49,67 @@ function loadSharp(): Promise<typeof import('sharp').default> {
   return loading;
 }
 
+/** A file's path, or the bytes of one with what messages call it. */
+export type EncodedPicture = string | { bytes: Uint8Array; name: string };
+
 /**
  * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it (triangle filter, `size` exactly).
  * @returns interleaved RGB of `size`, or of the picture's own size when that is null
- * Errors: exit 3 with the file's path, also for pictures that are cut short or larger than 50 megapixels.
+ * Errors: exit 3 with the picture's path or name, also for pictures that are damaged, cut short or larger than 50 megapixels.
  */
-export async function decodePicture(path: string, size: { height: number; width: number } | null): Promise<Picture> {
-  const bytes = readEncoded(path);
+export async function decodePicture(picture: EncodedPicture, size: PictureSize | null): Promise<Picture> {
+  const { bytes, name } = typeof picture === 'string' ? { bytes: readFile(picture), name: picture } : picture;
+  const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes); // a copy: sharp takes no shared memory
+  const kind = kindOf(encoded, name);
   const sharp = await loadSharp();
-  const image = sharp(bytes, { failOn: 'warning', limitInputPixels: MAX_PIXELS, ignoreIcc: true, autoOrient: false, animated: false });
+  const image = sharp(encoded, { failOn: 'warning', limitInputPixels: MAX_PIXELS, ignoreIcc: true, autoOrient: false, animated: false });
   try {
-    return await toPicture(image.flatten({ background: 'black' }), size);
+    if (kind !== 'JPEG') return await resized(await toPicture(image.removeAlpha(), null), size);
+    const components = jpegComponents(encoded);
+    if (components === 4) return await resized(await fromInks(image), size);
+    if (components !== 1 && components !== 3) throw new Error(`a JPEG of ${components} colour components; expected 1, 3 or 4`);
+    return await toPicture(image, size);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GqaError('data', `${path} (${bytes.length} bytes) does not decode: ${reason}`, {
-      hint: 'Replace the picture or take it out of the folder.',
+    throw new GqaError('data', `${name} (${bytes.length} bytes) does not decode: ${reason}`, {
+      hint: 'Replace the picture or take it out of the data set.',
       cause,
     });
   }
 }
 
+/** Colour components of a JPEG's frame. Format: ITU-T T.81, B.1 and B.2.2: markers from byte 2 on, each with its length, up to the start of frame. */
+function jpegComponents(bytes: Buffer): number {
+  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
+    const marker = bytes[at + 1] ?? 0;
+    // Start of frame: C0 to CF without the tables DHT, JPG and DAC. A second ff is padding.
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return bytes[at + 9] ?? 0;
+    at += marker === 0xff ? 1 : 2 + bytes.readUInt16BE(at + 2);
+  }
+  throw new Error('no frame header in the JPEG');
+}
+
+/** A CMYK or YCCK JPEG as Pillow shows it: (255 − ink) · (255 − black) / 255, the inks as libvips gives them (put right where the file holds them inverted, as JPEGs do). */
+async function fromInks(image: Sharp): Promise<Picture> {
+  const { data, info } = await image
+    .pipelineColourspace('cmyk')
+    .toColourspace('cmyk')
+    .timeout({ seconds: MAX_SECONDS })
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const bytes = new Uint8Array(info.width * info.height * 3);
+  for (let from = 0, to = 0; to < bytes.length; from += 4, to += 3) {
+    const light = 255 - data[from + 3]!;
+    for (let c = 0; c < 3; c++) bytes[to + c] = light - Math.round((data[from + c]! * light) / 255);
+  }
+  return { bytes, start: 0, height: info.height, width: info.width, pixelStride: 3, channelStride: 1 };
+}
+
+const resized = (picture: Picture, size: PictureSize | null): Picture | Promise<Picture> =>
+  size === null || (picture.height === size.height && picture.width === size.width) ? picture : resizePicture(picture, size);
+
 /** A picture in memory, resized as decoded ones are. */
-export async function resizePicture(picture: Picture, size: { height: number; width: number }): Promise<Picture> {
+export async function resizePicture(picture: Picture, size: PictureSize): Promise<Picture> {
   const { height, width } = picture;
   const sharp = await loadSharp();
   const pixels = new Uint8Array(height * width * 3);
@@ -76,7 +117,7 @@ export async function resizePicture(picture: Picture, size: { height: number; wi
   return toPicture(sharp(pixels, { raw: { width, height, channels: 3 } }), size);
 }
 
-async function toPicture(image: Sharp, size: { height: number; width: number } | null): Promise<Picture> {
+async function toPicture(image: Sharp, size: PictureSize | null): Promise<Picture> {
   const resized = size === null ? image : image.resize(size.width, size.height, { fit: 'fill', kernel: 'linear' });
   const { data, info } = await resized
     .toColourspace('srgb')
@@ -87,23 +128,26 @@ async function toPicture(image: Sharp, size: { height: number; width: number } |
   return { bytes: data, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
 }
 
-/** The file's bytes, when they begin as those of a kind that is read. */
-function readEncoded(path: string): Buffer {
-  let bytes: Buffer;
+function readFile(path: string): Buffer {
   try {
-    bytes = readFileSync(path);
+    return readFileSync(path);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new GqaError('data', `${path} cannot be read: ${reason}`, { cause });
   }
-  if (bytes.length >= 12 && READ_KINDS.some(([, matches]) => matches(bytes))) return bytes;
+}
+
+/** Which kind that is read the bytes begin as. Errors: exit 3 with what they are instead. */
+function kindOf(bytes: Buffer, name: string): string {
+  const read = bytes.length >= 12 ? READ_KINDS.find(([, matches]) => matches(bytes)) : undefined;
+  if (read !== undefined) return read[0];
   const head = bytes.toString('latin1', 0, 1024);
   const kind = REFUSED_KINDS.find(([, sign]) =>
     sign instanceof RegExp ? sign.test(head) : bytes.toString('hex', sign.at, 64).startsWith(sign.hex),
   )?.[0];
   const found = bytes.length === 0 ? 'is empty' : `is ${kind ?? 'of an unknown kind'} by its content`;
-  throw new GqaError('data', `${path} ${found}; expected ${READ_KINDS.map(([name]) => name).join(', ')}`, {
-    hint: 'Convert or replace the picture, or take it out of the folder.',
+  throw new GqaError('data', `${name} ${found}; expected ${READ_KINDS.map(([kind]) => kind).join(', ')}`, {
+    hint: 'Convert or replace the picture, or take it out of the data set.',
   });
 }
 

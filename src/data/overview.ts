@@ -69,6 +69,8 @@ async function pictureAt({ source }: Split, index: number, side: number): Promis
     }
     case 'files':
       return decodePicture(source.paths[index] ?? '', size);
+    case 'encoded':
+      return decodePicture({ bytes: source.pictures[index]!, name: source.names[index] ?? '' }, size);
   }
 }
 

@@ -3,7 +3,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { draws, shuffle } from '../random.js';
-import type { Batch, FileSource, RawSource, Split } from './dataset.js';
+import { type Batch, partOf, type Source, type Split } from './dataset.js';
 import { mainThreadPool, type Pool, threadPool } from './pool.js';
 import type { BatchJob, BatchOptions } from './preprocess.js';
 
@@ -28,14 +28,14 @@ export function openPipeline(workers: number | 'auto'): Pipeline {
 }
 
 /**
- * The size at which pictures cross to the device, in pixels. Raw ones not larger than the model's input keep their own (the device enlarges them: fewer bytes);
+ * The size at which pictures cross to the device, in pixels. Pictures that all have one size, not larger than the model's input, keep it (the device enlarges them: fewer bytes);
  * everything else is resized by the workers to the model's square, aspect ratio not kept.
  */
-export function inputSize(source: RawSource | FileSource, modelImageSize: number): { height: number; width: number } {
-  if (source.kind === 'raw' && source.height <= modelImageSize && source.width <= modelImageSize) {
-    return { height: source.height, width: source.width };
-  }
-  return { height: modelImageSize, width: modelImageSize };
+export function inputSize(source: Source, modelImageSize: number): { height: number; width: number } {
+  const own = source.kind === 'raw' ? source : source.size;
+  return own !== undefined && own.height <= modelImageSize && own.width <= modelImageSize
+    ? { height: own.height, width: own.width }
+    : { height: modelImageSize, width: modelImageSize };
 }
 
 async function* batches(pool: Pool, split: Split, indices: Int32Array, options: BatchOptions): AsyncGenerator<Batch, void, undefined> {
@@ -56,8 +56,7 @@ async function* batches(pool: Pool, split: Split, indices: Int32Array, options: 
 }
 
 function batchJob({ source }: Split, indices: Int32Array, options: BatchOptions): BatchJob {
-  const ofBatch = source.kind === 'raw' ? source : { kind: source.kind, paths: Array.from(indices, (index) => source.paths[index] ?? '') };
-  return { ...options, source: ofBatch, indices };
+  return { ...options, source: partOf(source, indices), indices };
 }
 
 function asBatch({ indices, batchSize, height, width }: BatchJob, pixels: Uint8Array, splitLabels: Int32Array): Batch {

@@ -140,5 +140,6 @@ function death({ state, waiting }: Thread, exitCode: number, cause: Error | unde
 }
 
 function pictureName({ source, indices }: BatchJob, position: number): string {
-  return (source.kind === 'files' ? source.paths[position] : undefined) ?? `picture ${indices[position] ?? 0} of its split`;
+  const names = source.kind === 'files' ? source.paths : source.kind === 'encoded' ? source.names : [];
+  return names[position] ?? `picture ${indices[position] ?? 0} of its split`;
 }

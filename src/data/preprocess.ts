@@ -1,6 +1,6 @@
 /** From a split's source to the bytes of one batch: read or decode, resize, place. Runs alike on the main thread and in workers. */
 import { type Augment, type Picture, placement, placePicture, unmoved } from './augment.js';
-import type { FileSource, RawSource } from './dataset.js';
+import type { RawSource, Source } from './dataset.js';
 import { decodePicture, resizePicture } from './decode.js';
 
 /** How a split becomes batches. */
@@ -17,8 +17,8 @@ export interface BatchOptions {
 
 /** All that one batch needs; crosses to a worker as a message (raw pixels are shared, paths are those of the batch alone). */
 export interface BatchJob extends BatchOptions {
-  /** A `FileSource` holds the paths of this batch's pictures, in the order of `indices`. */
-  source: RawSource | FileSource;
+  /** `partOf` the split's: of this batch's pictures. */
+  source: Source;
   /** Indices in the split: what augmentation draws belong to. At most batchSize. */
   indices: Int32Array;
 }
@@ -46,6 +46,9 @@ export async function preprocessBatch(
 /** One picture of the job's height and width. */
 function readPicture({ source, height, width }: BatchJob, position: number, index: number): Picture | Promise<Picture> {
   if (source.kind === 'files') return decodePicture(source.paths[position] ?? '', { height, width });
+  if (source.kind === 'encoded') {
+    return decodePicture({ bytes: source.pictures[position]!, name: source.names[position] ?? '' }, { height, width });
+  }
   const picture = rawPicture(source, index);
   return source.height === height && source.width === width ? picture : resizePicture(picture, { height, width });
 }

@@ -133,12 +133,15 @@ function pictureAt({ source }: Split, index: number): Picture | Promise<Picture>
       return rawPicture(source, index);
     case 'files':
       return decodePicture(source.paths[index] ?? '', null);
+    case 'encoded':
+      return decodePicture({ bytes: source.pictures[index]!, name: source.names[index] ?? '' }, null);
   }
 }
 
 /** Below the data set's folder; raw pictures have a number only. */
 function pictureName(dataset: Dataset, split: SplitName, index: number): string {
   const { source } = dataset[split];
+  if (source.kind === 'encoded') return source.names[index] ?? '';
   return source.kind === 'files' ? relative(dataset.from, source.paths[index] ?? '') : `${split} picture ${index}`;
 }
 
