@@ -6,11 +6,9 @@ import { readFileSync } from 'node:fs';
 import type { Sharp } from 'sharp';
 import { GqaError } from '../errors.js';
 import { type Picture, placePicture, unmoved } from './augment.js';
-
-/** A picture of more pixels is refused before it is decoded. */
-const MAX_PIXELS = 50_000_000;
-/** A picture that takes longer is given up. */
-const MAX_SECONDS = 60;
+import type { Size } from './randaugment.js';
+import { DEFAULT_READING, type Reading } from './reading.js';
+import { resample } from './resample.js';
 
 /** First bytes of the kinds of file that are read. */
 const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
@@ -47,48 +45,99 @@ function loadSharp(): Promise<typeof import('sharp').default> {
   return loading;
 }
 
+/** What a picture may take. */
+export type Limits = Pick<Reading, 'maxPixels' | 'timeoutS'>;
+
 /**
- * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it (triangle filter, `size` exactly).
+ * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it (bilinear, antialiased when it shrinks, `size` exactly).
  * @returns interleaved RGB of `size`, or of the picture's own size when that is null
- * Errors: exit 3 with the file's path, also for pictures that are cut short or larger than 50 megapixels.
+ * Errors: exit 3 with the file's path, also for pictures that are cut short, have more pixels than `limits` or take longer.
  */
-export async function decodePicture(path: string, size: { height: number; width: number } | null): Promise<Picture> {
-  const bytes = readEncoded(path);
-  const sharp = await loadSharp();
-  const image = sharp(bytes, { failOn: 'warning', limitInputPixels: MAX_PIXELS, ignoreIcc: true, autoOrient: false, animated: false });
+export async function decodePicture(path: string, size: Size | null, limits: Limits = DEFAULT_READING): Promise<Picture> {
+  const picture = await decodeBytes(readEncoded(path), path, limits);
+  return size === null ? picture : resizePicture(picture, size, limits);
+}
+
+/** The picture at its own size from the file's bytes. @param name what errors call it */
+export async function decodeBytes(bytes: Buffer, name: string, limits: Limits): Promise<Picture> {
   try {
-    return await toPicture(image.flatten({ background: 'black' }), size);
+    return await toPicture((await opened(bytes, limits)).flatten({ background: 'black' }), limits);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GqaError('data', `${path} (${bytes.length} bytes) does not decode: ${reason}`, {
-      hint: 'Replace the picture or take it out of the folder.',
-      cause,
-    });
+    throw undecodable(name, bytes, cause);
   }
 }
 
-/** A picture in memory, resized as decoded ones are. */
-export async function resizePicture(picture: Picture, size: { height: number; width: number }): Promise<Picture> {
-  const { height, width } = picture;
-  const sharp = await loadSharp();
-  const pixels = new Uint8Array(height * width * 3);
-  placePicture(picture, unmoved, pixels, 0);
-  return toPicture(sharp(pixels, { raw: { width, height, channels: 3 } }), size);
+/** Height and width as the file's head has them. Errors: exit 3, as for `decodePicture`. */
+export async function pictureSize(path: string, limits: Limits = DEFAULT_READING): Promise<Size> {
+  const bytes = readEncoded(path);
+  try {
+    const { height, width } = await (await opened(bytes, limits)).metadata();
+    return { height, width };
+  } catch (cause) {
+    throw undecodable(path, bytes, cause);
+  }
 }
 
-async function toPicture(image: Sharp, size: { height: number; width: number } | null): Promise<Picture> {
-  const resized = size === null ? image : image.resize(size.width, size.height, { fit: 'fill', kernel: 'linear' });
-  const { data, info } = await resized
+const opened = async (bytes: Buffer, { maxPixels }: Limits): Promise<Sharp> =>
+  (await loadSharp())(bytes, { failOn: 'warning', limitInputPixels: maxPixels, ignoreIcc: true, autoOrient: false, animated: false });
+
+function undecodable(name: string, bytes: Buffer, cause: unknown): GqaError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new GqaError('data', `${name} (${bytes.length} bytes) does not decode: ${reason}`, {
+    hint: 'Replace the picture or take it out of the folder; data.on_bad_image: skip leaves out what cannot be read.',
+    cause,
+  });
+}
+
+/**
+ * A picture brought to exactly `size`, aspect ratio not kept: bilinear, antialiased where it shrinks, as Pillow's.
+ * sharp's shrinking is within 4 of 255 of Pillow's (0.5 in the mean) and faster than ours; its enlarging is up to 14 off, ours is equal.
+ */
+export async function resizePicture(picture: Picture, size: Size, limits: Limits = DEFAULT_READING): Promise<Picture> {
+  const { height, width } = picture;
+  if (height === size.height && width === size.width) return picture;
+  if (height < size.height || width < size.width) {
+    const bytes = new Uint8Array(size.height * size.width * 3);
+    resample(interleaved(picture), picture, bytes, size);
+    return asPicture(bytes, size);
+  }
+  const sharp = await loadSharp();
+  const image = sharp(interleaved(picture), { raw: { width, height, channels: 3 } });
+  return toPicture(image.resize(size.width, size.height, { fit: 'fill', kernel: 'linear' }), limits);
+}
+
+export const asPicture = (bytes: Uint8Array, { height, width }: Size): Picture => ({
+  bytes,
+  start: 0,
+  height,
+  width,
+  pixelStride: 3,
+  channelStride: 1,
+});
+
+/** [height, width, 3] bytes of a picture: its own memory where it lies so already. */
+export function interleaved(picture: Picture): Uint8Array {
+  const { bytes, start, height, width, pixelStride, channelStride } = picture;
+  const size = height * width * 3;
+  if (pixelStride === 3 && channelStride === 1) return bytes.subarray(start, start + size);
+  const pixels = new Uint8Array(size);
+  placePicture(picture, unmoved, pixels, 0);
+  return pixels;
+}
+
+async function toPicture(image: Sharp, { timeoutS }: Limits): Promise<Picture> {
+  const { data, info } = await image
     .toColourspace('srgb')
-    .timeout({ seconds: MAX_SECONDS })
+    .timeout({ seconds: Math.min(3600, Math.ceil(timeoutS)) })
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
   const grey = info.channels < 3;
-  return { bytes: data, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
+  return { bytes, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
 }
 
 /** The file's bytes, when they begin as those of a kind that is read. */
-function readEncoded(path: string): Buffer {
+export function readEncoded(path: string): Buffer {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);

@@ -40,6 +40,8 @@ export interface LogLine {
   loss: number;
   top1: number;
   imagesPerSecond: number;
+  /** Part of the time that steps waited for pictures. */
+  dataWait: number;
 }
 
 /** Who listens. */
@@ -124,8 +126,9 @@ export async function runExperiment(
       if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
         best = { epoch, step, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
       }
-      const { lr, means, images, seconds } = trained;
-      watch.epochDone({ epoch, step, lr, train: means, selection, imagesPerSecond: images / seconds, tensors: tf.memory().numTensors });
+      const { lr, means, images, seconds, waited } = trained;
+      const pace = { imagesPerSecond: images / seconds, dataWait: waited / seconds };
+      watch.epochDone({ epoch, step, lr, train: means, selection, ...pace, tensors: tf.memory().numTensors });
     }
     if (best === null) {
       // Nothing was trained: the model as it came is the best there is.
@@ -162,7 +165,7 @@ async function trainEpoch(
   { epoch, step: firstStep, stepsPerEpoch, totalSteps }: Clock,
   watch: Watch,
   modelNow: (step: number) => Buffer,
-): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number }> {
+): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number; waited: number }> {
   const { train, model } = config;
   const lastStep = Math.min(totalSteps, firstStep + stepsPerEpoch);
   const bar = watch.progress(
@@ -174,14 +177,18 @@ async function trainEpoch(
     batchSize: train.batchSize,
     seed: config.seed,
     epoch,
-    augment: augmentation(config),
+    augment: config.data.augment,
+    randomErasing: config.data.randomErasing,
   });
   const rate = (step: number): number => learningRate(train.schedule, train.lr, step, totalSteps, train.warmupSteps);
-  const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0 };
+  const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0, waited: 0 };
   let step = firstStep;
   let started = performance.now();
+  let waited = 0; // seconds, since the last line
+  let asked = started;
   try {
     for await (const batch of batches) {
+      waited += (performance.now() - asked) / 1000;
       await setImmediate(); // lets signals in, which a native call holds back
       const stop = watch.stopRequested();
       if (stop !== null) {
@@ -203,20 +210,24 @@ async function trainEpoch(
           loss: sums.loss / images,
           top1: sums.top1 / images,
           imagesPerSecond: images / seconds,
+          dataWait: waited / seconds,
         });
         inEpoch.loss += sums.loss;
         inEpoch.top1 += sums.top1;
         inEpoch.images += images;
         inEpoch.seconds += seconds;
+        inEpoch.waited += waited;
         bar.update(inEpoch.images, { imagesPerSecond: inEpoch.images / inEpoch.seconds, ...meansOf(inEpoch) });
         started = performance.now();
+        waited = 0;
       }
       if (step === lastStep) break;
+      asked = performance.now();
     }
   } finally {
     bar.stop();
   }
-  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images: inEpoch.images, seconds: inEpoch.seconds };
+  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images: inEpoch.images, seconds: inEpoch.seconds, waited: inEpoch.waited };
 }
 
 const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: number }): { loss: number; top1: number } => ({
@@ -294,12 +305,4 @@ export async function evaluateWithProgress(
   } finally {
     bar.stop();
   }
-}
-
-/** The preset under which pictures are disturbed in training. @throws GqaError for the one that this version does not have */
-export function augmentation(config: Config): 'none' | 'light' {
-  if (config.data.augment !== 'paper') return config.data.augment;
-  throw new GqaError('usage', 'data.augment is paper (RandAugment), which this version does not have yet', {
-    hint: 'Use --set data.augment=light (flip, padded crop) or none.',
-  });
 }

@@ -20,7 +20,8 @@ async function testBatches({ test: split }: Dataset): Promise<Batch[]> {
   const pipeline = openPipeline(2);
   const batches: Batch[] = [];
   const wanted = { batchSize: 8, height: 32, width: 32, seed: 1, epoch: null, augment: 'none' } as const;
-  for await (const batch of pipeline.batches(split, indicesOf(split.labels.length), wanted)) batches.push(batch);
+  for await (const batch of pipeline.batches(split, indicesOf(split.labels.length), wanted))
+    batches.push({ ...batch, pixels: batch.pixels.slice() });
   await pipeline.close();
   return batches;
 }
