@@ -80,7 +80,8 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         },
       });
       run.noteSkipped(pipeline.skipped);
-      if (pipeline.skipped.length > 0) say(`${pipeline.skipped.length} pictures could not be read and were left out: ${path.join(run.path, 'skipped.jsonl')}`);
+      if (pipeline.skipped.length > 0)
+        say(`${pipeline.skipped.length} pictures could not be read and were left out: ${path.join(run.path, 'skipped.jsonl')}`);
       run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
       run.setStatus('done', { epoch: at.epoch, step: outcome.steps });
       const { converted, best, test, trainImagesPerSecond } = outcome;

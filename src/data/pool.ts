@@ -316,4 +316,8 @@ function death({ pass, job, deaths }: Waiting, position: number, why: string): G
 }
 
 const pictureName = ({ source }: Pass, { indices, paths }: BatchJob, position: number): string =>
-  position === IDLE ? 'no picture yet' : source.kind === 'files' ? (paths[position] ?? 'a picture') : `picture ${indices[position] ?? 0} of its split`;
+  position === IDLE
+    ? 'no picture yet'
+    : source.kind === 'files'
+      ? (paths[position] ?? 'a picture')
+      : `picture ${indices[position] ?? 0} of its split`;

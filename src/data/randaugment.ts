@@ -57,12 +57,22 @@ export const OPERATIONS = {
   Posterize: {
     signed: false,
     magnitude: (level) => 8 - roundHalfEven(level / ((BINS - 1) / 4)),
-    apply: (from, to, _, bits) => look(from, to, table((value) => value & ~(2 ** (8 - bits) - 1))),
+    apply: (from, to, _, bits) =>
+      look(
+        from,
+        to,
+        table((value) => value & ~(2 ** (8 - bits) - 1)),
+      ),
   },
   Solarize: {
     signed: false,
     magnitude: (level) => spaced(255, 0, level),
-    apply: (from, to, _, threshold) => look(from, to, table((value) => (value < threshold ? value : 255 - value))),
+    apply: (from, to, _, threshold) =>
+      look(
+        from,
+        to,
+        table((value) => (value < threshold ? value : 255 - value)),
+      ),
   },
   AutoContrast: { signed: false, magnitude: none, apply: (from, to) => lookEach(from, to, histograms(from).map(stretched)) },
   Equalize: { signed: false, magnitude: none, apply: (from, to) => lookEach(from, to, histograms(from).map(equalized)) },
@@ -260,7 +270,7 @@ function color(from: Uint8Array, to: Uint8Array, factor: number): void {
   }
 }
 
-const clamped = (value: number): number => (value < 0 ? 0 : value > 255 ? 255 : value);
+const clamped = (value: number): number => Math.max(0, Math.min(255, value));
 
 /** Pillow's SMOOTH of a sum of weights 13 (the middle pixel 5 times, its eight neighbours once), rounded. */
 const SMOOTH = Uint8Array.from({ length: 13 * 255 + 1 }, (_, sum) => Math.floor((2 * sum + 13) / 26));

@@ -70,7 +70,10 @@ test('a thread that exits in the midst of a batch is replaced once; then the err
 const once = "if (!fs.existsSync(marker)) { fs.writeFileSync(marker, ''); ";
 for (const [what, body] of [
   ['dies', `${once} process.exit(7); }`],
-  ['throws where nothing catches it', `${once} setImmediate(() => { throw new Error('out of luck'); }); const until = Date.now() + 100; while (Date.now() < until); }`],
+  [
+    'throws where nothing catches it',
+    `${once} setImmediate(() => { throw new Error('out of luck'); }); const until = Date.now() + 100; while (Date.now() < until); }`,
+  ],
   ['hangs', `${once} for (;;); }`],
   ['exceeds its memory', `${once} const all = []; for (;;) all.push(Array.from({ length: 1e5 }, (_, i) => ({ i }))); }`],
 ] as const) {
@@ -80,7 +83,11 @@ for (const [what, body] of [
     const { script: thread, marker } = sabotaged(folder, two, body);
     const pool = threadPool(2, thread);
     const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 1 } });
-    const jobs = [batches.start({ ...job, paths: [one, two] }), batches.start({ ...job, paths: [one, one] }), batches.start({ ...job, paths: [two, one] })];
+    const jobs = [
+      batches.start({ ...job, paths: [one, two] }),
+      batches.start({ ...job, paths: [one, one] }),
+      batches.start({ ...job, paths: [two, one] }),
+    ];
     for (const making of jobs) {
       const pixels = await bytesOf(making);
       assert.deepEqual(
@@ -110,7 +117,13 @@ test('a bad picture fails its own batch with the error it has on the main thread
   const folder = testFolder(t);
   const bad = place(folder, 'bad.jpg', 'no picture');
   const pool = threadPool(1);
-  await assert.rejects(pool.open(pass).start({ ...job, paths: [bad, bad] }).made(), failure('data', join(folder, 'bad.jpg'), 'unknown kind'));
+  await assert.rejects(
+    pool
+      .open(pass)
+      .start({ ...job, paths: [bad, bad] })
+      .made(),
+    failure('data', join(folder, 'bad.jpg'), 'unknown kind'),
+  );
   const source = {
     kind: 'raw',
     height: 4,
