@@ -126,7 +126,7 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
-    run: async (_, options) => (await import('./commands/bench.js')).bench(options),
+    run: async (_, options) => (await import('./commands/bench-step.js')).benchStep(options),
   },
   {
     name: 'quickstart',

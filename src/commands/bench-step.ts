@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { forwardFlops } from '../model/flops.js';
@@ -11,7 +12,7 @@ import { draws } from '../random.js';
 import { formatTable } from '../run/table.js';
 import { shapeOf } from '../train/model.js';
 import { initialAttention } from '../train/state.js';
-import { TRAINERS, type Trainer, type TrainerMode } from '../train/trainer.js';
+import { TRAINERS, type TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
 export interface BenchOptions {
@@ -49,7 +50,7 @@ interface Figures {
 /** A head of ten classes; the picture size is the model's. */
 const CLASSES = 10;
 
-export async function bench(options: BenchOptions): Promise<void> {
+export async function benchStep(options: BenchOptions): Promise<void> {
   const { config } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
@@ -59,59 +60,34 @@ export async function bench(options: BenchOptions): Promise<void> {
   const modes: TrainerMode[] = options.compare === undefined ? [first] : ['compiled', 'eager'];
 
   const { variant } = config.model;
-  const shape = shapeOf(config.model, CLASSES);
   const batchSize = options.batchSize ?? config.train.batchSize;
-  const size = { height: shape.imageSize, width: shape.imageSize };
-  const { windowSize, evalNoise } = config.model;
-  const fixed = {
-    shape,
-    variant,
-    windowSize,
-    labelSmoothing: 0,
-    adamw: config.train,
-    seed: config.seed,
-    batchSize,
-    evalBatchSize: batchSize,
-    ...size,
-  };
-  const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
-  const runs = modes.map((mode) => {
-    const started = performance.now();
-    const trainer = TRAINERS[mode]({ ...fixed, evalAllocation: 'frozen', evalNoise });
-    const params = initialParams(shape, config.seed);
-    const attention = initialAttention(shape, variant);
-    trainer.load({ params, attention }, null);
-    tf.dispose([params, attention]);
-    trainSteps(trainer, batch, 1, 0);
-    return {
-      mode,
-      trainer,
-      compileS: (performance.now() - started) / 1000,
-      train: [] as number[],
-      evaluate: [] as number[],
-      rss: [] as number[],
-      tensors: [] as number[],
-      peakMb: 0,
-    };
-  });
-  for (const { trainer } of runs) {
-    trainSteps(trainer, batch, 2, 1);
-    evaluateBatches(trainer, batch, 1);
+  const runs = modes.map((mode) => ({
+    mode,
+    bench: openStepBench(config, mode, batchSize),
+    train: [] as number[],
+    evaluate: [] as number[],
+    rss: [] as number[],
+    tensors: [] as number[],
+    peakMb: 0,
+  }));
+  for (const { bench } of runs) {
+    bench.train(2);
+    bench.evaluate(1);
   }
   for (let round = 0; round < options.rounds; round++) {
     for (const run of runs) {
-      run.train.push(trainSteps(run.trainer, batch, options.steps, 3 + round * options.steps));
-      run.evaluate.push(evaluateBatches(run.trainer, batch, Math.ceil(options.steps / 2)));
+      run.train.push(run.bench.train(options.steps));
+      run.evaluate.push(run.bench.evaluate(Math.ceil(options.steps / 2)));
       run.rss.push(process.memoryUsage.rss() / 1e6);
       run.tensors.push(tf.memory().numTensors);
       run.peakMb = process.resourceUsage().maxRSS / 1e3;
     }
   }
-  const figures = runs.map(({ mode, compileS, train, evaluate, rss, tensors, peakMb }): Figures => {
+  const figures = runs.map(({ mode, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
     const best = Math.min(...train);
     return {
       mode,
-      compile_s: rounded(compileS),
+      compile_s: rounded(bench.compileMs / 1000),
       train_images_per_s: rounded((1000 * batchSize) / best),
       train_ms_per_step: rounded(best),
       train_ms_per_step_median: rounded(median(train)),
@@ -121,8 +97,9 @@ export async function bench(options: BenchOptions): Promise<void> {
       rss_grown_mb: rounded((rss.at(-1) ?? 0) - (rss[0] ?? 0)),
     };
   });
-  for (const { trainer } of runs) trainer.dispose();
+  for (const { bench } of runs) bench.dispose();
 
+  const shape = shapeOf(config.model, CLASSES);
   const { parameters, kvParameters } = countParameters(shape);
   const about = {
     device: `${backend.name} ${backend.version} ${backend.device}`,
@@ -153,6 +130,62 @@ export async function bench(options: BenchOptions): Promise<void> {
   );
 }
 
+export interface StepBench {
+  /** Building the trainer, fresh weights and the first step. */
+  compileMs: number;
+  /** Milliseconds of a step; the sums are read at the end, as at a log line. */
+  train(steps: number): number;
+  /** Milliseconds of a batch. */
+  evaluate(batches: number): number;
+  dispose(): void;
+}
+
+/** A config's model on random pictures of its own size, ready to be timed: one step is done. The backend is started. */
+export function openStepBench(config: Config, mode: TrainerMode, batchSize: number): StepBench {
+  const started = performance.now();
+  const { variant, windowSize, evalNoise } = config.model;
+  const shape = shapeOf(config.model, CLASSES);
+  const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
+  const trainer = TRAINERS[mode]({
+    shape,
+    variant,
+    windowSize,
+    labelSmoothing: 0,
+    adamw: config.train,
+    seed: config.seed,
+    batchSize,
+    evalBatchSize: batchSize,
+    height: shape.imageSize,
+    width: shape.imageSize,
+    evalAllocation: 'frozen',
+    evalNoise,
+  });
+  const params = initialParams(shape, config.seed);
+  const attention = initialAttention(shape, variant);
+  trainer.load({ params, attention }, null);
+  tf.dispose([params, attention]);
+  let step = 0;
+  const train = (steps: number): number => {
+    const begun = performance.now();
+    for (const end = step + steps; step < end; step++) trainer.train(batch, { step, lr: 1e-5, refresh: step % 10 === 0 });
+    trainer.readSums();
+    return (performance.now() - begun) / steps;
+  };
+  train(1);
+  return {
+    compileMs: performance.now() - started,
+    train,
+    evaluate(batches) {
+      const begun = performance.now();
+      trainer.beginEvaluation();
+      for (let i = 0; i < batches; i++) trainer.evaluate(batch).dispose();
+      trainer.readEvaluation();
+      return (performance.now() - begun) / batches;
+    },
+    dispose: trainer.dispose,
+  };
+}
+
 /** Random bytes, as the device gets them. */
 function syntheticBatch(batchSize: number, side: number, seed: number): Batch {
   const from = draws(seed, 'bench');
@@ -164,23 +197,6 @@ function syntheticBatch(batchSize: number, side: number, seed: number): Batch {
     weights: new Float32Array(batchSize).fill(1),
     images: batchSize,
   };
-}
-
-/** Milliseconds of a step; the sums are read at the end, as at a log line. */
-function trainSteps(trainer: Trainer, batch: Batch, steps: number, firstStep: number): number {
-  const started = performance.now();
-  for (let step = firstStep; step < firstStep + steps; step++) trainer.train(batch, { step, lr: 1e-5, refresh: step % 10 === 0 });
-  trainer.readSums();
-  return (performance.now() - started) / steps;
-}
-
-/** Milliseconds of a batch. */
-function evaluateBatches(trainer: Trainer, batch: Batch, batches: number): number {
-  const started = performance.now();
-  trainer.beginEvaluation();
-  for (let i = 0; i < batches; i++) trainer.evaluate(batch).dispose();
-  trainer.readEvaluation();
-  return (performance.now() - started) / batches;
 }
 
 const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;

@@ -1,0 +1,129 @@
+/**
+ * A training step, or an evaluated batch, against PyTorch on the same machine, taking turns: the paper's own code or timm.
+ *
+ *   node bench/step-vs-torch.mjs --config FILE --paper FOLDER [--set key=value …] [--python python3] [--peer paper|timm] [--batch-size N] [--pairs 7] [--steps 3]
+ *                                [--clip NORM] [--ema DECAY] [--what train,evaluate] [--json]
+ *
+ * FOLDER: a checkout of the paper's code (zohaib-khan5040/key-driven-gqa); python needs torch and timm (and einops for the paper's code). Both sides have the same sizes,
+ * batch and AdamW, fresh weights and random pictures; ours gets bytes and normalises them. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is faster.
+ * Ours runs in a process of its own (the one that prints), so that the peaks of memory are each side's own.
+ */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { openStepBench } from '../dist/src/commands/bench-step.js';
+import { readConfig } from '../dist/src/config/load.js';
+import { startBackend } from '../dist/src/native/backend.js';
+
+const { values: args } = parseArgs({
+  options: {
+    config: { type: 'string' },
+    set: { type: 'string', multiple: true, default: [] },
+    paper: { type: 'string' },
+    python: { type: 'string', default: 'python3' },
+    peer: { type: 'string', default: 'paper' },
+    'batch-size': { type: 'string' },
+    pairs: { type: 'string', default: '7' },
+    steps: { type: 'string', default: '3' },
+    what: { type: 'string', default: 'train,evaluate' },
+    clip: { type: 'string' },
+    ema: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+});
+if (args.config === undefined || (args.peer === 'paper' && args.paper === undefined)) {
+  console.error('step-vs-torch needs --config FILE, and --paper FOLDER unless --peer timm');
+  process.exit(2);
+}
+
+/** Our variants → the paper's schemes. */
+const SCHEMES = { mha: 'mhsa', gqa: 'gqa', kdgqa: 'kdgqa', 'dgqa-diff': 'dgqa_diff', 'dgqa-ema': 'dgqa_ema', pgqa: 'pgqa' };
+
+const options = [
+  ...(args.clip === undefined ? [] : [`train.clip_norm=${args.clip}`]),
+  ...(args.ema === undefined ? [] : [`train.ema=${args.ema}`]),
+];
+const { config } = readConfig(args.config, [...args.set, ...options]);
+const { model, train } = config;
+const batch = Number(args['batch-size'] ?? train.batchSize);
+const number = (text) => (text === undefined ? null : Number(text));
+
+const peer = startPeer({
+  peer: args.peer,
+  paper: args.paper,
+  scheme: SCHEMES[model.variant],
+  heads: model.heads,
+  kvHeads: model.kvHeads,
+  embedDim: model.embedDim,
+  depth: model.depth,
+  imageSize: model.imageSize,
+  patchSize: model.patchSize,
+  classes: 10,
+  batch,
+  lr: 1e-5,
+  weightDecay: train.weightDecay,
+  clip: number(args.clip),
+  ema: number(args.ema),
+  seed: config.seed,
+});
+const about = await peer.started;
+const backend = await startBackend('native');
+const ours = openStepBench(config, 'compiled', batch);
+
+const steps = Number(args.steps);
+const rounds = { train: [], evaluate: [] };
+for (const what of args.what.split(',')) {
+  ours[what](2);
+  await peer.ask({ [what]: 2 });
+  for (let pair = 0; pair < Number(args.pairs); pair++) {
+    await setTimeout(300); // threads of the other side that still spin
+    const mine = ours[what](steps);
+    await setTimeout(300);
+    const { ms } = await peer.ask({ [what]: steps });
+    rounds[what].push({ ours: mine, torch: ms, ratio: ms / mine });
+  }
+}
+const memory = { ours: process.resourceUsage().maxRSS / 1e3, torch: (await peer.ask({ memory: true })).peakMb };
+peer.end();
+ours.dispose();
+
+const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
+const figure = (value) => Number(value.toPrecision(4));
+const result = {
+  peer: args.peer,
+  torch: about.torch,
+  threads: about.threads,
+  device: `${backend.name} ${backend.version} ${backend.device}`,
+  variant: model.variant,
+  kv_heads: model.kvHeads,
+  batch_size: batch,
+  pairs: Number(args.pairs),
+};
+for (const [what, list] of Object.entries(rounds)) {
+  if (list.length === 0) continue;
+  result[what] = {
+    ours_ms: figure(median(list.map((pair) => pair.ours))),
+    torch_ms: figure(median(list.map((pair) => pair.torch))),
+    ratio: figure(median(list.map((pair) => pair.ratio))),
+    ratios: list.map((pair) => figure(pair.ratio)),
+  };
+}
+result.peak_mb = { ours: figure(memory.ours), torch: figure(memory.torch), ratio: figure(memory.torch / memory.ours) };
+console.log(args.json ? JSON.stringify(result) : result);
+process.exit(0);
+
+/** torch_step.py, one answer for each question. */
+function startPeer(ask) {
+  const script = fileURLToPath(new URL('torch_step.py', import.meta.url));
+  const child = spawn(args.python, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const question = async (what) => {
+    child.stdin.write(`${JSON.stringify(what)}\n`);
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`${args.python} ended`);
+    return JSON.parse(value);
+  };
+  return { started: question(ask), ask: question, end: () => child.stdin.end() };
+}
