@@ -112,21 +112,26 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'bench',
-    summary: "measure a step of a config's model on synthetic pictures",
-    arguments: [new Argument('<what>', 'what to measure').choices(['step'])],
+    summary: "measure a step of a config's model on synthetic pictures, or its input pipeline alone",
+    arguments: [new Argument('<what>', 'what to measure').choices(['step', 'data'])],
     options: [
       config().makeOptionMandatory(),
       set(),
       new Option('--batch-size <n>', "pictures a step (default: the config's)").argParser(wholeNumber(1, 65536)),
-      new Option('--steps <n>', 'steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--steps <n>', 'step: steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--batches <n>', 'data: batches of a round').argParser(wholeNumber(1, 1000000)).default(50),
       new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
-      new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager']),
+      new Option('--compare <mode>', 'step: measure this too, taking turns').choices(['eager']),
+      new Option('--step-ms <ms>', 'data: tell whether a step of this length would wait').argParser(positiveNumber),
       device(),
       eager(),
       json(),
     ],
     example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
-    run: async (_, options) => (await import('./commands/bench-step.js')).benchStep(options),
+    run: async ([what], options) =>
+      what === 'data'
+        ? (await import('./commands/bench-data.js')).benchData(options)
+        : (await import('./commands/bench-step.js')).benchStep(options),
   },
   {
     name: 'quickstart',
@@ -195,6 +200,12 @@ function wholeNumber(lowest: number, highest: number): (text: string) => number 
     }
     return value;
   };
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError(`"${text}" is no number above 0.`);
+  return value;
 }
 
 function exitCodeOf(error: unknown): number {
