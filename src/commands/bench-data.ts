@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { readConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
+import { partOf } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
 import { inputSize, openPipeline } from '../data/pipeline.js';
 import { makeBatch, type Pass, STAGES, type Stage } from '../data/preprocess.js';
@@ -69,7 +70,7 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
         ...options,
         batchSize: 1,
         epoch: 1,
-        source: source.kind === 'raw' ? source : { kind: 'files' },
+        raw: source.kind === 'raw' ? source : null,
         reading: data,
         cache: null,
       };
@@ -82,8 +83,9 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
       };
       for (const clock of [null, count]) {
         for (const index of chosen) {
-          const paths = source.kind === 'raw' ? [] : [source.paths[index] as string];
-          await makeBatch(pass, { indices: Int32Array.of(index), paths }, pixels, () => true, clock);
+          const part = partOf(source, Int32Array.of(index));
+          const job = { indices: Int32Array.of(index), encoded: part.kind === 'raw' ? null : part };
+          await makeBatch(pass, job, pixels, () => true, clock);
         }
       }
       return Object.fromEntries(STAGES.map((stage) => [stage, spent[stage] / chosen.length])) as Record<Stage, number>;

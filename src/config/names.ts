@@ -1,7 +1,18 @@
 /** Names that config and command line share. No package is imported here, so that `gqa --help` loads nothing for them. */
 
 /** Data sets that a config may name. `image-folder`: root/train/<class>/… and root/test/<class>/…, a picture a file. */
-export const dataNames = ['fashion-mnist', 'mnist', 'cifar10', 'cifar100', 'food101', 'tiny-imagenet', 'image-folder'] as const;
+export const dataNames = [
+  'fashion-mnist',
+  'mnist',
+  'cifar10',
+  'cifar100',
+  'food101',
+  'tiny-imagenet',
+  'cinic10',
+  'imagenet',
+  'oxford-pet',
+  'image-folder',
+] as const;
 export type DataName = (typeof dataNames)[number];
 
 /** Ways of sharing key-value heads, as the papers write them; what each does is in model/variants.ts. */

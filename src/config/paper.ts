@@ -18,6 +18,9 @@ const dataSets: Record<string, { name: DataName; classes: number; channels: 1 | 
   food101: { name: 'food101', classes: 101, channels: 3 },
   'tiny-imagenet-200': { name: 'tiny-imagenet', classes: 200, channels: 3 },
   mnist: { name: 'mnist', classes: 10, channels: 1 },
+  oxfordiitpet: { name: 'oxford-pet', classes: 37, channels: 3 },
+  cinic10: { name: 'cinic10', classes: 10, channels: 3 },
+  'imagenet-1k': { name: 'imagenet', classes: 1000, channels: 3 },
 };
 
 const sizes: Record<string, Nested['model']['size']> = { s: 'small', b: 'base', l: 'large', c: 'custom' };
@@ -182,12 +185,7 @@ function unknownFlatKey(key: string, root: z.ZodType, known: string[]): string {
     : `the paper's flat files have ${known.slice(0, 12).join(', ')}`;
 }
 
-/** Data sets that the paper's code reads and we do not. */
-const otherDataSets = ['oxfordiitpet', 'cinic10', 'imagenet-1k'];
-
 function suggestValue(key: string, value: unknown): string | undefined {
-  if (key === 'dataset' && otherDataSets.includes(String(value)))
-    return 'it can be read as a folder of pictures per class: data.name image-folder, in a nested config';
   const accepted = expectedAt(expectedBy(flatSchema), [key])?.enum;
   const near = typeof value === 'string' && accepted ? closest(value, accepted) : undefined;
   return near ? `did you mean ${near}?` : undefined;

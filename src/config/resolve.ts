@@ -31,6 +31,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   kvHeadsFitVariantAndHeads,
   warmupEndsBeforeTraining,
   validationLeavesTraining,
+  coarseLabelsAreOfCifar100,
 ];
 
 function sizesComeFromTheTable({ model, unusable }: Draft): RuleProblem[] {
@@ -108,6 +109,11 @@ function validationLeavesTraining({ data, train, unusable }: Draft): RuleProblem
   return [
     { path: 'data.limit', text: 'leaves 1 training picture, but protocol validation needs at least 2: one to train, one to validate' },
   ];
+}
+
+function coarseLabelsAreOfCifar100({ data, unusable }: Draft): RuleProblem[] {
+  if (data.labels !== 'coarse' || data.name === 'cifar100' || unusable('data.name')) return [];
+  return [{ path: 'data.labels', text: `is coarse, but only cifar100 has coarse labels (data.name is ${data.name})` }];
 }
 
 /** @param parsed accepted by `configSchema` and by every rule above */

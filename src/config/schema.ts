@@ -32,6 +32,8 @@ export const configSchema = z.strictObject({
     name: z.enum(dataNames),
     /** Folder of the data, relative to the working directory. */
     root: z.string().min(1).default(defaultDataRoot),
+    /** Which labels of CIFAR-100: its 100 classes or their 20 superclasses. Other data sets have one kind. */
+    labels: z.enum(['fine', 'coarse']).default('fine'),
     /** At most so many pictures of a split, stratified; counted before the validation part is taken. null: all. */
     limit: z
       .union([count(1), z.null(), z.strictObject({ train: count(1).nullable().default(null), test: count(1).nullable().default(null) })])

@@ -8,8 +8,8 @@ import { join, resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { GqaError } from '../errors.js';
 import type { Picture } from './augment.js';
+import type { PictureSize } from './dataset.js';
 import { asPicture, interleaved } from './decode.js';
-import type { Size } from './randaugment.js';
 
 const MAGIC = 0x31415147; // "GQA1"
 /** Words of the header: magic, height, width, checksum. */
@@ -63,7 +63,7 @@ function isAlive(pid: number): boolean {
  * @param source path of the picture's file
  * @param size   what it is brought to; null: its own
  */
-export async function cached(cache: Cache, source: string, size: Size | null, make: () => Promise<Picture>): Promise<Picture> {
+export async function cached(cache: Cache, source: string, size: PictureSize | null, make: () => Promise<Picture>): Promise<Picture> {
   const path = fileOf(cache, source, size);
   const found = path === null ? null : readEntry(path);
   if (found !== null) return found;
@@ -73,7 +73,7 @@ export async function cached(cache: Cache, source: string, size: Size | null, ma
 }
 
 /** null: the source cannot be looked at; reading it will tell why. */
-function fileOf({ folder }: Cache, source: string, size: Size | null): string | null {
+function fileOf({ folder }: Cache, source: string, size: PictureSize | null): string | null {
   const found = statSync(source, { throwIfNoEntry: false });
   if (found === undefined) return null;
   const key = JSON.stringify([source, found.size, found.mtimeMs, size === null ? 'own' : [size.height, size.width]]);

@@ -2,10 +2,12 @@
  * CIFAR-10 and CIFAR-100, the official binary version: files of records, each of one label byte (CIFAR-100: coarse, then fine) and 3,072 bytes of pixels, planes R, G, B of 32 × 32.
  * Format: Krizhevsky, "The CIFAR-10 dataset", section "Binary version".
  */
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../errors.js';
 import type { Dataset, Split } from './dataset.js';
+import { onFile } from './files.js';
+import { readClassList } from './lists.js';
 
 const SIDE = 32;
 const PIXEL_BYTES = 3 * SIDE * SIDE;
@@ -33,7 +35,7 @@ export const cifar10: CifarLayout = {
   recordsPerFile: { train: 10_000, test: 10_000 },
 };
 
-/** The fine labels; the coarse ones (20 superclasses) are skipped. */
+/** With the fine labels. */
 export const cifar100: CifarLayout = {
   train: ['train.bin'],
   test: ['test.bin'],
@@ -43,6 +45,9 @@ export const cifar100: CifarLayout = {
   labelAt: 1,
   recordsPerFile: { train: 50_000, test: 10_000 },
 };
+
+/** With the 20 superclasses. */
+export const cifar100Coarse: CifarLayout = { ...cifar100, names: 'coarse_label_names.txt', classes: 20, labelAt: 0 };
 
 /**
  * Reads both splits from the folder of the official files. All files must be there, each of exactly its official size.
@@ -59,16 +64,8 @@ export function readCifar(name: string, folder: string, layout: CifarLayout): Da
 }
 
 function readNames(path: string, classes: number): string[] {
-  const names = onFile(path, () => readFileSync(path, 'utf8'))
-    .split(/\r?\n/)
-    .map((line) => line.trim())
-    .filter((line) => line !== '');
-  if (names.length !== classes || new Set(names).size !== classes) {
-    throw new GqaError(
-      'data',
-      `${path} has ${names.length} class names (${new Set(names).size} different ones); expected ${classes}, one a line`,
-    );
-  }
+  const names = readClassList(path);
+  if (names.length !== classes) throw new GqaError('data', `${path} has ${names.length} class names; expected ${classes}, one a line`);
   return names;
 }
 
@@ -102,7 +99,7 @@ function readSplit(folder: string, split: 'train' | 'test', layout: CifarLayout)
 
 /** The file's bytes, its size checked before anything is read: the official files have one size each, so that a cut at a record's end is seen too. */
 function readExactly(path: string, records: number, recordBytes: number): Uint8Array {
-  return onFile(path, () => {
+  return onFile(path, 'archive of the "binary version"', () => {
     const file = openSync(path, 'r');
     try {
       const found = fstatSync(file).size;
@@ -131,19 +128,4 @@ function readExactly(path: string, records: number, recordBytes: number): Uint8A
       closeSync(file);
     }
   });
-}
-
-function onFile<T>(path: string, read: () => T): T {
-  try {
-    return read();
-  } catch (cause) {
-    if (cause instanceof GqaError) throw cause;
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new GqaError('data', `${path} is missing, though other files of the data set are there`, {
-        hint: 'Unpack the whole archive of the "binary version" into one folder.',
-        cause,
-      });
-    }
-    throw new GqaError('data', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-  }
 }

@@ -12,20 +12,52 @@ export interface RawSource {
   pixels: Uint8Array<SharedArrayBuffer>;
 }
 
+/** In pixels. */
+export interface PictureSize {
+  height: number;
+  width: number;
+}
+
 /** Encoded picture files (JPEG, PNG, WebP), decoded and resized by sharp. */
 export interface FileSource {
   kind: 'files';
   /** Absolute paths, one for each label. */
   paths: string[];
-  /** Size that the pictures have in common, as common-size.ts finds it; null or left out: they differ. */
-  size?: { height: number; width: number } | null;
+  /** The size of every picture, where the data set has one (common-size.ts finds it for folders of any pictures). */
+  size?: PictureSize | undefined;
+}
+
+/** Encoded pictures in memory, e.g. out of a parquet file; otherwise as files. */
+export interface EncodedSource {
+  kind: 'encoded';
+  /** One for each label: views into shared memory, which workers read without a copy. */
+  pictures: Uint8Array<SharedArrayBuffer>[];
+  /** What messages call each: the file that held it, and its row. */
+  names: string[];
+  /** The size of every picture, where the data set has one. */
+  size?: PictureSize | undefined;
+}
+
+export type Source = RawSource | FileSource | EncodedSource;
+
+/** What a worker needs of a source for some of its pictures: raw pixels are shared whole, the others come in the order of `indices`. */
+export function partOf(source: Source, indices: Int32Array): Source {
+  const pick = <T>(items: readonly T[]): T[] => Array.from(indices, (index) => items[index] as T);
+  if (source.kind === 'files') return { ...source, paths: pick(source.paths) };
+  return source.kind === 'encoded' ? { ...source, pictures: pick(source.pictures), names: pick(source.names) } : source;
 }
 
 export interface Split {
   name: 'train' | 'test';
   /** Class index of every picture, 0 … classes − 1. */
   labels: Int32Array;
-  source: RawSource | FileSource;
+  source: Source;
+}
+
+/** A split of picture files. @param size of every picture, where the data set has one */
+export function filesSplit(name: Split['name'], pictures: readonly { path: string; label: number }[], size?: PictureSize): Split {
+  const labels = Int32Array.from(pictures, ({ label }) => label);
+  return { name, labels, source: { kind: 'files', paths: pictures.map(({ path }) => path), size } };
 }
 
 export interface Dataset {

@@ -3,7 +3,7 @@
  * Zhong et al. 2017, "Random Erasing Data Augmentation" (1708.04896). Pictures that are enlarged on the device are erased before that.
  */
 import type { Draws } from '../random.js';
-import type { Size } from './randaugment.js';
+import type { PictureSize } from './dataset.js';
 
 /** Part of the picture's area that the box has. */
 const AREA = { lowest: 0.02, highest: 1 / 3 };
@@ -14,7 +14,7 @@ const ATTEMPTS = 10;
 const MEAN = 128;
 
 /** Draws, for the picture: whether; for each attempt: area, aspect; for the box that fits: row, column. Changes `pixels` ([height, width, 3] bytes) in place. */
-export function erase(pixels: Uint8Array, { height, width }: Size, probability: number, from: Draws): void {
+export function erase(pixels: Uint8Array, { height, width }: PictureSize, probability: number, from: Draws): void {
   if (from.uniform() >= probability) return;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const area = (AREA.lowest + from.uniform() * (AREA.highest - AREA.lowest)) * height * width;

@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { GqaError } from '../errors.js';
-import type { Dataset, Split } from './dataset.js';
+import { type Dataset, filesSplit, type PictureSize, type Split } from './dataset.js';
 
 /** Endings, in any case, of the files that are pictures. What is inside is told by content when a picture is decoded. */
 const PICTURE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
@@ -23,22 +23,52 @@ const OTHER_PICTURE_ENDINGS = new Set([
   '.svg',
 ]);
 
-const SPLITS = ['train', 'test'] as const;
+/** Which folders are the splits. */
+export interface FolderLayout {
+  train: string;
+  test: string;
+  /** Size of every picture, where the data set has one. */
+  size?: PictureSize;
+  hint: string;
+}
+
+export const imageFolder: FolderLayout = {
+  train: 'train',
+  test: 'test',
+  hint: 'Only folders named train and test are read; rename val or validation to test if it is to play that part.',
+};
+
+/** CINIC-10 as published: PNG pictures of 32 × 32. Its third split, `valid`, takes no part. */
+export const cinic10: FolderLayout = {
+  train: 'train',
+  test: 'test',
+  size: { height: 32, width: 32 },
+  hint: 'Unpack the official archive (CINIC-10.tar.gz) there; its folder valid is not read.',
+};
+
+/** ImageNet-1k with a folder for each wnid in both splits; the labels of its test pictures were never published. */
+export const imagenet: FolderLayout = {
+  train: 'train',
+  test: 'val',
+  hint: 'The official archive of validation pictures has no class folders: sort them into val/<wnid>/ first, as for torchvision.',
+};
 
 /**
- * Lists the pictures below root/train/<class>/ and root/test/<class>/. Classes are sorted by code unit, as torchvision's are, so that labels agree; pictures by name.
+ * Lists the pictures below root/<split>/<class>/. Classes are sorted by code unit, as torchvision's are, so that labels agree; pictures by name.
  * Names beginning with '.' and files that are no pictures are ignored. Both splits must have the same classes.
  * Errors: exit 3, with the expected layout or both lists of classes.
  */
-export function readImageFolder(name: string, root: string): Dataset {
-  const [train, test] = [listSplit(root, 'train'), listSplit(root, 'test')];
+export function readImageFolder(name: string, root: string, layout: FolderLayout = imageFolder): Dataset {
+  const [train, test] = [listSplit(root, 'train', layout), listSplit(root, 'test', layout)];
   const missing = train.classes.filter((label) => !test.classes.includes(label));
   const added = test.classes.filter((label) => !train.classes.includes(label));
   if (missing.length + added.length > 0) {
-    const lists = [`only in train: ${someOf(missing)}`, `only in test: ${someOf(added)}`].filter((_, i) => [missing, added][i]!.length > 0);
+    const lists = [`only in ${layout.train}: ${someOf(missing)}`, `only in ${layout.test}: ${someOf(added)}`].filter(
+      (_, i) => [missing, added][i]!.length > 0,
+    );
     throw new GqaError(
       'data',
-      `${root}: train has ${train.classes.length} classes and test has ${test.classes.length}, not the same ones (${lists.join('; ')})`,
+      `${root}: ${layout.train} has ${train.classes.length} classes and ${layout.test} has ${test.classes.length}, not the same ones (${lists.join('; ')})`,
       {
         hint: 'Give both splits the same class folders: labels are positions in their sorted list.',
       },
@@ -47,25 +77,17 @@ export function readImageFolder(name: string, root: string): Dataset {
   return { name, from: root, classes: train.classes, train: train.split, test: test.split };
 }
 
-function listSplit(root: string, split: (typeof SPLITS)[number]): { classes: string[]; split: Split } {
-  const folder = join(root, split);
-  if (!isFolder(folder)) throw wrongLayout(root, `${folder} is not there`);
+function listSplit(root: string, split: Split['name'], layout: FolderLayout): { classes: string[]; split: Split } {
+  const folder = join(root, layout[split]);
+  if (!isFolder(folder)) throw wrongLayout(root, layout, `${folder} is not there`);
   const classes = visible(folder).filter((entry) => isFolder(join(folder, entry)));
-  if (classes.length === 0) throw wrongLayout(root, `${folder} has no class folders`);
-  const paths: string[] = [];
-  const labels: number[] = [];
-  for (const [label, name] of classes.entries()) {
-    const pictures = listClass(join(folder, name));
-    if (pictures.length === 0) throw wrongLayout(root, `${join(folder, name)} has no pictures (${[...PICTURE_ENDINGS].join(' ')})`);
-    for (const path of pictures) {
-      paths.push(path);
-      labels.push(label);
-    }
-  }
-  return { classes, split: { name: split, labels: Int32Array.from(labels), source: { kind: 'files', paths } } };
+  if (classes.length === 0) throw wrongLayout(root, layout, `${folder} has no class folders`);
+  const pictures = classes.flatMap((name, label) => listPictures(join(folder, name)).map((path) => ({ path, label })));
+  return { classes, split: filesSplit(split, pictures, layout.size) };
 }
 
-function listClass(folder: string): string[] {
+/** The pictures in a folder of one class, by name; hidden files and files that are no pictures are ignored. Errors: exit 3 for none, a folder among them, or a kind that is not decoded. */
+export function listPictures(folder: string): string[] {
   const pictures: string[] = [];
   for (const entry of visible(folder)) {
     const path = join(folder, entry);
@@ -81,6 +103,7 @@ function listClass(folder: string): string[] {
       });
     }
   }
+  if (pictures.length === 0) throw new GqaError('data', `${folder} has no pictures (${[...PICTURE_ENDINGS].join(' ')})`);
   return pictures;
 }
 
@@ -100,20 +123,18 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
-function wrongLayout(root: string, found: string): GqaError {
+function wrongLayout(root: string, { train, test, hint }: FolderLayout, found: string): GqaError {
   const tree = [
     root,
-    '├── train',
+    `├── ${train}`,
     '│   ├── <class>',
     '│   │   ├── <picture>.jpg (.jpeg, .png, .webp)',
     '│   │   └── …',
     '│   └── …',
-    '└── test',
+    `└── ${test}`,
     '    └── (the same classes)',
   ];
-  return new GqaError('data', `${found}; expected this layout:\n${tree.join('\n')}`, {
-    hint: 'Only folders named train and test are read; rename val or validation to test if it is to play that part.',
-  });
+  return new GqaError('data', `${found}; expected this layout:\n${tree.join('\n')}`, { hint });
 }
 
 function someOf(names: string[]): string {

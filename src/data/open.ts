@@ -1,99 +1,193 @@
-/** From the config's `data` to a data set: which reader a name has, and where its files are looked for. */
-import { existsSync } from 'node:fs';
+/** From the config's `data` to a data set: which layouts a name may have, and where their files are looked for. */
+import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { defaultDataRoot } from '../config/names.js';
+import { type DataName, defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import { cifar10, cifar100, readCifar } from './cifar.js';
+import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './cifar.js';
+import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './cifar-python.js';
+import { cifar10Classes, cifar100Classes, cifar100CoarseClasses } from './class-names.js';
 import type { Dataset } from './dataset.js';
+import { food101Files, readFood101 } from './food101.js';
 import { idxFiles, readIdx } from './idx.js';
-import { readImageFolder } from './image-folder.js';
+import { cinic10, type FolderLayout, imageFolder, imagenet, readImageFolder } from './image-folder.js';
+import { oxfordPetFiles, readOxfordPet } from './oxford-pet.js';
+import { holdsParquet, type ParquetLayout, readParquet } from './parquet.js';
+import { readTinyImagenet, tinyImagenetFiles } from './tiny-imagenet.js';
 
-interface Reader {
+/** What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine). */
+export type Wanted = Pick<Config['data'], 'name' | 'root'> & Partial<Pick<Config['data'], 'labels'>>;
+
+interface Layout {
   /** Folders below `root`, in the order in which they are tried; '' is root itself. */
   folders: readonly string[];
   /** Absolute folders tried after those. */
   systemFolders?: readonly string[];
-  /** A folder is taken when one of these lies in it; what is then missing is the reader's error. Empty: the first folder is taken, whatever it holds. */
-  files: readonly string[];
+  /** Whether a folder is taken; what is then missing is the reader's error. */
+  isIn(folder: string): boolean;
   /** The files as told to a user who has none of them. */
   expected: string;
-  read(name: string, folder: string): Dataset;
-  hint: string;
+  read(folder: string, wanted: Wanted): Dataset | Promise<Dataset>;
+  hint?: string;
 }
 
 const FASHION_CLASSES = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot'];
+const CIFAR_SIZE = { height: 32, width: 32 };
 const DIGITS = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
 
-const idxLayout = {
-  files: idxFiles.flatMap((file) => [file, `${file}.gz`]),
+/** One file is enough: a folder that holds some of them is meant. */
+const holdsAny =
+  (files: readonly string[]): Layout['isIn'] =>
+  (folder) =>
+    files.some((file) => existsSync(join(folder, file)));
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+
+const idxLayout = (folders: string[], classes: string[], hint: string): Layout => ({
+  folders,
+  isIn: holdsAny(idxFiles.flatMap((file) => [file, `${file}.gz`])),
   expected: `${idxFiles.join(', ')} (each as it is or with .gz)`,
+  read: (folder, { name }) => readIdx(name, folder, classes),
+  hint,
+});
+
+const cifarBinary = (folders: string[], layout: CifarLayout, coarse: CifarLayout, hint: string): Layout => {
+  const files = [...layout.train, ...layout.test, layout.names];
+  return {
+    folders,
+    isIn: holdsAny(files),
+    expected: `${files.join(', ')} (the binary version)`,
+    read: (folder, { name, labels }) => readCifar(name, folder, labels === 'coarse' ? coarse : layout),
+    hint,
+  };
 };
 
-/** null: the layout is not read by this version. Folder names are those of the official archives and of torchvision. */
-const READERS: Record<Config['data']['name'], Reader | null> = {
-  'fashion-mnist': {
-    folders: ['', 'fashion-mnist', 'FashionMNIST/raw'],
-    systemFolders: ['/usr/share/datasets/fashion-mnist'],
-    ...idxLayout,
-    read: (name, folder) => readIdx(name, folder, FASHION_CLASSES),
-    hint: "Debian's package dataset-fashion-mnist brings them all; data.root: datasets/fashion-mnist-subset takes the 3,000 pictures that come with this repository.",
-  },
-  mnist: {
-    folders: ['', 'mnist', 'MNIST/raw'],
-    ...idxLayout,
-    read: (name, folder) => readIdx(name, folder, DIGITS),
-    hint: 'Place the four official files in one of these folders.',
-  },
-  cifar10: {
-    folders: ['', 'cifar10', 'cifar-10-batches-bin', 'cifar10/cifar-10-batches-bin'],
-    files: [...cifar10.train, ...cifar10.test, cifar10.names],
-    expected: [...cifar10.train, ...cifar10.test, cifar10.names].join(', '),
-    read: (name, folder) => readCifar(name, folder, cifar10),
-    hint: 'Unpack the official "CIFAR-10 binary version" (cifar-10-binary.tar.gz) there. For CIFAR-10 as picture files use data.name: image-folder.',
-  },
-  cifar100: {
-    folders: ['', 'cifar100', 'cifar-100-binary', 'cifar100/cifar-100-binary'],
-    files: [...cifar100.train, ...cifar100.test, cifar100.names],
-    expected: [...cifar100.train, ...cifar100.test, cifar100.names].join(', '),
-    read: (name, folder) => readCifar(name, folder, cifar100),
-    hint: 'Unpack the official "CIFAR-100 binary version" (cifar-100-binary.tar.gz) there.',
-  },
-  'image-folder': {
-    folders: [''],
-    files: [],
-    expected: '',
-    read: readImageFolder,
-    hint: '',
-  },
-  food101: null,
-  'tiny-imagenet': null,
+/** As files only: CIFAR-100's `train`, `test` and `meta` are folders of other data sets. */
+const cifarPython = (folders: string[], layout: CifarPythonLayout, coarse: CifarPythonLayout): Layout => {
+  const files = [...layout.train, ...layout.test, layout.meta];
+  return {
+    folders,
+    isIn: (folder) => files.some((file) => isFile(join(folder, file))),
+    expected: `${files.join(', ')} (the python version)`,
+    read: (folder, { name, labels }) => readCifarPython(name, folder, labels === 'coarse' ? coarse : layout),
+  };
+};
+
+const parquetMirror = (name: string, mirror: string, layout: ParquetLayout, coarse: ParquetLayout = layout): Layout => ({
+  folders: ['', name, ...['data', 'plain_text', name].map((folder) => `${name}/${folder}`)],
+  isIn: (folder) => holdsParquet(folder, layout),
+  expected: `${layout.train}-00000-of-….parquet, ${layout.test}-00000-of-….parquet (Hugging Face's mirror ${mirror})`,
+  read: (folder, wanted) => readParquet(wanted.name, folder, wanted.labels === 'coarse' ? coarse : layout),
+});
+
+const classFolders = (folders: string[], layout: FolderLayout): Layout => ({
+  folders,
+  isIn: (folder) => [layout.train, layout.test].every((split) => existsSync(join(folder, split))),
+  expected: `${layout.train}/<class>/<picture>, ${layout.test}/<class>/<picture>`,
+  read: (folder, { name }) => readImageFolder(name, folder, layout),
+  hint: layout.hint,
+});
+
+const cifar10Parquet: ParquetLayout = {
+  image: 'img',
+  label: 'label',
+  train: 'train',
+  test: 'test',
+  classes: cifar10Classes,
+  size: CIFAR_SIZE,
+};
+const cifar100Parquet: ParquetLayout = { ...cifar10Parquet, label: 'fine_label', classes: cifar100Classes };
+const cifar100CoarseParquet: ParquetLayout = { ...cifar10Parquet, label: 'coarse_label', classes: cifar100CoarseClasses };
+const food101Parquet: ParquetLayout = { image: 'image', label: 'label', train: 'train', test: 'validation', classes: null };
+const tinyImagenetParquet: ParquetLayout = { ...food101Parquet, test: 'valid', size: { height: 64, width: 64 } };
+
+/** Folder names are those of the official archives and of torchvision. */
+const LAYOUTS: Record<DataName, readonly Layout[]> = {
+  'fashion-mnist': [
+    {
+      ...idxLayout(
+        ['', 'fashion-mnist', 'FashionMNIST/raw'],
+        FASHION_CLASSES,
+        "Debian's package dataset-fashion-mnist brings them all; data.root: datasets/fashion-mnist-subset takes the 3,000 pictures that come with this repository.",
+      ),
+      systemFolders: ['/usr/share/datasets/fashion-mnist'],
+    },
+  ],
+  mnist: [idxLayout(['', 'mnist', 'MNIST/raw'], DIGITS, 'Place the four official files in one of these folders.')],
+  cifar10: [
+    cifarBinary(
+      ['', 'cifar10', 'cifar-10-batches-bin', 'cifar10/cifar-10-batches-bin'],
+      cifar10,
+      cifar10,
+      'Unpack the official "CIFAR-10 binary version" (cifar-10-binary.tar.gz) there. For CIFAR-10 as picture files use data.name: image-folder.',
+    ),
+    cifarPython(['', 'cifar10', 'cifar-10-batches-py', 'cifar10/cifar-10-batches-py'], cifar10Python, cifar10Python),
+    parquetMirror('cifar10', 'uoft-cs/cifar10', cifar10Parquet),
+  ],
+  cifar100: [
+    cifarBinary(
+      ['', 'cifar100', 'cifar-100-binary', 'cifar100/cifar-100-binary'],
+      cifar100,
+      cifar100Coarse,
+      'Unpack the official "CIFAR-100 binary version" (cifar-100-binary.tar.gz) there.',
+    ),
+    cifarPython(['', 'cifar100', 'cifar-100-python', 'cifar100/cifar-100-python'], cifar100Python, cifar100PythonCoarse),
+    parquetMirror('cifar100', 'uoft-cs/cifar100', cifar100Parquet, cifar100CoarseParquet),
+  ],
+  food101: [
+    {
+      folders: ['', 'food101', 'food-101', 'food101/food-101'],
+      isIn: holdsAny(food101Files),
+      expected: `${food101Files.join(', ')}, images/<class>/<id>.jpg`,
+      read: (folder, { name }) => readFood101(name, folder),
+      hint: 'Unpack the official archive (food-101.tar.gz) there.',
+    },
+    parquetMirror('food101', 'ethz/food101', food101Parquet),
+  ],
+  'tiny-imagenet': [
+    {
+      folders: ['', 'tiny-imagenet', 'tiny-imagenet-200', 'tiny-imagenet/tiny-imagenet-200'],
+      isIn: holdsAny(tinyImagenetFiles),
+      expected: `${tinyImagenetFiles.join(', ')}, train/<wnid>/images/*.JPEG, val/images/*.JPEG`,
+      read: (folder, { name }) => readTinyImagenet(name, folder),
+      hint: 'Unpack the official archive (tiny-imagenet-200.zip) there.',
+    },
+    parquetMirror('tiny-imagenet', 'zh-plus/tiny-imagenet', tinyImagenetParquet),
+  ],
+  'oxford-pet': [
+    {
+      folders: ['', 'oxford-pet', 'oxford-iiit-pet', 'oxford-pet/oxford-iiit-pet'],
+      isIn: holdsAny(oxfordPetFiles),
+      expected: `${oxfordPetFiles.join(', ')}, images/<breed>_<number>.jpg`,
+      read: (folder, { name }) => readOxfordPet(name, folder),
+      hint: 'Unpack the two official archives (images.tar.gz, annotations.tar.gz) there.',
+    },
+  ],
+  cinic10: [classFolders(['', 'cinic10', 'CINIC-10', 'cinic10/CINIC-10'], cinic10)],
+  imagenet: [classFolders(['', 'imagenet', 'imagenet-1k', 'ILSVRC/Data/CLS-LOC', 'imagenet/ILSVRC/Data/CLS-LOC'], imagenet)],
+  // Taken whatever it holds: its reader shows the whole layout.
+  'image-folder': [{ ...classFolders([''], imageFolder), isIn: () => true }],
 };
 
 /**
- * Reads a data set: raw ones whole into shared memory, of picture folders the list of files. `Dataset.from` tells which folder was taken.
- * Errors: exit 2 for a layout this version does not read; exit 3 for missing or bad files.
+ * Reads a data set: raw ones whole into shared memory, of picture folders the list of files. `Dataset.from` tells which folder was taken: root itself before folders below it.
+ * Errors: exit 3 for missing or bad files.
  */
-export async function openDataset(data: Pick<Config['data'], 'name' | 'root'>): Promise<Dataset> {
-  const reader = READERS[data.name];
-  if (reader === null) {
-    throw new GqaError('usage', `data.name: this version does not read the layout of ${data.name} yet`, {
-      hint: 'Lay its pictures out as <root>/{train,test}/<class>/*.jpg and use data.name: image-folder.',
-    });
-  }
+export async function openDataset(wanted: Wanted): Promise<Dataset> {
+  const { name, root } = wanted;
+  const layouts = LAYOUTS[name];
   // A root that was chosen is meant: only where none was is another place good enough.
-  const elsewhere = data.root === defaultDataRoot ? (reader.systemFolders ?? []) : [];
-  const tried = [...reader.folders.map((folder) => resolve(data.root, folder)), ...elsewhere];
-  const holdsFiles = (folder: string): boolean => reader.files.some((file) => existsSync(join(folder, file)));
-  const folder = reader.files.length === 0 ? tried[0] : tried.find(holdsFiles);
-  if (folder === undefined) {
-    throw new GqaError(
-      'data',
-      `${data.name} was not found; expected ${reader.expected} in one of:\n${tried.map((path) => `  ${path}`).join('\n')}`,
-      {
-        hint: reader.hint,
-      },
-    );
-  }
-  return reader.read(data.name, folder);
+  const elsewhere = (layout: Layout): readonly string[] => (root === defaultDataRoot ? (layout.systemFolders ?? []) : []);
+  const places = layouts.flatMap((layout) =>
+    [...layout.folders, ...elsewhere(layout)].map((folder) => ({ layout, folder: resolve(root, folder), isRoot: folder === '' })),
+  );
+  const inOrder = [...places.filter(({ isRoot }) => isRoot), ...places.filter(({ isRoot }) => !isRoot)];
+  const found = inOrder.find(({ layout, folder }) => layout.isIn(folder));
+  if (found !== undefined) return found.layout.read(found.folder, wanted);
+  const tried = layouts.map((layout) =>
+    [`${layout.expected} in one of:`, ...places.filter((place) => place.layout === layout).map(({ folder }) => `  ${folder}`)].join('\n'),
+  );
+  throw new GqaError('data', `${name} was not found; expected ${tried.join('\nor ')}`, {
+    hint: layouts.flatMap(({ hint }) => hint ?? []).join('\n'),
+  });
 }

@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os';
 import { GqaError } from '../errors.js';
 import { draws, shuffle } from '../random.js';
 import { type Cache, openCache } from './cache.js';
-import type { Batch, FileSource, RawSource, Split } from './dataset.js';
+import { type Batch, partOf, type Source, type Split } from './dataset.js';
 import { type Making, mainThreadPool, type Pool, threadPool } from './pool.js';
 import type { BatchJob, BatchOptions, Gap } from './preprocess.js';
 import { DEFAULT_READING, type Reading } from './reading.js';
@@ -53,7 +53,7 @@ export function openPipeline(workers: number | 'auto', reading: Reading = DEFAUL
  * The size at which pictures cross to the device, in pixels. Those of one size not larger than the model's input keep it (the device enlarges them: fewer bytes);
  * everything else is resized by the workers to the model's square, aspect ratio not kept.
  */
-export function inputSize(source: RawSource | FileSource, modelImageSize: number): { height: number; width: number } {
+export function inputSize(source: Source, modelImageSize: number): { height: number; width: number } {
   const own = source.kind === 'raw' ? source : source.size;
   if (own && own.height <= modelImageSize && own.width <= modelImageSize) return { height: own.height, width: own.width };
   return { height: modelImageSize, width: modelImageSize };
@@ -74,8 +74,7 @@ async function* batches(
   options: BatchOptions,
 ): AsyncGenerator<Batch, void, undefined> {
   const order = options.epoch === null ? indices : shuffle(indices.slice(), draws(options.seed, 'shuffle', options.epoch));
-  const source = split.source.kind === 'raw' ? split.source : { kind: split.source.kind };
-  const pass = pool.open({ ...options, source, reading, cache });
+  const pass = pool.open({ ...options, raw: split.source.kind === 'raw' ? split.source : null, reading, cache });
   const made: { job: BatchJob; making: Making }[] = [];
   try {
     for (let next = 0; ; ) {
@@ -96,7 +95,8 @@ async function* batches(
 }
 
 function batchJob({ source }: Split, indices: Int32Array): BatchJob {
-  return { indices, paths: source.kind === 'raw' ? [] : Array.from(indices, (index) => source.paths[index] ?? '') };
+  const part = partOf(source, indices);
+  return { indices, encoded: part.kind === 'raw' ? null : part };
 }
 
 /** @throws GqaError when no picture of the batch could be read: there is nothing to learn from it, and something is wrong with all of them */

@@ -307,17 +307,16 @@ function thrown(failure: Extract<WorkerAnswer, { failure: unknown }>['failure'])
 }
 
 /** Two threads have ended by themselves over one batch: named with the picture that the second was working on. */
-function death({ pass, job, deaths }: Waiting, position: number, why: string): GqaError {
+function death({ job, deaths }: Waiting, position: number, why: string): GqaError {
   return new GqaError(
     'data',
-    `${deaths} data workers, one after the other, ended (${why}) while working on ${pictureName(pass, job, position)}`,
+    `${deaths} data workers, one after the other, ended (${why}) while working on ${pictureName(job, position)}`,
     { hint: 'Replace the picture or take it out of the data set; data.timeout_s and data.max_pixels bound what a picture may take.' },
   );
 }
 
-const pictureName = ({ source }: Pass, { indices, paths }: BatchJob, position: number): string =>
-  position === IDLE
-    ? 'no picture yet'
-    : source.kind === 'files'
-      ? (paths[position] ?? 'a picture')
-      : `picture ${indices[position] ?? 0} of its split`;
+function pictureName({ indices, encoded }: BatchJob, position: number): string {
+  if (position === IDLE) return 'no picture yet';
+  const names = encoded === null ? [] : encoded.kind === 'files' ? encoded.paths : encoded.names;
+  return names[position] ?? `picture ${indices[position] ?? 0} of its split`;
+}

@@ -3,8 +3,8 @@ import { GqaError } from '../errors.js';
 import { draws } from '../random.js';
 import { type Augment, lightPlacement, type Picture, placePicture, unmoved } from './augment.js';
 import { type Cache, cached } from './cache.js';
-import type { RawSource } from './dataset.js';
-import { asPicture, decodeBytes, interleaved, readEncoded, resizePicture } from './decode.js';
+import type { EncodedSource, FileSource, RawSource } from './dataset.js';
+import { asPicture, decodePicture, type EncodedPicture, encodedBytes, interleaved, resizePicture } from './decode.js';
 import { erase } from './erase.js';
 import { applyOperation, drawOperations } from './randaugment.js';
 import type { Reading } from './reading.js';
@@ -25,8 +25,8 @@ export interface BatchOptions {
 
 /** What the batches of one pass over a split have in common; crosses to a worker once. */
 export interface Pass extends BatchOptions {
-  /** Raw pixels are shared; the paths of files come with each batch. */
-  source: RawSource | { kind: 'files' };
+  /** Raw pixels are shared; null: encoded pictures come with each batch. */
+  raw: RawSource | null;
   reading: Reading;
   cache: Cache | null;
 }
@@ -35,8 +35,8 @@ export interface Pass extends BatchOptions {
 export interface BatchJob {
   /** Indices in the split: what augmentation draws belong to. At most batchSize. */
   indices: Int32Array;
-  /** Of picture files, in the order of `indices`; empty for raw ones. */
-  paths: string[];
+  /** `partOf` the split's: of this batch's pictures. null: they are raw. */
+  encoded: FileSource | EncodedSource | null;
 }
 
 /** A picture that could not be read, and why. */
@@ -102,16 +102,21 @@ const settled = (reading: Promise<Picture>): Promise<Settled> =>
 const atOwnSize = ({ augment, epoch }: Pass): boolean => augment === 'paper' && epoch !== null;
 
 /** The picture as augmentation wants it: at its own size, or at the size of the batch. */
-function readPicture(pass: Pass, { indices, paths }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
-  const { source, reading, cache } = pass;
-  if (source.kind === 'raw') return sized(pass, rawPicture(source, indices[position] as number), clock);
-  const path = paths[position] as string;
+function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
+  const { raw, reading, cache } = pass;
+  if (encoded === null) return sized(pass, rawPicture(raw as RawSource, indices[position] as number), clock);
+  const picture = encodedPicture(encoded, position);
   const make = async (): Promise<Picture> => {
-    const bytes = timed(clock, 'read', () => readEncoded(path));
-    return sized(pass, await timedAsync(clock, 'decode', () => decodeBytes(bytes, path, reading)), clock);
+    const read = timed(clock, 'read', () => encodedBytes(picture));
+    return sized(pass, await timedAsync(clock, 'decode', () => decodePicture(read, null, reading)), clock);
   };
-  return cache === null ? make() : cached(cache, path, atOwnSize(pass) ? null : pass, make);
+  return cache === null || typeof picture !== 'string' ? make() : cached(cache, picture, atOwnSize(pass) ? null : pass, make);
 }
+
+const encodedPicture = (encoded: FileSource | EncodedSource, position: number): EncodedPicture =>
+  encoded.kind === 'files'
+    ? (encoded.paths[position] as string)
+    : { bytes: encoded.pictures[position] as Uint8Array, name: encoded.names[position] as string };
 
 async function sized(pass: Pass, picture: Picture, clock: Clock | null): Promise<Picture> {
   return atOwnSize(pass) ? picture : resized(pass, picture, clock);
@@ -175,7 +180,7 @@ async function timedAsync<T>(clock: Clock | null, stage: Stage, work: () => Prom
 }
 
 /** Where picture `index` lies among the bytes of its source. */
-function rawPicture({ height, width, channels, layout, pixels }: RawSource, index: number): Picture {
+export function rawPicture({ height, width, channels, layout, pixels }: RawSource, index: number): Picture {
   const plane = height * width;
   return {
     bytes: pixels,

@@ -3,20 +3,16 @@
  * Every operation gives Pillow's bytes. Cubuk et al. 2019, "RandAugment: Practical automated data augmentation with a reduced search space" (1909.13719).
  */
 import type { Draws } from '../random.js';
-
-export interface Size {
-  height: number;
-  width: number;
-}
+import type { PictureSize } from './dataset.js';
 
 /** Writes all of `to` from `from`: [height, width, 3] bytes each, never the same memory. */
-type Apply = (from: Uint8Array, to: Uint8Array, size: Size, magnitude: number) => void;
+type Apply = (from: Uint8Array, to: Uint8Array, size: PictureSize, magnitude: number) => void;
 
 interface Operation {
   /** Half of the draws turn the magnitude's sign. */
   signed: boolean;
   /** What level 0 … BINS − 1 means for a picture of this size, in the operation's own unit. */
-  magnitude(level: number, size: Size): number;
+  magnitude(level: number, size: PictureSize): number;
   apply: Apply;
 }
 
@@ -89,7 +85,7 @@ export interface Drawn {
 }
 
 /** The two operations of one picture. Draws, for each: the operation, then the sign where it has one. */
-export function drawOperations(from: Draws, size: Size): Drawn[] {
+export function drawOperations(from: Draws, size: PictureSize): Drawn[] {
   return Array.from({ length: OPERATIONS_A_PICTURE }, () => {
     const name = NAMES[from.below(NAMES.length)] as OperationName;
     const { signed, magnitude } = OPERATIONS[name];
@@ -99,7 +95,7 @@ export function drawOperations(from: Draws, size: Size): Drawn[] {
 }
 
 /** Applies one operation. @param from, to [height, width, 3] bytes, not the same memory; `to` is written in full */
-export function applyOperation({ name, magnitude }: Drawn, from: Uint8Array, to: Uint8Array, size: Size): void {
+export function applyOperation({ name, magnitude }: Drawn, from: Uint8Array, to: Uint8Array, size: PictureSize): void {
   (OPERATIONS[name].apply as Apply)(from, to, size, magnitude);
 }
 
@@ -124,7 +120,7 @@ const fixed = (value: number): number => Math.floor(value * FRACTION + 0.5);
 type Matrix = readonly [number, number, number, number, number, number];
 
 /** Takes output pixel (x, y) from (a·x + b·y + c, d·x + e·y + f), pixel middles; what lies outside is black. */
-function affine(from: Uint8Array, to: Uint8Array, { height, width }: Size, [a, b, c, d, e, f]: Matrix): void {
+function affine(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, [a, b, c, d, e, f]: Matrix): void {
   const stepX = fixed(a);
   const stepY = fixed(d);
   let at = 0;
@@ -162,7 +158,7 @@ function inside(start: number, step: number, pixels: number, first: number, last
 }
 
 /** About the middle, counter-clockwise; Pillow rounds sine and cosine to 15 places. */
-function rotation(degrees: number, { height, width }: Size): Matrix {
+function rotation(degrees: number, { height, width }: PictureSize): Matrix {
   const turned = degrees < 0 ? degrees + 360 : degrees;
   const angle = -(turned * Math.PI) / 180;
   const places = (value: number): number => Number(value.toFixed(15));
@@ -172,14 +168,14 @@ function rotation(degrees: number, { height, width }: Size): Matrix {
 }
 
 /** Every row is shifted by pixels of its own. */
-function shearX(from: Uint8Array, to: Uint8Array, size: Size, by: number): void {
+function shearX(from: Uint8Array, to: Uint8Array, size: PictureSize, by: number): void {
   const start = fixed(0.5 + by * 0.5);
   const step = fixed(by);
   shiftRows(from, to, size, (row) => -((start + row * step) >> 16));
 }
 
 /** @param shift pixels by which a row moves to the right */
-function shiftRows(from: Uint8Array, to: Uint8Array, { height, width }: Size, shift: (row: number) => number): void {
+function shiftRows(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, shift: (row: number) => number): void {
   const rowBytes = width * 3;
   for (let row = 0; row < height; row++) {
     const at = row * rowBytes;
@@ -195,7 +191,7 @@ function shiftRows(from: Uint8Array, to: Uint8Array, { height, width }: Size, sh
 }
 
 /** @param shift pixels by which the picture moves down */
-function shiftColumns(from: Uint8Array, to: Uint8Array, { height, width }: Size, shift: number): void {
+function shiftColumns(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, shift: number): void {
   const moved = Math.max(-height, Math.min(height, shift)) * width * 3;
   const end = height * width * 3;
   if (moved >= 0) {
@@ -276,7 +272,7 @@ const clamped = (value: number): number => Math.max(0, Math.min(255, value));
 const SMOOTH = Uint8Array.from({ length: 13 * 255 + 1 }, (_, sum) => Math.floor((2 * sum + 13) / 26));
 
 /** Away from, or towards, the smoothed picture; the pixels of the edge stay as they are. */
-function sharpness(from: Uint8Array, to: Uint8Array, { height, width }: Size, factor: number): void {
+function sharpness(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, factor: number): void {
   const pairs = blendTable(factor);
   const rowBytes = width * 3;
   to.set(from);

@@ -2,7 +2,7 @@
  * Bilinear resize that gives Pillow's bytes in both directions (a triangle as wide as a source pixel when enlarging, as a target pixel when shrinking, hence antialiased):
  * rows first, then columns, weights of 22 bits, rounded to whole bytes between the two.
  */
-import type { Size } from './randaugment.js';
+import type { PictureSize } from './dataset.js';
 
 const WEIGHT_BITS = 22;
 const HALF = 1 << (WEIGHT_BITS - 1);
@@ -16,14 +16,14 @@ interface Windows {
 }
 
 /** @param from [size.height, size.width, 3] bytes; @param to [target.height, target.width, 3] bytes, written in full */
-export function resample(from: Uint8Array, size: Size, to: Uint8Array, target: Size): void {
+export function resample(from: Uint8Array, size: PictureSize, to: Uint8Array, target: PictureSize): void {
   const across = size.width === target.width ? from : new Uint8Array(size.height * target.width * 3);
   if (across !== from) resampleRows(from, size, across, target.width);
   if (size.height === target.height) to.set(across);
   else resampleColumns(across, size.height, target.width * 3, to, target.height);
 }
 
-function resampleRows(from: Uint8Array, { height, width }: Size, to: Uint8Array, targetWidth: number): void {
+function resampleRows(from: Uint8Array, { height, width }: PictureSize, to: Uint8Array, targetWidth: number): void {
   const { first, count, weights, stride } = windows(width, targetWidth);
   let at = 0;
   for (let row = 0; row < height; row++) {

@@ -5,8 +5,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import type { PictureSize } from '../data/dataset.js';
 import { asPicture, decodePicture, interleaved, resizePicture } from '../data/decode.js';
-import { applyOperation, OPERATIONS, type OperationName, type Size } from '../data/randaugment.js';
+import { applyOperation, OPERATIONS, type OperationName } from '../data/randaugment.js';
 import { GqaError } from '../errors.js';
 import { normalise } from '../model/pixels.js';
 import type { CaseResult } from './attention.js';
@@ -83,7 +84,7 @@ async function* compareResize(dir: string, { input, output, size: [height, width
     requireSize(output, expected, size);
     return { from, expected };
   };
-  const enlarges = (from: Size): boolean => from.height <= height && from.width <= width;
+  const enlarges = (from: PictureSize): boolean => from.height <= height && from.width <= width;
   yield await guarded(`${name}, worker`, async () => {
     const { from, expected } = await load();
     const resized = await resizePicture(asPicture(from.bytes, from), size);
@@ -134,7 +135,7 @@ function compareNormalize({ mean, std }: Required<Index>['normalize']): Omit<Cas
   return { passed: largest <= 1e-6, detail: `largest ${largest.toExponential(1)} (allowed 1e-6)` };
 }
 
-interface Pixels extends Size {
+interface Pixels extends PictureSize {
   /** [height, width, 3] */
   bytes: Uint8Array;
 }
@@ -144,7 +145,7 @@ async function pixelsOf(file: string): Promise<Pixels> {
   return { height: picture.height, width: picture.width, bytes: interleaved(picture) };
 }
 
-function requireSize(file: string, found: Size, expected: Size): void {
+function requireSize(file: string, found: PictureSize, expected: PictureSize): void {
   if (found.height === expected.height && found.width === expected.width) return;
   throw new Error(`${file} is ${found.height} × ${found.width}, expected ${expected.height} × ${expected.width}`);
 }

@@ -31,7 +31,15 @@ test('a config that names data and size gets every default of the schema', () =>
     name: 'x',
     seed: 42,
     device: 'auto',
-    data: { name: 'cifar10', root: 'datasets', limit: { train: null, test: null }, valFraction: 0.1, augment: 'light', workers: 'auto' },
+    data: {
+      name: 'cifar10',
+      root: 'datasets',
+      labels: 'fine',
+      limit: { train: null, test: null },
+      valFraction: 0.1,
+      augment: 'light',
+      workers: 'auto',
+    },
     model: {
       size: 'micro',
       pretrained: null,
@@ -82,7 +90,7 @@ test('every problem is reported at once, in the order of the file and then of th
   ].join('\n');
   assert.deepEqual(problems(text, ['train.beta1=1', 'foo.bar=1', 'train.log_every']), [
     'x.yaml:1:1 sed is not a known key: did you mean seed?',
-    'x.yaml:2:15 data.name is "cifar1", expected one of fashion-mnist, mnist, cifar10, cifar100, food101, tiny-imagenet, image-folder; did you mean cifar10?',
+    'x.yaml:2:15 data.name is "cifar1", expected one of fashion-mnist, mnist, cifar10, cifar100, food101, tiny-imagenet, cinic10, imagenet, oxford-pet, image-folder; did you mean cifar10?',
     'x.yaml:2:23 data.limt is not a known key: did you mean limit?',
     'x.yaml:2:41 data.workers is 100, expected a whole number from 0 to 64 or auto',
     'x.yaml:2:62 data.limit.train is the text "a", expected a whole number of at least 1 or null',
@@ -252,6 +260,13 @@ test('a config file that is missing, a folder, or no text is named, and its fold
   assert.deepEqual(readdirSync(folder), ['food-small.yaml']);
 });
 
+test('coarse labels are those of CIFAR-100 alone', () => {
+  assert.equal(parse('data: { name: cifar100, labels: coarse }\nmodel: { size: micro }\n').data.labels, 'coarse');
+  assert.deepEqual(problems('data: { name: cifar10, labels: coarse }\nmodel: { size: micro }\n'), [
+    'x.yaml:1:32 data.labels is coarse, but only cifar100 has coarse labels (data.name is cifar10)',
+  ]);
+});
+
 test('what dumpConfig writes, loadConfig reads back as the same config', () => {
   for (let i = 0; i < 300; i++) {
     const next = draws(7, 'dump', i).uniform;
@@ -259,14 +274,16 @@ test('what dumpConfig writes, loadConfig reads back as the same config', () => {
     const size = pick(['micro', 'small', 'base', 'large', 'custom'] as const);
     const heads = size === 'custom' ? 6 : modelSizes[size].heads;
     const variant = pick(variantNames);
+    const dataName = pick(dataNames);
     const kvHeads = variant === 'mha' || variant === 'mqa' ? null : pick([1, 2, heads]);
     const sets = [
       `name=${JSON.stringify(pick(['a', '007', 'true', 'null', '1e5', 'a.b-c_d']))}`,
       `seed=${Math.floor(next() * 2 ** 32)}`,
       `device=${pick(deviceNames)}`,
-      `data.name=${pick(dataNames)}`,
+      `data.name=${dataName}`,
       `data.root=${JSON.stringify(pick(['datasets', '~/a b', '#x', 'C:\\d', ' ', 'ä: *b', 'a\nb', '\u0007']))}`,
       `data.limit=${pick(['null', '20', '{train: 5, test: null}'])}`,
+      ...(dataName === 'cifar100' ? [`data.labels=${pick(['fine', 'coarse'])}`] : []),
       `data.val_fraction=${next() * 0.98 + 0.01}`,
       `data.workers=${pick(['auto', '0', '3'])}`,
       `model.size=${size}`,

@@ -84,6 +84,9 @@ test('every scheme, size and data set of the paper has its name here', () => {
     food101: 'food101',
     'tiny-imagenet-200': 'tiny-imagenet',
     mnist: 'mnist',
+    oxfordiitpet: 'oxford-pet',
+    cinic10: 'cinic10',
+    'imagenet-1k': 'imagenet',
   })) {
     assert.equal(base({ dataset: theirs }).data.name, ours);
   }
@@ -114,7 +117,7 @@ test('values that do not fit the data set, the model or the form are refused', (
     [`${base}num_classes: 100\n`, /^p\.yaml:6:14 num_classes is 100, but cifar10 has 10$/],
     [`${base}in_chans: 1\n`, /in_chans is 1, but the pictures of cifar10 have 3 channels/],
     [`${base}in_chans: 4\n`, /in_chans is 4, expected 3 or 1/],
-    [base.replace('cifar10', 'cinic10'), /dataset is "cinic10", expected one of .*image-folder, in a nested config/],
+    [base.replace('cifar10', 'cinic'), /dataset is "cinic", expected one of .*did you mean cinic10\?/],
     [base.replace('gqa', 'dgqa-ema'), /att_scheme is "dgqa-ema".*did you mean dgqa_ema\?/],
     [base.replace('size: s', 'size: c'), /embed_dim is missing: size c \(custom\) needs embed_dim, num_layers and num_heads/],
     [base.replace('size: s', 'size: x'), /size is "x", expected one of s, b, l, c$/],

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { appendFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type CifarLayout, cifar10, cifar100, readCifar } from '../../src/data/cifar.js';
+import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from '../../src/data/cifar.js';
+import { openDataset } from '../../src/data/open.js';
 import { failure, place, testFolder } from './files.js';
 
 /** The official layouts with files of 3 and 2 records. */
@@ -50,6 +51,24 @@ test('takes the fine labels of CIFAR-100', (t) => {
   );
 });
 
+test('takes the 20 coarse labels of CIFAR-100 when they are asked for', async (t) => {
+  const folder = testFolder(t);
+  const coarse: CifarLayout = { ...cifar100Coarse, recordsPerFile: { train: 2, test: 1 } };
+  place(folder, 'train.bin', Buffer.concat([record([19, 99], 1, 1, 1), record([0, 20], 1, 1, 1)]));
+  place(folder, 'test.bin', record([3, 50], 7, 8, 9));
+  place(folder, 'coarse_label_names.txt', Array.from({ length: 20 }, (_, i) => `coarse ${i}`).join('\n'));
+  const { classes, train, test: other } = readCifar('cifar100', folder, coarse);
+  assert.deepEqual([classes.length, classes[19]], [20, 'coarse 19']);
+  assert.deepEqual([...train.labels, ...other.labels], [19, 0, 3]);
+  // By the config's key: the official sizes are then asked for, of the file that the coarse names lie beside.
+  place(folder, 'fine_label_names.txt', 'x');
+  await assert.rejects(
+    openDataset({ name: 'cifar100', root: folder, labels: 'coarse' }),
+    failure('data', 'train.bin', 'expected 153700000'),
+  );
+  await assert.rejects(openDataset({ name: 'cifar100', root: folder, labels: 'fine' }), failure('data', 'fine_label_names.txt'));
+});
+
 test('refuses a file cut within a record, cut between two, or too long, with bytes found and expected', (t) => {
   const folder = testFolder(t);
   placeSmallCifar10(folder);
@@ -85,8 +104,7 @@ test('names the one file that is missing, and a wrong list of classes', (t) => {
   rmSync(join(folder, 'data_batch_3.bin'));
   assert.throws(() => readCifar('cifar10', folder, small10), failure('data', join(folder, 'data_batch_3.bin'), 'missing'));
   place(folder, 'batches.meta.txt', 'cat\ndog\ncat\n');
-  assert.throws(
-    () => readCifar('cifar10', folder, small10),
-    failure('data', 'batches.meta.txt', '3 class names (2 different', 'expected 10'),
-  );
+  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', 'batches.meta.txt:3', 'class cat stands in line 1'));
+  place(folder, 'batches.meta.txt', 'cat\ndog\n');
+  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', 'batches.meta.txt', '2 class names', 'expected 10'));
 });

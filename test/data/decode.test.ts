@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import sharp, { type Sharp } from 'sharp';
 import { decodePicture, resizePicture } from '../../src/data/decode.js';
@@ -47,25 +48,48 @@ test('makes three equal channels of grey, also of grey with alpha and of JPEG', 
   }
 });
 
-test('lays transparent pixels on black', async (t) => {
-  const path = place(testFolder(t), 'a.png', await picture().ensureAlpha(0.5).png().toBuffer());
-  for (const [i, value] of (await rgbOf(path)).entries()) assert.ok(Math.abs(value - rgb[i]! / 2) <= 1, `${value} for ${rgb[i]} / 2`);
+/** Pictures in every colour mode and what torchvision's loader makes of them: torchvision/colour-modes.py. */
+const modes = JSON.parse(readFileSync('test/data/torchvision/colour-modes.json', 'utf8')) as {
+  pictures: Record<string, { mode: string; file: string; rgb: string }>;
+};
+
+for (const [name, { mode, file, rgb }] of Object.entries(modes.pictures)) {
+  if (name === 'grey-16.png') continue;
+  test(`decodes ${name} (${mode}) to the bytes of torchvision`, async (t) => {
+    const path = place(testFolder(t), name, Buffer.from(file, 'base64'));
+    assert.deepEqual(await rgbOf(path), [...Buffer.from(rgb, 'base64')]);
+  });
+}
+
+test('keeps the high byte of 16-bit grey, which torchvision shows as white', async (t) => {
+  const { file, rgb } = modes.pictures['grey-16.png']!;
+  const found = await rgbOf(place(testFolder(t), 'a.png', Buffer.from(file, 'base64')));
+  assert.deepEqual(found.slice(0, 3 * 16), Array.from({ length: 16 }, (_, column) => [column * 16, column * 16, column * 16]).flat());
+  assert.ok(Buffer.from(rgb, 'base64').filter((value) => value === 255).length > 500);
 });
 
-test('turns CMYK, palettes and 16 bits into 8-bit RGB', async (t) => {
+test('resizes what was transparent or CMYK after it has become RGB, as torchvision does', async (t) => {
   const folder = testFolder(t);
-  const wide = await picture().toColourspace('rgb16').png().toBuffer();
-  assert.deepEqual(await rgbOf(place(folder, 'a.png', wide)), [...rgb]);
-  const flat = sharp({ create: { width: 4, height: 4, channels: 3, background: { r: 180, g: 140, b: 120 } } });
-  for (const [name, bytes] of [
-    ['cmyk.jpg', await flat.clone().toColourspace('cmyk').jpeg({ quality: 100 }).toBuffer()],
-    ['palette.png', await flat.clone().png({ palette: true }).toBuffer()],
-  ] as const) {
-    const [r = 0, g = 0, b = 0, ...rest] = await rgbOf(place(folder, name, bytes));
-    assert.equal(rest.length, 4 * 4 * 3 - 3);
-    // CMYK goes through a colour profile of inks: near, not equal.
-    assert.ok(Math.abs(r - 180) < 25 && Math.abs(g - 140) < 25 && Math.abs(b - 120) < 25, `${name}: ${r} ${g} ${b}`);
+  for (const name of ['rgba.png', 'rgba-lossless.webp', 'cmyk.jpg', 'rgb-16.png']) {
+    const { file, rgb } = modes.pictures[name]!;
+    const size = { height: 6, width: 8 };
+    const opaque = await sharp(Buffer.from(rgb, 'base64'), { raw: { height: 12, width: 16, channels: 3 } })
+      .png()
+      .toBuffer();
+    assert.deepEqual(
+      await rgbOf(place(folder, name, Buffer.from(file, 'base64')), size),
+      await rgbOf(place(folder, 'opaque.png', opaque), size),
+    );
   }
+});
+
+test('decodes bytes in shared memory as those of a file, and names them in its errors', async () => {
+  const png = await picture().png().toBuffer();
+  const bytes = new Uint8Array(new SharedArrayBuffer(png.length));
+  bytes.set(png);
+  const { bytes: found } = await decodePicture({ bytes, name: 'x.parquet, row 7' }, null);
+  assert.deepEqual([...found], [...rgb]);
+  await assert.rejects(decodePicture({ bytes: bytes.slice(0, 60), name: 'x.parquet, row 7' }, null), failure('data', 'x.parquet, row 7'));
 });
 
 test('does not turn a picture by its EXIF orientation', async (t) => {

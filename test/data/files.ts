@@ -4,9 +4,15 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 
-export function testFolder(t: TestContext): string {
+/** For a whole file of tests; `remove` is for its end. */
+export function temporaryFolder(): { folder: string; remove(): void } {
   const folder = mkdtempSync(join(tmpdir(), 'gqa-data-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return { folder, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+export function testFolder(t: TestContext): string {
+  const { folder, remove } = temporaryFolder();
+  t.after(remove);
   return folder;
 }
 

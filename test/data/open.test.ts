@@ -86,9 +86,3 @@ test('says which files were expected and where it looked', async (t) => {
   await assert.rejects(openDataset({ name: 'cifar100', root }), failure('data', 'fine_label_names.txt', join(root, 'cifar-100-binary')));
   await assert.rejects(openDataset({ name: 'image-folder', root }), failure('data', join(root, 'train'), '<class>'));
 });
-
-test('says plainly that a layout is not read yet', async () => {
-  for (const name of ['food101', 'tiny-imagenet'] as const) {
-    await assert.rejects(openDataset({ name, root: 'datasets' }), failure('usage', name, 'does not read'));
-  }
-});

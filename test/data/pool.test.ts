@@ -10,7 +10,7 @@ import { DEFAULT_READING } from '../../src/data/reading.js';
 import { failure, place, testFolder } from './files.js';
 
 const pass: Pass = {
-  source: { kind: 'files' },
+  raw: null,
   batchSize: 2,
   height: 4,
   width: 4,
@@ -20,7 +20,8 @@ const pass: Pass = {
   reading: DEFAULT_READING,
   cache: null,
 };
-const job: BatchJob = { indices: Int32Array.of(7, 3), paths: ['/pictures/one.jpg', '/pictures/two.jpg'] };
+const jobOf = (...paths: string[]): BatchJob => ({ indices: Int32Array.of(7, 3), encoded: { kind: 'files', paths } });
+const job = jobOf('/pictures/one.jpg', '/pictures/two.jpg');
 
 const POOL = JSON.stringify(new URL('../../src/data/pool.js', import.meta.url).href);
 const WORKER = JSON.stringify(new URL('../../src/data/worker.js', import.meta.url).href);
@@ -83,11 +84,7 @@ for (const [what, body] of [
     const { script: thread, marker } = sabotaged(folder, two, body);
     const pool = threadPool(2, thread);
     const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 1 } });
-    const jobs = [
-      batches.start({ ...job, paths: [one, two] }),
-      batches.start({ ...job, paths: [one, one] }),
-      batches.start({ ...job, paths: [two, one] }),
-    ];
+    const jobs = [batches.start(jobOf(one, two)), batches.start(jobOf(one, one)), batches.start(jobOf(two, one))];
     for (const making of jobs) {
       const pixels = await bytesOf(making);
       assert.deepEqual(
@@ -105,7 +102,7 @@ async function alwaysEnds(t: TestContext, body: string, ...said: string[]): Prom
   const [one, two] = [await red(folder, 'one.png'), await red(folder, 'two.png')];
   const pool = threadPool(1, sabotaged(folder, two, body).script);
   const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 0.5 } });
-  await assert.rejects(batches.start({ ...job, paths: [one, two] }).made(), failure('data', ...said));
+  await assert.rejects(batches.start(jobOf(one, two)).made(), failure('data', ...said));
   await pool.close();
 }
 
@@ -117,14 +114,8 @@ test('a bad picture fails its own batch with the error it has on the main thread
   const folder = testFolder(t);
   const bad = place(folder, 'bad.jpg', 'no picture');
   const pool = threadPool(1);
-  await assert.rejects(
-    pool
-      .open(pass)
-      .start({ ...job, paths: [bad, bad] })
-      .made(),
-    failure('data', join(folder, 'bad.jpg'), 'unknown kind'),
-  );
-  const source = {
+  await assert.rejects(pool.open(pass).start(jobOf(bad, bad)).made(), failure('data', join(folder, 'bad.jpg'), 'unknown kind'));
+  const raw = {
     kind: 'raw',
     height: 4,
     width: 4,
@@ -132,7 +123,7 @@ test('a bad picture fails its own batch with the error it has on the main thread
     layout: 'hwc',
     pixels: new Uint8Array(new SharedArrayBuffer(16 * 8)).fill(5),
   } as const;
-  const pixels = await bytesOf(pool.open({ ...pass, source }).start({ indices: job.indices, paths: [] }));
+  const pixels = await bytesOf(pool.open({ ...pass, raw }).start({ indices: job.indices, encoded: null }));
   assert.deepEqual([pixels.length, new Set(pixels)], [2 * 4 * 4 * 3, new Set([5])]);
   await pool.close();
 });
@@ -151,13 +142,13 @@ test('memory of a pass that has ended is given to the next one, not while a thre
   const one = await red(folder, 'one.png');
   const pool = threadPool(1);
   const first = pool.open(pass);
-  const { pixels } = await first.start({ ...job, paths: [one, one] }).made();
+  const { pixels } = await first.start(jobOf(one, one)).made();
   first.end();
   await new Promise((resolve) => setTimeout(resolve, 20));
   const second = pool.open(pass);
-  const again = await second.start({ ...job, paths: [one, one] }).made();
+  const again = await second.start(jobOf(one, one)).made();
   assert.equal(again.pixels.buffer, pixels.buffer);
   const other = pool.open(pass);
-  assert.notEqual((await other.start({ ...job, paths: [one, one] }).made()).pixels.buffer, pixels.buffer);
+  assert.notEqual((await other.start(jobOf(one, one)).made()).pixels.buffer, pixels.buffer);
   await pool.close();
 });

@@ -1,5 +1,6 @@
-/** Just enough of a zip reader for the stored (uncompressed) archives that tests use: the central directory, then single files. Format: PKWARE APPNOTE 6.3. */
+/** Just enough of a zip reader for the archives that tests use: the central directory, then single files. Format: PKWARE APPNOTE 6.3. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { inflateRawSync } from 'node:zlib';
 
 export interface ZipFile {
   name: string;
@@ -24,14 +25,15 @@ export async function withZip<T>(path: string, use: (files: ZipFile[]) => Promis
     const files: ZipFile[] = [];
     for (let entry = 0; entry < directory.length && directory.readUInt32LE(entry) === 0x02014b50; ) {
       const method = directory.readUInt16LE(entry + 10);
-      const length = directory.readUInt32LE(entry + 24);
+      const packedLength = directory.readUInt32LE(entry + 20);
       const nameBytes = directory.readUInt16LE(entry + 28);
       const local = directory.readUInt32LE(entry + 42);
       const name = directory.toString('utf8', entry + 46, entry + 46 + nameBytes);
       const bytes = (): Buffer => {
-        if (method !== 0) throw new Error(`${path}: ${name} is compressed (method ${method})`);
+        if (method !== 0 && method !== 8) throw new Error(`${path}: ${name} is compressed (method ${method})`);
         const header = at(local, 30);
-        return at(local + 30 + header.readUInt16LE(26) + header.readUInt16LE(28), length);
+        const packed = at(local + 30 + header.readUInt16LE(26) + header.readUInt16LE(28), packedLength);
+        return method === 0 ? packed : inflateRawSync(packed);
       };
       files.push({ name, bytes });
       entry += 46 + nameBytes + directory.readUInt16LE(entry + 30) + directory.readUInt16LE(entry + 32);
