@@ -11,6 +11,7 @@ import { gqaVersion } from './version.js';
 const oldestNode: readonly [number, number] = [20, 9];
 
 interface CommandSpec {
+  /** Two words for a command of a group: `data fetch`. */
   name: string;
   summary: string;
   arguments?: Argument[];
@@ -141,6 +142,20 @@ const commands: CommandSpec[] = [
     run: async (_, options) => (await import('./commands/quickstart.js')).quickstart(options),
   },
   {
+    name: 'data preview',
+    summary: 'a PNG of training pictures beside what augmentation makes of them',
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--out <file>', 'PNG to write').default('preview.png'),
+      new Option('--rows <n>', 'pictures').argParser(wholeNumber(1, 100)).default(8),
+      new Option('--columns <n>', 'the picture as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
+      json(),
+    ],
+    example: 'gqa data preview --config configs/cifar10-small.yaml --out preview.png',
+    run: async (_, options) => (await import('./commands/data-preview.js')).dataPreview(options),
+  },
+  {
     name: 'doctor',
     summary: 'what this machine offers: Node, native runtime, GPU, data, settings',
     options: [new Option('--device <device>', 'fail (exit 4) with every reason when there is none').choices(['gpu', 'native']), json()],
@@ -166,7 +181,11 @@ function buildProgram(): Command {
     .showHelpAfterError('Run gqa --help, or gqa <command> --help.')
     .exitOverride();
   for (const spec of commands) {
-    const command = program.command(spec.name).description(spec.summary).addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+    const [word = '', group] = spec.name.split(' ').reverse();
+    const command = (group === undefined ? program : groupOf(program, group))
+      .command(word)
+      .description(spec.summary)
+      .addHelpText('after', `\nExample:\n  ${spec.example}\n`);
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
     for (const option of spec.options) command.addOption(option);
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
@@ -175,6 +194,20 @@ function buildProgram(): Command {
     });
   }
   return program;
+}
+
+const groups: Record<string, string> = { data: 'data sets: list, fetch, verify' };
+
+/** The command above others, made when the first of them is. */
+function groupOf(program: Command, name: string): Command {
+  const made = program.commands.find((command) => command.name() === name);
+  return (
+    made ??
+    program
+      .command(name)
+      .description(groups[name] ?? '')
+      .helpCommand(false)
+  );
 }
 
 function append(value: string, previous: string[]): string[] {

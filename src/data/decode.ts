@@ -198,3 +198,11 @@ function kindOf(bytes: Buffer, name: string): string {
     hint: 'Convert or replace the picture, or take it out of the data set.',
   });
 }
+
+/** @param pixels [height, width, 3] */
+export async function encodePng(pixels: Uint8Array, width: number, height: number): Promise<Buffer> {
+  const sharp = await loadSharp();
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+}
