@@ -114,22 +114,27 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'bench',
-    summary: "measure a step of a config's model on synthetic pictures",
-    arguments: [new Argument('<what>', 'what to measure').choices(['step'])],
+    summary: "measure a step of a config's model on synthetic pictures, or its input pipeline alone",
+    arguments: [new Argument('<what>', 'what to measure').choices(['step', 'data'])],
     options: [
       config().makeOptionMandatory(),
       set(),
       new Option('--batch-size <n>', "pictures a step (default: the config's)").argParser(wholeNumber(1, 65536)),
-      new Option('--steps <n>', 'steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--steps <n>', 'step: steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--batches <n>', 'data: batches of a round').argParser(wholeNumber(1, 1000000)).default(50),
       new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
-      new Option('--compare <mode>', 'measure this too, taking turns').choices(['eager', ...variantNames]),
-      new Option('--profile', 'where the time of a compiled step goes, by kind of operation').default(false),
+      new Option('--compare <mode>', 'step: measure this too, taking turns').choices(['eager', ...variantNames]),
+      new Option('--profile', 'step: where the time of a compiled step goes, by kind of operation').default(false),
+      new Option('--step-ms <ms>', 'data: tell whether a step of this length would wait').argParser(positiveNumber),
       device(),
       eager(),
       json(),
     ],
     example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
-    run: async (_, options) => (await import('./commands/bench-step.js')).benchStep(options),
+    run: async ([what], options) =>
+      what === 'data'
+        ? (await import('./commands/bench-data.js')).benchData(options)
+        : (await import('./commands/bench-step.js')).benchStep(options),
   },
   {
     name: 'quickstart',
@@ -170,6 +175,20 @@ const commands: CommandSpec[] = [
     ],
     example: 'gqa data verify cifar10 --overview cifar10.png',
     run: async ([name], options) => (await import('./commands/data.js')).dataVerify({ name: name ?? '', ...(options as object) } as never),
+  },
+  {
+    name: 'data preview',
+    summary: 'a PNG of training pictures beside what augmentation makes of them',
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--out <file>', 'PNG to write').default('preview.png'),
+      new Option('--rows <n>', 'pictures').argParser(wholeNumber(1, 100)).default(8),
+      new Option('--columns <n>', 'the picture as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
+      json(),
+    ],
+    example: 'gqa data preview --config configs/cifar10-small.yaml --out preview.png',
+    run: async (_, options) => (await import('./commands/data-preview.js')).dataPreview(options),
   },
   {
     name: 'doctor',
@@ -249,6 +268,12 @@ function wholeNumber(lowest: number, highest: number): (text: string) => number 
     }
     return value;
   };
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError(`"${text}" is no number above 0.`);
+  return value;
 }
 
 function exitCodeOf(error: unknown): number {

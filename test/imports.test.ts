@@ -17,7 +17,7 @@ const ALLOWED: Record<string, string[]> = {
   model: ['random.ts', 'config'],
   checkpoint: ['errors.ts', 'config', 'model'],
   train: ['errors.ts', 'random.ts', 'config', 'data', 'model', 'checkpoint', 'run', 'trace'],
-  reference: ['errors.ts', 'config', 'model', 'checkpoint', 'trace', 'train'],
+  reference: ['errors.ts', 'config', 'data', 'model', 'checkpoint', 'trace', 'train'],
   sweep: ['errors.ts', 'config', 'run'],
   commands: [
     'errors.ts',

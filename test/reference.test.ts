@@ -5,9 +5,11 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 import { startBackend } from '../src/native/backend.js';
 import { type CaseResult, compareAttention } from '../src/reference/attention.js';
+import { comparePreprocess } from '../src/reference/preprocess.js';
 import { gqa } from './cli-run.js';
 
 const VECTORS = 'test/reference/attention';
+const PICTURES = 'test/reference/preprocess';
 
 /** The cases that every machine runs on wasm too. */
 const ON_WASM = ['gqa_kv2', 'kdgqa_kv4', 'dgqa_ema_kv2'];
@@ -88,4 +90,68 @@ test('a case in which the paper’s code drew at random counts as converted only
   const result = byName(compareAttention(dir, 'eager')).get('dgqa_diff_kv4');
   assert.equal(result?.passed, true);
   assert.match(result?.detail as string, /^converted only/);
+});
+
+async function preprocessResults(dir: string): Promise<CaseResult[]> {
+  const results: CaseResult[] = [];
+  for await (const result of comparePreprocess(dir)) results.push(result);
+  return results;
+}
+
+test('every operation of RandAugment, the resize in both directions and normalisation agree with torchvision and Pillow', async () => {
+  const results = await preprocessResults(PICTURES);
+  assert.equal(results.length, 50);
+  assert.deepEqual(
+    results.filter(({ passed }) => !passed),
+    [],
+  );
+  // Tolerances are for others; ours are Pillow's bytes but for what the device rounds and sharp shrinks.
+  const inexact = results.filter(({ detail }) => !/^(largest|pixels off by more than 1) 0 /.test(detail)).map(({ name }) => name);
+  assert.deepEqual(
+    inexact.filter((name) => !/^resize .*(device|512x384|300x700)|^normalize/.test(name)),
+    [],
+  );
+});
+
+test('the wasm backend enlarges and normalises as Pillow and torchvision do', () => {
+  const dir = preprocessCopy((index) => {
+    index.randaugment = [];
+  });
+  const { code, stdout, stderr } = gqa(['reference', dir, '--device', 'wasm', '--json']);
+  assert.equal(code, 0, stderr);
+  const { passed, failed, cases } = JSON.parse(stdout);
+  assert.deepEqual([passed, failed], [7, 0]);
+  assert.ok(cases.some(({ name }: CaseResult) => name.endsWith('device')));
+});
+
+function preprocessCopy(change: (index: Record<string, { [key: string]: unknown }[]>, dir: string) => void): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-reference-'));
+  fs.cpSync(PICTURES, dir, { recursive: true });
+  const file = path.join(dir, 'index.json');
+  const index = JSON.parse(fs.readFileSync(file, 'utf8'));
+  change(index, dir);
+  fs.writeFileSync(file, JSON.stringify(index));
+  return dir;
+}
+
+test('another picture, a missing one, another magnitude and an unknown operation each fail their case', async () => {
+  const dir = preprocessCopy((index, folder) => {
+    const find = (op: string) => index.randaugment?.find((each) => each.op === op) as Record<string, unknown>;
+    find('Equalize').output = find('AutoContrast').output;
+    find('Posterize').level = 20;
+    find('Rotate').output = find('ShearX').output;
+    find('Solarize').op = 'Invert';
+    fs.rmSync(path.join(folder, 'ra_AutoContrast_0_p.png'));
+    fs.copyFileSync(path.join(folder, 'resized_64x64.png'), path.join(folder, 'resized_32x32.png'));
+  });
+  const failed = (await preprocessResults(dir)).filter(({ passed }) => !passed);
+  const detailOf = (name: string): string => failed.find((result) => result.name.startsWith(name))?.detail ?? '';
+  assert.match(detailOf('Equalize'), /AutoContrast_0_p\.png cannot be read/);
+  assert.match(detailOf('AutoContrast'), /cannot be read/);
+  assert.match(detailOf('Posterize'), /means 5 here and 7 there/);
+  assert.match(detailOf('Rotate'), /pixels off by more than 1 0\.\d+ \(allowed 0\.02\)/);
+  assert.match(detailOf('Invert'), /“Invert” is unknown/);
+  assert.match(detailOf('resize in_32x32.png to 224 × 224, worker'), /largest \d+ \(allowed 1\)/);
+  assert.match(detailOf('resize in_32x32.png to 224 × 224, device'), /largest \d+ \(allowed 1\)/);
+  assert.equal(failed.length, 7);
 });

@@ -1,5 +1,6 @@
 /** What train, eval and quickstart share: from a config to data and a running backend. */
 import type { Config } from '../config/schema.js';
+import { withCommonSize } from '../data/common-size.js';
 import type { Dataset } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
 import { openPipeline, type Pipeline } from '../data/pipeline.js';
@@ -17,12 +18,12 @@ export interface Prepared {
 
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
 export async function prepare(config: Config, eager: boolean): Promise<Prepared> {
-  const dataset = await openDataset(config.data);
+  const dataset = await withCommonSize(await openDataset(config.data), config.data);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
   say(
     `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
   );
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
-  return { dataset, backend, mode, pipeline: openPipeline(config.data.workers) };
+  return { dataset, backend, mode, pipeline: openPipeline(config.data.workers, config.data) };
 }

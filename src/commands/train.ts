@@ -8,7 +8,7 @@ import { progress } from '../run/progress.js';
 import { checkRun, createRun } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
-import { augmentation, runExperiment } from '../train/loop.js';
+import { runExperiment } from '../train/loop.js';
 import { buildModel, shapeOf } from '../train/model.js';
 import { prepare } from './prepare.js';
 import { say } from './say.js';
@@ -43,7 +43,6 @@ export interface TrainReport {
 export async function train(options: TrainOptions): Promise<TrainReport> {
   const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   notices.forEach(say);
-  augmentation(config);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
   checkRun(place);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
@@ -71,14 +70,18 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         progress,
         stopRequested: stop.requested,
         checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
-        logged({ epoch, step, lr, loss, top1, imagesPerSecond }) {
-          run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond });
+        logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait }) {
+          run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond, data_wait: dataWait });
         },
         epochDone(result) {
           at = { epoch: result.epoch, step: result.step };
           run.epochDone(result);
+          run.noteSkipped(pipeline.skipped);
         },
       });
+      run.noteSkipped(pipeline.skipped);
+      if (pipeline.skipped.length > 0)
+        say(`${pipeline.skipped.length} pictures could not be read and were left out: ${path.join(run.path, 'skipped.jsonl')}`);
       run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
       run.setStatus('done', { epoch: at.epoch, step: outcome.steps });
       const { converted, best, test, trainImagesPerSecond } = outcome;

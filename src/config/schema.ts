@@ -40,9 +40,22 @@ export const configSchema = z.strictObject({
       .default(null),
     /** Part of the training split kept for validation, 0 < f < 1 (protocol `validation` only). */
     val_fraction: z.number().gt(0).lt(1).default(0.1),
+    /** `light`: flip and padded crop; `paper`: RandAugment at the picture's own size, as in the paper's code. */
     augment: z.enum(['none', 'light', 'paper']).default('light'),
+    /** Probability that a box of a training picture is erased, as in timm. */
+    random_erasing: z.number().min(0).max(1).default(0),
     /** Threads that decode and augment; 0: the main thread; auto: as many as cores, at most 8. */
     workers: z.union([count(0, 64), z.literal('auto')]).default('auto'),
+    /** A picture that cannot be read: ends the run (exit 3), or is left out and listed in the run's skipped.jsonl. */
+    on_bad_image: z.enum(['error', 'skip']).default('error'),
+    /** A picture file of more pixels is bad. */
+    max_pixels: count(1).default(50_000_000),
+    /** Seconds that work on one picture may take. */
+    timeout_s: z.number().gt(0).max(86_400).default(60),
+    /** Folder for decoded pictures of data sets of picture files, relative to the working directory; null: they are decoded in every epoch. */
+    cache: z.string().min(1).nullable().default(null),
+    /** Bound of the cache, in 10⁹ bytes; pictures beyond it are decoded in every epoch. */
+    cache_gb: z.number().gt(0).default(20),
   }),
   model: z.strictObject({
     size: z.enum(['micro', 'small', 'base', 'large', 'custom']),

@@ -23,7 +23,7 @@ export interface FileSource {
   kind: 'files';
   /** Absolute paths, one for each label. */
   paths: string[];
-  /** The size of every picture, where the data set has one. */
+  /** The size of every picture, where the data set has one (common-size.ts finds it for folders of any pictures). */
   size?: PictureSize | undefined;
 }
 
@@ -70,16 +70,19 @@ export interface Dataset {
   test: Split;
 }
 
-/** A batch as it crosses to the device: bytes, not floats. A short last batch is padded with zero-weight pictures. */
+/**
+ * A batch as it crosses to the device: bytes, not floats. A short last batch is padded with zero-weight pictures, and pictures that could not be read have weight zero.
+ * `pixels` is memory that is used again: it holds this batch until the next one is asked for.
+ */
 export interface Batch {
-  /** [B, height, width, 3] RGB, 0–255. */
+  /** [B, height, width, 3] RGB, 0–255; black where the weight is 0. */
   pixels: Uint8Array;
   height: number;
   width: number;
   /** [B] class indices; 0 for padding. */
   labels: Int32Array;
-  /** [B] 1 for a real picture, 0 for padding. */
+  /** [B] 1 for a real picture, 0 for padding and for pictures that were skipped. */
   weights: Float32Array;
-  /** How many pictures are real. */
+  /** How many pictures are real: the sum of the weights. */
   images: number;
 }

@@ -8,11 +8,8 @@ import type { Sharp } from 'sharp';
 import { GqaError } from '../errors.js';
 import { type Picture, placePicture, unmoved } from './augment.js';
 import type { PictureSize } from './dataset.js';
-
-/** A picture of more pixels is refused before it is decoded. */
-const MAX_PIXELS = 50_000_000;
-/** A picture that takes longer is given up. */
-const MAX_SECONDS = 60;
+import { DEFAULT_READING, type Reading } from './reading.js';
+import { resample } from './resample.js';
 
 /** First bytes of the kinds of file that are read. */
 const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
@@ -52,27 +49,52 @@ function loadSharp(): Promise<typeof import('sharp').default> {
 /** A file's path, or the bytes of one with what messages call it. */
 export type EncodedPicture = string | { bytes: Uint8Array; name: string };
 
+/** What a picture may take. */
+export type Limits = Pick<Reading, 'maxPixels' | 'timeoutS'>;
+
 /**
- * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it (triangle filter, `size` exactly).
+ * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it as `resizePicture` does.
  * @returns interleaved RGB of `size`, or of the picture's own size when that is null
- * Errors: exit 3 with the picture's path or name, also for pictures that are damaged, cut short or larger than 50 megapixels.
+ * Errors: exit 3 with the picture's path or name, also for pictures that are damaged or cut short, have more pixels than `limits` or take longer.
  */
-export async function decodePicture(picture: EncodedPicture, size: PictureSize | null): Promise<Picture> {
-  const { bytes, name } = typeof picture === 'string' ? { bytes: readFile(picture), name: picture } : picture;
+export async function decodePicture(picture: EncodedPicture, size: PictureSize | null, limits: Limits = DEFAULT_READING): Promise<Picture> {
+  const { bytes, name } = encodedBytes(picture);
   const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes); // a copy: sharp takes no shared memory
   const kind = kindOf(encoded, name);
-  const sharp = await loadSharp();
-  const image = sharp(encoded, { failOn: 'warning', limitInputPixels: MAX_PIXELS, ignoreIcc: true, autoOrient: false, animated: false });
-  try {
-    if (kind !== 'JPEG') return await resized(await toPicture(image.removeAlpha(), null), size);
+  const decoded = await orUndecodable(encoded, name, async () => {
+    const image = await opened(encoded, limits);
+    if (kind !== 'JPEG') return toPicture(image.removeAlpha(), limits);
     const components = jpegComponents(encoded);
-    if (components === 4) return await resized(await fromInks(image), size);
+    if (components === 4) return fromInks(image, limits);
     if (components !== 1 && components !== 3) throw new Error(`a JPEG of ${components} colour components; expected 1, 3 or 4`);
-    return await toPicture(image, size);
+    return toPicture(image, limits);
+  });
+  return size === null ? decoded : resizePicture(decoded, size, limits);
+}
+
+/** Reads a file, if it is one. Errors: exit 3 with its path. */
+export const encodedBytes = (picture: EncodedPicture): { bytes: Uint8Array; name: string } =>
+  typeof picture === 'string' ? { bytes: readFile(picture), name: picture } : picture;
+
+/** Height and width as the picture's head has them. Errors: exit 3, as for `decodePicture`. */
+export async function pictureSize(picture: EncodedPicture, limits: Limits = DEFAULT_READING): Promise<PictureSize> {
+  const { bytes, name } = encodedBytes(picture);
+  const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
+  kindOf(encoded, name);
+  const { height, width } = await orUndecodable(encoded, name, async () => (await opened(encoded, limits)).metadata());
+  return { height, width };
+}
+
+const opened = async (bytes: Buffer, { maxPixels }: Limits): Promise<Sharp> =>
+  (await loadSharp())(bytes, { failOn: 'warning', limitInputPixels: maxPixels, ignoreIcc: true, autoOrient: false, animated: false });
+
+async function orUndecodable<T>(bytes: Buffer, name: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new GqaError('data', `${name} (${bytes.length} bytes) does not decode: ${reason}`, {
-      hint: 'Replace the picture or take it out of the data set.',
+      hint: 'Replace the picture or take it out of the data set; data.on_bad_image: skip leaves out what cannot be read.',
       cause,
     });
   }
@@ -90,11 +112,11 @@ function jpegComponents(bytes: Buffer): number {
 }
 
 /** A CMYK or YCCK JPEG as Pillow shows it: (255 − ink) · (255 − black) / 255, the inks as libvips gives them (put right where the file holds them inverted, as JPEGs do). */
-async function fromInks(image: Sharp): Promise<Picture> {
+async function fromInks(image: Sharp, limits: Limits): Promise<Picture> {
   const { data, info } = await image
     .pipelineColourspace('cmyk')
     .toColourspace('cmyk')
-    .timeout({ seconds: MAX_SECONDS })
+    .timeout(secondsOf(limits))
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
   const bytes = new Uint8Array(info.width * info.height * 3);
@@ -105,27 +127,53 @@ async function fromInks(image: Sharp): Promise<Picture> {
   return { bytes, start: 0, height: info.height, width: info.width, pixelStride: 3, channelStride: 1 };
 }
 
-const resized = (picture: Picture, size: PictureSize | null): Picture | Promise<Picture> =>
-  size === null || (picture.height === size.height && picture.width === size.width) ? picture : resizePicture(picture, size);
-
-/** A picture in memory, resized as decoded ones are. */
-export async function resizePicture(picture: Picture, size: PictureSize): Promise<Picture> {
+/**
+ * A picture brought to exactly `size`, aspect ratio not kept: bilinear, antialiased where it shrinks, as Pillow's.
+ * sharp's shrinking is within 4 of 255 of Pillow's (0.5 in the mean) and faster than ours; its enlarging is up to 14 off, ours is equal.
+ */
+export async function resizePicture(picture: Picture, size: PictureSize, limits: Limits = DEFAULT_READING): Promise<Picture> {
   const { height, width } = picture;
+  if (height === size.height && width === size.width) return picture;
+  if (height < size.height || width < size.width) {
+    const bytes = new Uint8Array(size.height * size.width * 3);
+    resample(interleaved(picture), picture, bytes, size);
+    return asPicture(bytes, size);
+  }
   const sharp = await loadSharp();
-  const pixels = new Uint8Array(height * width * 3);
-  placePicture(picture, unmoved, pixels, 0);
-  return toPicture(sharp(pixels, { raw: { width, height, channels: 3 } }), size);
+  const image = sharp(interleaved(picture), { raw: { width, height, channels: 3 } });
+  return toPicture(image.resize(size.width, size.height, { fit: 'fill', kernel: 'linear' }), limits);
 }
 
-async function toPicture(image: Sharp, size: PictureSize | null): Promise<Picture> {
-  const resized = size === null ? image : image.resize(size.width, size.height, { fit: 'fill', kernel: 'linear' });
-  const { data, info } = await resized
+export const asPicture = (bytes: Uint8Array, { height, width }: PictureSize): Picture => ({
+  bytes,
+  start: 0,
+  height,
+  width,
+  pixelStride: 3,
+  channelStride: 1,
+});
+
+/** [height, width, 3] bytes of a picture: its own memory where it lies so already. */
+export function interleaved(picture: Picture): Uint8Array {
+  const { bytes, start, height, width, pixelStride, channelStride } = picture;
+  const size = height * width * 3;
+  if (pixelStride === 3 && channelStride === 1) return bytes.subarray(start, start + size);
+  const pixels = new Uint8Array(size);
+  placePicture(picture, unmoved, pixels, 0);
+  return pixels;
+}
+
+const secondsOf = ({ timeoutS }: Limits): { seconds: number } => ({ seconds: Math.min(3600, Math.ceil(timeoutS)) });
+
+async function toPicture(image: Sharp, limits: Limits): Promise<Picture> {
+  const { data, info } = await image
     .toColourspace('srgb')
-    .timeout({ seconds: MAX_SECONDS })
+    .timeout(secondsOf(limits))
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
   const grey = info.channels < 3;
-  return { bytes: data, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
+  return { bytes, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
 }
 
 function readFile(path: string): Buffer {

@@ -1,7 +1,13 @@
-/** From a split's source to the bytes of one batch: read or decode, resize, place. Runs alike on the main thread and in workers. */
-import { type Augment, type Picture, placement, placePicture, unmoved } from './augment.js';
-import type { RawSource, Source } from './dataset.js';
-import { decodePicture, resizePicture } from './decode.js';
+/** From a split's source to the bytes of one batch: read, decode, augment, resize, place. Runs alike on the main thread and in workers. */
+import { GqaError } from '../errors.js';
+import { draws } from '../random.js';
+import { type Augment, lightPlacement, type Picture, placePicture, unmoved } from './augment.js';
+import { type Cache, cached } from './cache.js';
+import type { EncodedSource, FileSource, RawSource } from './dataset.js';
+import { asPicture, decodePicture, type EncodedPicture, encodedBytes, interleaved, resizePicture } from './decode.js';
+import { erase } from './erase.js';
+import { applyOperation, drawOperations } from './randaugment.js';
+import type { Reading } from './reading.js';
 
 /** How a split becomes batches. */
 export interface BatchOptions {
@@ -13,44 +19,164 @@ export interface BatchOptions {
   /** Which shuffle and which augmentation draws; null: in the given order and unaugmented, as in evaluation. */
   epoch: number | null;
   augment: Augment;
+  /** Probability that a box is erased; none when left out. */
+  randomErasing?: number;
 }
 
-/** All that one batch needs; crosses to a worker as a message (raw pixels are shared, paths are those of the batch alone). */
-export interface BatchJob extends BatchOptions {
-  /** `partOf` the split's: of this batch's pictures. */
-  source: Source;
+/** What the batches of one pass over a split have in common; crosses to a worker once. */
+export interface Pass extends BatchOptions {
+  /** Raw pixels are shared; null: encoded pictures come with each batch. */
+  raw: RawSource | null;
+  reading: Reading;
+  cache: Cache | null;
+}
+
+/** The pictures of one batch. */
+export interface BatchJob {
   /** Indices in the split: what augmentation draws belong to. At most batchSize. */
   indices: Int32Array;
+  /** `partOf` the split's: of this batch's pictures. null: they are raw. */
+  encoded: FileSource | EncodedSource | null;
 }
+
+/** A picture that could not be read, and why. */
+export interface Gap {
+  /** In the batch. */
+  position: number;
+  reason: string;
+}
+
+/** The steps of a picture's way, in order. */
+export const STAGES = ['read', 'decode', 'augment', 'resize', 'place'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** Told how long each stage took, in milliseconds. */
+export type Clock = (stage: Stage, milliseconds: number) => void;
 
 /**
+ * Makes one batch.
+ * @param out       [batchSize, height, width, 3] bytes, whatever they hold; rows beyond the indices, and those of pictures left out, become 0
  * @param onPicture told the position in the batch before each picture; returning false abandons the batch
- * @returns [batchSize, height, width, 3] bytes; rows beyond the indices are 0
+ * @returns what was left out, under `onBadImage: skip`. Errors: exit 3, naming the file or picture
  */
-export async function preprocessBatch(
+export async function makeBatch(
+  pass: Pass,
   job: BatchJob,
+  out: Uint8Array,
   onPicture: (position: number) => boolean = () => true,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const { indices, batchSize, height, width, seed, epoch, augment } = job;
-  const pictureBytes = height * width * 3;
-  const pixels = new Uint8Array(batchSize * pictureBytes);
-  for (const [position, index] of indices.entries()) {
+  clock: Clock | null = null,
+): Promise<Gap[]> {
+  const pictureBytes = pass.height * pass.width * 3;
+  const gaps: Gap[] = [];
+  const pictures = job.indices.length;
+  // The next picture is decoded (in sharp's thread) while this one is augmented (in ours).
+  let ahead = pictures > 0 ? settled(readPicture(pass, job, 0, clock)) : undefined;
+  for (let position = 0; position < pictures; position++) {
     if (!onPicture(position)) break;
-    const picture = await readPicture(job, position, index);
-    const placed = epoch === null ? unmoved : placement(augment, height, width, seed, epoch, index);
-    placePicture(picture, placed, pixels, position * pictureBytes);
+    const row = out.subarray(position * pictureBytes, (position + 1) * pictureBytes);
+    const read = (await ahead) as Settled;
+    ahead = position + 1 < pictures ? settled(readPicture(pass, job, position + 1, clock)) : undefined;
+    try {
+      if ('error' in read) throw read.error;
+      await writePicture(pass, read.picture, job.indices[position] as number, row, clock);
+    } catch (error) {
+      if (pass.reading.onBadImage === 'error' || !(error instanceof GqaError)) throw error;
+      row.fill(0);
+      gaps.push({ position, reason: error.message });
+    }
   }
-  return pixels;
+  await ahead; // of a batch that is abandoned
+  out.fill(0, pictures * pictureBytes);
+  return gaps;
 }
 
-/** One picture of the job's height and width. */
-function readPicture({ source, height, width }: BatchJob, position: number, index: number): Picture | Promise<Picture> {
-  if (source.kind === 'files') return decodePicture(source.paths[position] ?? '', { height, width });
-  if (source.kind === 'encoded') {
-    return decodePicture({ bytes: source.pictures[position]!, name: source.names[position] ?? '' }, { height, width });
+type Settled = { picture: Picture } | { error: unknown };
+
+const settled = (reading: Promise<Picture>): Promise<Settled> =>
+  reading.then(
+    (picture) => ({ picture }),
+    (error: unknown) => ({ error }),
+  );
+
+/** Is the picture disturbed at its own size, before it is resized? */
+const atOwnSize = ({ augment, epoch }: Pass): boolean => augment === 'paper' && epoch !== null;
+
+/** The picture as augmentation wants it: at its own size, or at the size of the batch. */
+function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
+  const { raw, reading, cache } = pass;
+  if (encoded === null) return sized(pass, rawPicture(raw as RawSource, indices[position] as number), clock);
+  const picture = encodedPicture(encoded, position);
+  const make = async (): Promise<Picture> => {
+    const read = timed(clock, 'read', () => encodedBytes(picture));
+    return sized(pass, await timedAsync(clock, 'decode', () => decodePicture(read, null, reading)), clock);
+  };
+  return cache === null || typeof picture !== 'string' ? make() : cached(cache, picture, atOwnSize(pass) ? null : pass, make);
+}
+
+const encodedPicture = (encoded: FileSource | EncodedSource, position: number): EncodedPicture =>
+  encoded.kind === 'files'
+    ? (encoded.paths[position] as string)
+    : { bytes: encoded.pictures[position] as Uint8Array, name: encoded.names[position] as string };
+
+async function sized(pass: Pass, picture: Picture, clock: Clock | null): Promise<Picture> {
+  return atOwnSize(pass) ? picture : resized(pass, picture, clock);
+}
+
+function resized(pass: Pass, picture: Picture, clock: Clock | null): Promise<Picture> {
+  const fits = picture.height === pass.height && picture.width === pass.width;
+  return fits ? Promise.resolve(picture) : timedAsync(clock, 'resize', () => resizePicture(picture, pass, pass.reading));
+}
+
+/** Augments one picture into its row of the batch. */
+async function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array, clock: Clock | null): Promise<void> {
+  const { height, width, seed, epoch, augment, randomErasing = 0 } = pass;
+  const disturbed = atOwnSize(pass) ? timed(clock, 'augment', () => randAugmented(read, seed, epoch as number, index)) : read;
+  const picture = await resized(pass, disturbed, clock);
+  timed(clock, 'place', () => {
+    if (augment === 'light' && epoch !== null) {
+      row.fill(0);
+      placePicture(picture, lightPlacement(draws(seed, 'augment', epoch, index), height, width), row, 0);
+    } else if (picture.pixelStride === 3 && picture.channelStride === 1) {
+      row.set(interleaved(picture));
+    } else {
+      placePicture(picture, unmoved, row, 0);
+    }
+    if (randomErasing > 0 && epoch !== null) erase(row, pass, randomErasing, draws(seed, 'erase', epoch, index));
+  });
+}
+
+/** Scratch memory of this thread: two pictures, as large as the largest so far. */
+let scratch: [Uint8Array, Uint8Array] = [new Uint8Array(0), new Uint8Array(0)];
+
+function randAugmented(picture: Picture, seed: number, epoch: number, index: number): Picture {
+  const { height, width } = picture;
+  const size = { height, width };
+  const bytes = height * width * 3;
+  if (scratch[0].length < bytes) scratch = [new Uint8Array(bytes), new Uint8Array(bytes)];
+  let from = interleaved(picture);
+  for (const [i, drawn] of drawOperations(draws(seed, 'augment', epoch, index), size).entries()) {
+    if (drawn.name === 'Identity') continue;
+    const to = (scratch[i % 2] as Uint8Array).subarray(0, bytes);
+    applyOperation(drawn, from, to, size);
+    from = to;
   }
-  const picture = rawPicture(source, index);
-  return source.height === height && source.width === width ? picture : resizePicture(picture, { height, width });
+  return asPicture(from, size);
+}
+
+function timed<T>(clock: Clock | null, stage: Stage, work: () => T): T {
+  if (clock === null) return work();
+  const started = performance.now();
+  const result = work();
+  clock(stage, performance.now() - started);
+  return result;
+}
+
+async function timedAsync<T>(clock: Clock | null, stage: Stage, work: () => Promise<T>): Promise<T> {
+  if (clock === null) return work();
+  const started = performance.now();
+  const result = await work();
+  clock(stage, performance.now() - started);
+  return result;
 }
 
 /** Where picture `index` lies among the bytes of its source. */

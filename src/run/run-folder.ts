@@ -6,6 +6,7 @@
  *   status.json    {state, epoch, step, pid, updated}; never half-written
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
+ *   skipped.jsonl  a line a picture that could not be read (data.on_bad_image: skip); not there when there is none
  *   checkpoints/   last/ and best/, a model file in each
  *
  * Every failed write is an error with exit code 5.
@@ -37,7 +38,8 @@ import { toCsv } from './table.js';
 /**
  * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any training) or, once and last, `best`:
  * the best checkpoint, its epoch and step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_* in
- * every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process, in 10⁶ bytes; tensors alive in TensorFlow.js.
+ * every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process, in 10⁶ bytes; tensors alive in TensorFlow.js;
+ * data_wait: the part of the training time that steps waited for pictures.
  */
 export const resultColumns = [
   'row',
@@ -56,6 +58,7 @@ export const resultColumns = [
   'images_per_s',
   'rss_mb',
   'tensors',
+  'data_wait',
 ] as const;
 type ResultColumn = (typeof resultColumns)[number];
 
@@ -74,6 +77,7 @@ export interface EpochResult {
   /** On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. */
   selection: Figures;
   imagesPerSecond: number | null;
+  dataWait?: number;
   tensors?: number;
 }
 
@@ -98,6 +102,8 @@ export interface RunFolder {
   testDone(best: { epoch: number; step: number | null; test: Figures }): void;
   /** One line of metrics.jsonl; keys flat and in snake_case. Numbers that are not finite are written as text, since JSON has none. */
   logStep(line: Record<string, number | string | null>): void;
+  /** Writes skipped.jsonl anew; nothing when there is none. */
+  noteSkipped(pictures: readonly { split: string; index: number; reason: string }[]): void;
   /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
   writeCheckpoint(which: 'last' | 'best', file: string, bytes: Uint8Array): string;
   /** Closes the files. Left undone, the end of the process notes the run as interrupted or failed. */
@@ -254,7 +260,7 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
     run: path.basename(folder),
     path: folder,
     setStatus,
-    epochDone({ epoch, step, lr, train, selection, imagesPerSecond, tensors }) {
+    epochDone({ epoch, step, lr, train, selection, imagesPerSecond, dataWait, tensors }) {
       const figures = { loss: selection.loss, top1: selection.top1, top5: selection.top5 };
       appendRow({
         row: 'epoch',
@@ -266,6 +272,7 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
         ...(config.train.protocol === 'paper' ? prefixed('test', figures) : prefixed('val', figures)),
         images_per_s: imagesPerSecond,
         tensors: tensors ?? null,
+        data_wait: dataWait ?? null,
       });
       setStatus('running', { epoch, step });
     },
@@ -276,6 +283,10 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
         typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
       ]);
       append(metrics, `${JSON.stringify(Object.fromEntries(cells))}\n`, path.join(folder, 'metrics.jsonl'));
+    },
+    noteSkipped(pictures) {
+      if (pictures.length === 0) return;
+      writeFileAtomic(path.join(folder, 'skipped.jsonl'), pictures.map((picture) => `${JSON.stringify(picture)}\n`).join(''));
     },
     writeCheckpoint(which, file, bytes) {
       const target = path.join(folder, 'checkpoints', which, file);

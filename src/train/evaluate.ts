@@ -29,8 +29,7 @@ export async function evaluate(
   let metrics = figures();
   for await (const batch of batches) {
     const logits = trainer.evaluate(batch);
-    if (onLogits !== null)
-      onLogits((logits.dataSync() as Float32Array).subarray(0, batch.images * numClasses), batch.labels.subarray(0, batch.images));
+    if (onLogits !== null) onLogits(realRows(batch, logits.dataSync() as Float32Array, numClasses), realRows(batch, batch.labels, 1));
     logits.dispose();
     metrics = figures();
     onBatch(metrics);
@@ -41,6 +40,11 @@ export async function evaluate(
     });
   }
   return metrics;
+}
+
+/** What belongs to pictures that count, of [B · width] values. */
+function realRows<T extends Float32Array | Int32Array>({ weights }: Batch, values: T, width: number): T {
+  return values.filter((_, i) => weights[Math.floor(i / width)] === 1) as T;
 }
 
 function metricsOf({ loss, top1, top5, images }: EvaluationSums, numClasses: number): Metrics {

@@ -44,6 +44,8 @@ export interface LogLine {
   loss: number;
   top1: number;
   imagesPerSecond: number;
+  /** Part of the time that steps waited for pictures. */
+  dataWait: number;
 }
 
 /** Who listens. */
@@ -129,8 +131,9 @@ export async function runExperiment(
       if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
         best = { epoch, step, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
       }
-      const { lr, means, images, seconds } = trained;
-      watch.epochDone({ epoch, step, lr, train: means, selection, imagesPerSecond: images / seconds, tensors: tf.memory().numTensors });
+      const { lr, means, images, seconds, waited } = trained;
+      const pace = { imagesPerSecond: images / seconds, dataWait: waited / seconds };
+      watch.epochDone({ epoch, step, lr, train: means, selection, ...pace, tensors: tf.memory().numTensors });
     }
     if (best === null) {
       // Nothing was trained: the model as it came is the best there is.
@@ -167,7 +170,7 @@ async function trainEpoch(
   { epoch, step: firstStep, stepsPerEpoch, totalSteps }: Clock,
   watch: Watch,
   modelNow: (step: number) => Buffer,
-): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number }> {
+): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number; waited: number }> {
   const { train, model } = config;
   const lastStep = Math.min(totalSteps, firstStep + stepsPerEpoch);
   const bar = watch.progress(
@@ -179,16 +182,20 @@ async function trainEpoch(
     batchSize: train.batchSize,
     seed: config.seed,
     epoch,
-    augment: augmentation(config),
+    augment: config.data.augment,
+    randomErasing: config.data.randomErasing,
   });
   const rate = (step: number): number => learningRate(train.schedule, train.lr, step, totalSteps, train.warmupSteps);
-  const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0 };
+  const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0, waited: 0 };
   const lastBatch = Math.ceil(part.indices.length / train.batchSize) - 1;
   let batchIndex = 0;
   let step = firstStep;
   let started = performance.now();
+  let waited = 0; // seconds, since the last line
+  let asked = started;
   try {
     for await (const batch of batches) {
+      waited += (performance.now() - asked) / 1000;
       await setImmediate(); // lets signals in, which a native call holds back
       const stop = watch.stopRequested();
       if (stop !== null) {
@@ -199,10 +206,9 @@ async function trainEpoch(
       const last = inStep === train.gradAccumSteps - 1 || batchIndex === lastBatch;
       trainer.train(batch, { step, lr: rate(step), refresh: inStep === 0 && (step - firstStep) % model.windowSize === 0, last });
       batchIndex++;
-      if (!last) continue;
-      step++;
+      if (last) step++;
 
-      if (step % train.logEvery === 0 || step === lastStep) {
+      if (last && (step % train.logEvery === 0 || step === lastStep)) {
         const sums = trainer.readSums(); // host sync
         if (sums.badStep > 0) throw notFinite(sums.badStep, rate(sums.badStep - 1));
         const seconds = (performance.now() - started) / 1000;
@@ -214,20 +220,24 @@ async function trainEpoch(
           loss: sums.loss / images,
           top1: sums.top1 / images,
           imagesPerSecond: images / seconds,
+          dataWait: waited / seconds,
         });
         inEpoch.loss += sums.loss;
         inEpoch.top1 += sums.top1;
         inEpoch.images += images;
         inEpoch.seconds += seconds;
+        inEpoch.waited += waited;
         bar.update(inEpoch.images, { imagesPerSecond: inEpoch.images / inEpoch.seconds, ...meansOf(inEpoch) });
         started = performance.now();
+        waited = 0;
       }
       if (step === lastStep) break;
+      asked = performance.now();
     }
   } finally {
     bar.stop();
   }
-  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images: inEpoch.images, seconds: inEpoch.seconds };
+  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images: inEpoch.images, seconds: inEpoch.seconds, waited: inEpoch.waited };
 }
 
 const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: number }): { loss: number; top1: number } => ({
@@ -330,12 +340,4 @@ function loadTeacher(trainer: Trainer, file: string, shape: ModelShape, notice: 
   trainer.loadTeacher(params);
   tf.dispose(params);
   notice(`distilling from ${file}`);
-}
-
-/** The preset under which pictures are disturbed in training. @throws GqaError for the one that this version does not have */
-export function augmentation(config: Config): 'none' | 'light' {
-  if (config.data.augment !== 'paper') return config.data.augment;
-  throw new GqaError('usage', 'data.augment is paper (RandAugment), which this version does not have yet', {
-    hint: 'Use --set data.augment=light (flip, padded crop) or none.',
-  });
 }

@@ -39,6 +39,12 @@ test('a config that names data and size gets every default of the schema', () =>
       valFraction: 0.1,
       augment: 'light',
       workers: 'auto',
+      randomErasing: 0,
+      onBadImage: 'error',
+      maxPixels: 50_000_000,
+      timeoutS: 60,
+      cache: null,
+      cacheGb: 20,
     },
     model: {
       size: 'micro',

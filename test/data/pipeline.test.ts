@@ -21,6 +21,9 @@ const noise: Split = (() => {
 
 const options: BatchOptions = { batchSize: 16, height: 8, width: 8, seed: 1, epoch: 0, augment: 'light' };
 
+/** A batch's memory is used again for a later one. */
+const kept = (batch: Batch): Batch => ({ ...batch, pixels: batch.pixels.slice() });
+
 async function batchesOf(
   workers: number,
   split: Split,
@@ -30,7 +33,7 @@ async function batchesOf(
   const pipeline = openPipeline(workers);
   try {
     const batches: Batch[] = [];
-    for await (const batch of pipeline.batches(split, indices, wanted)) batches.push(batch);
+    for await (const batch of pipeline.batches(split, indices, wanted)) batches.push(kept(batch));
     return batches;
   } finally {
     await pipeline.close();
@@ -124,7 +127,7 @@ test('the loop may be left early, and the pipeline used again, by two loops at o
   }
   const collect = async (epoch: number): Promise<Batch[]> => {
     const batches: Batch[] = [];
-    for await (const batch of pipeline.batches(noise, indicesOf(COUNT), { ...options, epoch })) batches.push(batch);
+    for await (const batch of pipeline.batches(noise, indicesOf(COUNT), { ...options, epoch })) batches.push(kept(batch));
     return batches;
   };
   const [first, second] = await Promise.all([collect(0), collect(1)]);

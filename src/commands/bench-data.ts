@@ -1,0 +1,171 @@
+/** `gqa bench data`: how many pictures a second the input pipeline of a config makes by itself, and what each stage costs. */
+import { availableParallelism } from 'node:os';
+import { readConfig } from '../config/load.js';
+import type { Config } from '../config/schema.js';
+import { withCommonSize } from '../data/common-size.js';
+import { partOf } from '../data/dataset.js';
+import { openDataset } from '../data/open.js';
+import { inputSize, openPipeline } from '../data/pipeline.js';
+import { makeBatch, type Pass, STAGES, type Stage } from '../data/preprocess.js';
+import { takeStratified } from '../data/subset.js';
+import { draws, shuffle } from '../random.js';
+import { formatTable } from '../run/table.js';
+
+export interface BenchDataOptions {
+  config: string;
+  set: string[];
+  batchSize?: number;
+  /** Batches of a round; an epoch is begun anew where it ends. */
+  batches: number;
+  /** Rounds after the warm-up. */
+  rounds: number;
+  /** Milliseconds of a training step, to be told whether it would wait. */
+  stepMs?: number;
+  json: boolean;
+}
+
+/** Pictures on which the stages are measured one by one. */
+const STAGED_PICTURES = 256;
+
+export interface DataBench {
+  /** Pictures of the training split, `data.limit` kept. */
+  pictures: number;
+  /** Size in pixels at which they cross to the device. */
+  height: number;
+  width: number;
+  /** Makes so many batches, drops them, and returns pictures per second. */
+  round(batches: number): Promise<number>;
+  /** Milliseconds a picture takes in each stage, on one thread. */
+  stages(): Promise<Record<Stage, number>>;
+  close(): Promise<void>;
+}
+
+/** The pipeline of a config, ready to be measured. */
+export async function openDataBench(config: Config, batchSize = config.train.batchSize): Promise<DataBench> {
+  const { data, model, seed } = config;
+  const { train } = await withCommonSize(await openDataset(data), data);
+  const indices = takeStratified(train.labels, data.limit.train, seed, 'limit/train');
+  const { height, width } = inputSize(train.source, model.imageSize);
+  const options = { height, width, batchSize, seed, augment: data.augment, randomErasing: data.randomErasing };
+  const pipeline = openPipeline(data.workers, data);
+  let epoch = 0;
+  return {
+    pictures: indices.length,
+    height,
+    width,
+    async round(batches) {
+      const started = performance.now();
+      let images = 0;
+      for (let left = batches; left > 0; ) {
+        for await (const batch of pipeline.batches(train, indices, { ...options, epoch: ++epoch })) {
+          images += batch.images;
+          if (--left === 0) break;
+        }
+      }
+      return images / ((performance.now() - started) / 1000);
+    },
+    async stages() {
+      const { source } = train;
+      const pass: Pass = {
+        ...options,
+        batchSize: 1,
+        epoch: 1,
+        raw: source.kind === 'raw' ? source : null,
+        reading: data,
+        cache: null,
+      };
+      const pixels = new Uint8Array(height * width * 3);
+      const chosen = shuffle(indices.slice(), draws(seed, 'bench')).subarray(0, STAGED_PICTURES);
+      const spent = Object.fromEntries(STAGES.map((stage) => [stage, 0])) as Record<Stage, number>;
+      // One at a time, so that no stage runs beside another; the first time is for the compiler.
+      const count = (stage: Stage, milliseconds: number): void => {
+        spent[stage] += milliseconds;
+      };
+      for (const clock of [null, count]) {
+        for (const index of chosen) {
+          const part = partOf(source, Int32Array.of(index));
+          const job = { indices: Int32Array.of(index), encoded: part.kind === 'raw' ? null : part };
+          await makeBatch(pass, job, pixels, () => true, clock);
+        }
+      }
+      return Object.fromEntries(STAGES.map((stage) => [stage, spent[stage] / chosen.length])) as Record<Stage, number>;
+    },
+    close: pipeline.close,
+  };
+}
+
+export async function benchData(options: BenchDataOptions): Promise<void> {
+  const { config } = readConfig(options.config, options.set);
+  const { data } = config;
+  const batchSize = options.batchSize ?? config.train.batchSize;
+  const bench = await openDataBench(config, batchSize);
+  try {
+    await bench.round(Math.min(options.batches, Math.ceil(bench.pictures / batchSize))); // threads start, code is compiled, a cache is filled
+    const rates: number[] = [];
+    let rssAtFirst = 0;
+    for (let round = 0; round < options.rounds; round++) {
+      rates.push(await bench.round(options.batches));
+      if (round === 0) rssAtFirst = process.memoryUsage.rss();
+    }
+    const rssGrown = process.memoryUsage.rss() - rssAtFirst;
+    const stages = await bench.stages();
+    const sorted = [...rates].sort((a, b) => a - b);
+    const rate = sorted[Math.floor(sorted.length / 2)] as number;
+    const batchMs = (batchSize / rate) * 1000;
+    const { stepMs } = options;
+    const report = {
+      data: data.name,
+      augment: data.augment,
+      pictures: bench.pictures,
+      crosses_at: `${bench.height}x${bench.width}`,
+      batch_size: batchSize,
+      workers: data.workers === 'auto' ? Math.min(8, availableParallelism()) : data.workers,
+      images_per_s: rounded(rate),
+      images_per_s_rounds: rates.map(rounded),
+      batch_ms: rounded(batchMs),
+      stage_ms_per_image: Object.fromEntries(STAGES.map((stage) => [stage, rounded(stages[stage])])),
+      batches: options.batches * options.rounds,
+      rss_mb: rounded(process.memoryUsage.rss() / 1e6),
+      rss_grown_mb: rounded(rssGrown / 1e6),
+      ...(stepMs === undefined
+        ? {}
+        : { step_ms: stepMs, starves: batchMs > stepMs, data_wait: rounded(Math.max(0, 1 - stepMs / batchMs)) }),
+    };
+    process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : described(report));
+  } finally {
+    await bench.close();
+  }
+}
+
+function described({
+  stage_ms_per_image: stages,
+  images_per_s_rounds: rounds,
+  ...figures
+}: Record<string, unknown> & {
+  stage_ms_per_image: Record<string, number>;
+  images_per_s_rounds: number[];
+  step_ms?: number;
+  starves?: boolean;
+}): string {
+  const { step_ms: step, starves, data_wait: wait, ...about } = figures;
+  const right = (title: string) => ({ title, align: 'right' as const });
+  const verdict =
+    step === undefined
+      ? ''
+      : starves
+        ? `a step of ${step} ms would wait for pictures ${Math.round(Number(wait) * 100)} % of the time\n`
+        : `a step of ${step} ms would not wait for pictures\n`;
+  return [
+    `${Object.entries(about)
+      .map(([key, value]) => `${key} ${value}`)
+      .join(' · ')}\n`,
+    `rounds, images/s: ${rounds.join(', ')}\n`,
+    formatTable(
+      [{ title: 'ms a picture, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
+      [['', ...Object.values(stages).map(String)]],
+    ),
+    verdict,
+  ].join('');
+}
+
+const rounded = (value: number): number => Number(value.toPrecision(4));

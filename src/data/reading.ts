@@ -1,0 +1,17 @@
+/** How pictures are read, whatever is made of them: what a whole pipeline has in common. */
+import type { Config } from '../config/schema.js';
+
+export interface Reading {
+  /** `error`: a picture that cannot be read ends the run, naming it; `skip`: it counts for nothing and is listed. */
+  onBadImage: Config['data']['onBadImage'];
+  /** A picture of more pixels is bad, and is not decoded. */
+  maxPixels: number;
+  /** Seconds after which work on one picture is given up. */
+  timeoutS: number;
+  /** Folder of decoded pictures; null: none. */
+  cache: string | null;
+  /** Bound of that folder, in 10⁹ bytes. */
+  cacheGb: number;
+}
+
+export const DEFAULT_READING: Reading = { onBadImage: 'error', maxPixels: 50_000_000, timeoutS: 60, cache: null, cacheGb: 20 };
