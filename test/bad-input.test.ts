@@ -51,7 +51,6 @@ const CASES: Case[] = [
       fs.writeFileSync(path.join(folder, 'vit.safetensors'), encodeSafetensors({ other: { shape: [1], data: new Float32Array(1) } })),
     args: ['--set', 'model.pretrained=vit.safetensors'],
   },
-  { what: 'RandAugment, which is not built yet', code: 2, message: /data\.augment is paper/, args: ['--set', 'data.augment=paper'] },
   {
     what: 'a data folder that is not there',
     code: 3,
@@ -170,7 +169,7 @@ test('a picture that does not decode: exit 3 with its name, and a run that says 
       }
     }
   const broken = path.join(folder, 'pets/train/dog/3.jpg');
-  fs.writeFileSync(broken, fs.readFileSync(broken).subarray(0, 200));
+  fs.writeFileSync(broken, fs.readFileSync(broken).subarray(0, -12)); // its header is whole: it is found when its turn comes
   fs.writeFileSync(
     path.join(folder, 'config.yaml'),
     `name: pets
