@@ -6,6 +6,7 @@
  *
  * FOLDER: a checkout of the paper's code (zohaib-khan5040/key-driven-gqa); python needs torch and timm (and einops for the paper's code). Both sides have the same sizes,
  * batch and AdamW, fresh weights and random pictures; ours gets bytes and normalises them. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is faster.
+ * `product_gflops` is what each side's library makes of a plain square matrix product: on some processors that alone is most of the difference.
  * Ours runs in a process of its own (the one that prints), so that the peaks of memory are each side's own.
  */
 import { spawn } from 'node:child_process';
@@ -13,6 +14,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import * as tf from '@tensorflow/tfjs-core';
 import { openStepBench } from '../dist/src/commands/bench-step.js';
 import { readConfig } from '../dist/src/config/load.js';
 import { startBackend } from '../dist/src/native/backend.js';
@@ -86,6 +88,8 @@ for (const what of args.what.split(',')) {
   }
 }
 const memory = { ours: process.resourceUsage().maxRSS / 1e3, torch: (await peer.ask({ memory: true })).peakMb };
+const SIDE = 2048;
+const product = { ours: productGflops(SIDE), torch: (await peer.ask({ product: SIDE })).gflops };
 peer.end();
 ours.dispose();
 
@@ -110,9 +114,23 @@ for (const [what, list] of Object.entries(rounds)) {
     ratios: list.map((pair) => figure(pair.ratio)),
   };
 }
+result.product_gflops = { ours: figure(product.ours), torch: figure(product.torch), ratio: figure(product.ours / product.torch) };
 result.peak_mb = { ours: figure(memory.ours), torch: figure(memory.torch), ratio: figure(memory.torch / memory.ours) };
 console.log(args.json ? JSON.stringify(result) : result);
 process.exit(0);
+
+/** Of a square float32 product, the best of six. */
+function productGflops(side) {
+  return tf.tidy(() => {
+    const [a, b] = [tf.randomUniform([side, side]), tf.randomUniform([side, side])];
+    const times = Array.from({ length: 6 }, () => {
+      const started = performance.now();
+      tf.matMul(a, b).dataSync();
+      return performance.now() - started;
+    });
+    return (2 * side ** 3) / Math.min(...times) / 1e6;
+  });
+}
 
 /** torch_step.py, one answer for each question. */
 function startPeer(ask) {

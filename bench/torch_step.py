@@ -1,7 +1,8 @@
 """One side of step-vs-torch.mjs: a ViT trained or evaluated by PyTorch on random pictures, a line of JSON asked on stdin and one answered on stdout.
 
 First line: {"peer": "paper" | "timm", "paper": folder of the paper's code, "scheme", "heads", "kvHeads", "embedDim", "depth", "imageSize", "patchSize", "classes", "batch",
-"lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed"}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"}.
+"lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed"}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"};
+{"product": side} by {"gflops"} of a square float32 matrix product.
 """
 import json
 import resource
@@ -71,6 +72,16 @@ def main():
         ask_now = json.loads(line)
         if "memory" in ask_now:
             reply({"peakMb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3})
+            continue
+        if "product" in ask_now:
+            side = ask_now["product"]
+            a, b = torch.rand(side, side), torch.rand(side, side)
+            times = []
+            for _ in range(6):
+                started = time.perf_counter()
+                torch.mm(a, b)
+                times.append(time.perf_counter() - started)
+            reply({"gflops": 2 * side**3 / min(times) / 1e9})
             continue
         step, count = (train, ask_now["train"]) if "train" in ask_now else (evaluate, ask_now["evaluate"])
         model.train(step is train)
