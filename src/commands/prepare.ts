@@ -5,6 +5,7 @@ import type { Dataset } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
 import { openPipeline, type Pipeline } from '../data/pipeline.js';
 import { type Backend, startBackend } from '../native/backend.js';
+import { requirePrecision } from '../train/precision.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
@@ -25,5 +26,6 @@ export async function prepare(config: Config, eager: boolean): Promise<Prepared>
     `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
   );
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
+  requirePrecision(config.train.precision, mode);
   return { dataset, backend, mode, pipeline: openPipeline(config.data.workers, config.data) };
 }

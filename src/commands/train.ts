@@ -8,8 +8,9 @@ import { progress } from '../run/progress.js';
 import { checkRun, createRun } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
-import { runExperiment } from '../train/loop.js';
+import { runExperiment, splitParts } from '../train/loop.js';
 import { buildModel, shapeOf } from '../train/model.js';
+import { buildTeacher } from '../train/teacher.js';
 import { prepare } from './prepare.js';
 import { say } from './say.js';
 
@@ -49,12 +50,16 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
+    const { distillFrom } = config.train;
+    const parts = splitParts(config, dataset);
     const built = buildModel(pretrained, shape, variant, config.seed);
+    const teacher = distillFrom === null ? null : buildTeacher(distillFrom, shape);
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = {
       ...config,
       data: { ...config.data, root: dataset.from },
       model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
+      train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
     };
     const run = createRun({ ...place, config: found, device: backend });
     const { parameters, kvParameters } = countParameters(shape);
@@ -62,10 +67,11 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     built.notices.forEach(say);
+    if (teacher !== null) say(`distilling from ${distillFrom}`);
     const stop = stopOnSignal();
     let at = { epoch: 0, step: 0 };
     try {
-      const outcome = await runExperiment(config, dataset, pipeline, built, mode, {
+      const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher, mode, {
         notice: say,
         progress,
         stopRequested: stop.requested,

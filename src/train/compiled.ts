@@ -41,7 +41,7 @@ import type { Trainer, TrainerOptions } from './trainer.js';
 export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<Program<never>, 'phases'> {
   const { shape, variant, adamw } = options;
   const state = declareState(options);
-  requirePrecision(options.precision);
+  requirePrecision(options.precision, 'compiled');
   const program = compile(entryPoints(options, state), { precision: options.precision });
   const { run } = program;
   let evaluated = 0; // batches since beginEvaluation

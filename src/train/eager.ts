@@ -1,6 +1,5 @@
 /** The trainer operation by operation: on wasm, and for looking into a step (`--eager`). The same interface and numbers as compiled.ts. */
 import * as tf from '@tensorflow/tfjs-core';
-import { GqaError } from '../errors.js';
 import { type Params, parameterSpecs } from '../model/params.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward, type Pass } from '../model/vit.js';
@@ -9,6 +8,7 @@ import { deviceBatch } from './device-batch.js';
 import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
 import { uniformNoise } from './noise.js';
+import { requirePrecision } from './precision.js';
 import { addedSums, differentiate, keepAll, meanOf, type TrainState, updated } from './step.js';
 import { teacherPass } from './teacher.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
@@ -16,15 +16,7 @@ import type { Trainer, TrainerOptions } from './trainer.js';
 /** Has no values until `load`. @throws GqaError `usage` for another precision than float32 */
 export function createEagerTrainer(options: TrainerOptions): Trainer {
   const { shape, variant, seed, adamw, evalAllocation, evalNoise, gradAccumSteps, precision } = options;
-  if (precision !== 'float32') {
-    throw new GqaError(
-      'usage',
-      `train.precision ${precision} needs the compiled step, and operations run one by one here: TensorFlow.js has no such type`,
-      {
-        hint: 'Use the native runtime without --eager, or train.precision: float32.',
-      },
-    );
-  }
+  requirePrecision(precision, 'eager');
   const fixedNoise = evalNoise === 'fixed' ? uniformNoise(shape, variant, seed, 'eval', 0) : null;
   let state: TrainState | undefined;
   let teacher: Params = {};

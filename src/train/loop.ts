@@ -4,14 +4,12 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
-import { convertCheckpoint } from '../checkpoint/convert.js';
 import type { Config } from '../config/schema.js';
 import type { Batch, Dataset, Split } from '../data/dataset.js';
 import { inputSize, type Pipeline } from '../data/pipeline.js';
 import { holdOut, takeStratified } from '../data/subset.js';
 import { GqaError } from '../errors.js';
-import { paramsFrom } from '../model/params.js';
-import type { ModelShape } from '../model/sizes.js';
+import type { Params } from '../model/params.js';
 import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
 import type { Progress } from '../run/progress.js';
@@ -20,7 +18,6 @@ import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import { type BuiltModel, buildModel, type Model, modelFile } from './model.js';
 import { learningRate } from './schedule.js';
-import { teacherShape } from './teacher.js';
 import { TRAINERS, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Pictures of a split, by index. */
@@ -78,16 +75,20 @@ export function splitParts(config: Config, dataset: Dataset): Parts {
   return { train: { split: dataset.train, indices: held.train }, selection: { split: dataset.train, indices: held.validation }, test };
 }
 
-/** @throws GqaError `training` when the loss is not finite, `sigint` or `sigterm` when asked to stop (the last checkpoint is saved first) */
+/**
+ * @param classes names, for the checkpoints. @param parts as `splitParts` gives them. @param teacher as `buildTeacher` gives it; freed once it is taken over
+ * @throws GqaError `training` when the loss is not finite, `sigint` or `sigterm` when asked to stop (the last checkpoint is saved first)
+ */
 export async function runExperiment(
   config: Config,
-  dataset: Dataset,
+  classes: string[],
+  parts: Parts,
   pipeline: Pipeline,
   built: BuiltModel,
+  teacher: Params | null,
   mode: TrainerMode,
   watch: Watch,
 ): Promise<Outcome> {
-  const parts = splitParts(config, dataset);
   const { shape, variant } = built.model;
   const { train } = config;
   const onTest = train.protocol === 'paper';
@@ -101,14 +102,17 @@ export async function runExperiment(
     evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
   const modelNow = (step: number): Buffer => {
     const now = trainer.model();
-    const bytes = modelFile(now, dataset.classes, step);
+    const bytes = modelFile(now, classes, step);
     tf.dispose([now.params, now.attention]);
     return bytes;
   };
   try {
     trainer.load(model, null);
     tf.dispose([model.params, model.attention]);
-    if (train.distillFrom !== null) loadTeacher(trainer, train.distillFrom, shape, watch.notice);
+    if (teacher !== null) {
+      trainer.loadTeacher(teacher);
+      tf.dispose(teacher);
+    }
     let converted: Metrics | null = null;
     if (built.fromKvHeads !== null) {
       converted = await measure(parts.selection, 'as converted');
@@ -325,19 +329,4 @@ export async function evaluateWithProgress(
   } finally {
     bar.stop();
   }
-}
-
-/** @throws GqaError `usage` when the file is no MHA model of the student's sizes and classes */
-function loadTeacher(trainer: Trainer, file: string, shape: ModelShape, notice: (line: string) => void): void {
-  const { values, fromKvHeads, fresh } = convertCheckpoint(file, teacherShape(shape), 0);
-  if (fresh.length > 0 || fromKvHeads !== shape.heads) {
-    const found = fresh.length > 0 ? 'another number of classes, or none' : `${fromKvHeads} KV heads`;
-    throw new GqaError('usage', `train.distill_from: ${file} has ${found}; expected an MHA model with ${shape.numClasses} classes`, {
-      hint: 'Uptrain the checkpoint with model.variant: mha first, and distil from its checkpoints/best/model.safetensors.',
-    });
-  }
-  const params = paramsFrom(teacherShape(shape), (name) => values[name] as Float32Array);
-  trainer.loadTeacher(params);
-  tf.dispose(params);
-  notice(`distilling from ${file}`);
 }

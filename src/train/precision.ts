@@ -3,10 +3,20 @@ import * as tf from '@tensorflow/tfjs-core';
 import { GqaError } from '../errors.js';
 import { compile, float32, traced } from '../trace/compile.js';
 import type { Precision } from '../trace/recorder.js';
+import type { TrainerMode } from './trainer.js';
 
-/** @throws GqaError `environment` with TensorFlow's own reason when there is no such kernel */
-export function requirePrecision(precision: Precision): void {
+/** @throws GqaError `usage` where operations run one by one; `environment` with TensorFlow's own reason when there is no such kernel */
+export function requirePrecision(precision: Precision, mode: TrainerMode): void {
   if (precision === 'float32') return;
+  if (mode === 'eager') {
+    throw new GqaError(
+      'usage',
+      `train.precision ${precision} needs the compiled step, and operations run one by one here: TensorFlow.js has no such type`,
+      {
+        hint: 'Use the native runtime without --eager, or train.precision: float32.',
+      },
+    );
+  }
   try {
     const products = traced({ a: float32(2, 4, 4) }, ({ a }) => ({
       batched: tf.matMul(a, a),

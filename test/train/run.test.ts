@@ -106,6 +106,50 @@ test('uptraining: mha is trained, converted, evaluated as converted, trained fur
   assert.equal(control.converted.top1, (mha.best as { top1: number }).top1);
 });
 
+test('every training option in one run: accumulation counts steps, the last one short; the averages are what is saved; the teacher is the control', (t) => {
+  const runsDir = temporaryFolder();
+  const mha = trained(runsDir, 'mha', '--set', 'model.variant=mha', '--set', 'model.kv_heads=null');
+  if (/wasm/.test(String(mha.device))) return t.skip('no native runtime here: nothing is compiled');
+  const best = path.join(mha.run, 'checkpoints/best/model.safetensors');
+  const sets = [
+    'train.grad_accum_steps=3',
+    'train.clip_grad=1',
+    'train.ema_decay=0.9',
+    'train.freeze=all-but-kv',
+    'train.recompute=blocks',
+    'train.precision=bfloat16',
+    `train.distill_from=${best}`,
+    `model.pretrained=${best}`,
+    'train.steps=null',
+    'train.epochs=1',
+    'data.limit={ train: 80, test: 20 }',
+    'train.batch_size=8',
+  ].flatMap((key) => ['--set', key]);
+  const report = trained(runsDir, 'all', ...SMALL, ...sets) as unknown as { run: string; best: { step: number } };
+  assert.equal(report.best.step, 3); // 72 pictures are 9 batches, 3 to a step
+  const config = fs.readFileSync(path.join(report.run, 'config.yaml'), 'utf8');
+  assert.match(config, /distill_from: \//);
+  const [before, after] = [openSafetensors(best), openSafetensors(path.join(report.run, 'checkpoints/best/model.safetensors'))];
+  assert.deepEqual(readTensor(after, 'blocks.0.mlp.fc1.weight'), readTensor(before, 'blocks.0.mlp.fc1.weight'));
+  assert.notDeepEqual(readTensor(after, 'head.weight'), readTensor(before, 'head.weight'));
+});
+
+test('what a training option cannot do here is refused before a run is made', () => {
+  const runsDir = temporaryFolder();
+  const gqaRun = trained(runsDir, 'few', ...SMALL);
+  const refused = (pattern: RegExp, code: number, ...args: string[]): void => {
+    const ran = gqa(['train', '--config', CONFIG, '--runs-dir', runsDir, '--run-name', 'x', ...args]);
+    assert.equal(ran.code, code, ran.stderr);
+    assert.match(ran.stderr, pattern);
+    assert.equal(fs.existsSync(path.join(runsDir, 'smoke/x')), false);
+  };
+  const file = path.join(gqaRun.run, 'checkpoints/best/model.safetensors');
+  refused(/KV heads|merged from MHA/, 2, ...SMALL, '--set', `train.distill_from=${file}`);
+  refused(/train\.precision float16 needs the compiled step/, 2, '--set', 'train.precision=float16', '--eager');
+  refused(/data\.limit/, 2, '--set', 'data.limit={ train: 2, test: 2 }', '--set', 'data.val_fraction=0.9');
+  refused(/cannot be opened|no-such/, 5, '--set', 'train.distill_from=no-such.safetensors');
+});
+
 test('two steps on wasm, for every kind of variant: trained, evaluated, and close to what the native runtime computes', () => {
   const runsDir = temporaryFolder();
   for (const variant of ['gqa', 'kdgqa', 'pgqa']) {
