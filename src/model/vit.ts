@@ -62,7 +62,7 @@ function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Omit
   return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
 }
 
-/** The same, computed again in the backward pass. */
+/** The same, computed again in the backward pass; what the first of the two runs adds to `result` is kept, which the caller frees. */
 function blockAgain(
   x: tf.Tensor,
   params: Params,
@@ -72,26 +72,17 @@ function blockAgain(
   after: NonNullable<Pass['recompute']>,
 ): tf.Tensor {
   const names = Object.keys(params).filter((name) => name.startsWith(`blocks.${i}.`));
-  const run = ([first, ...values]: tf.Tensor[], into: Omit<ForwardResult, 'logits'>): tf.Tensor =>
-    block(first as tf.Tensor, Object.fromEntries(names.map((name, j) => [name, values[j] as tf.Tensor])), i, pass, into);
-  let isFirst = true;
-  const inputs = [x, ...names.map((name) => params[name] as tf.Tensor)];
-  return recomputed(
-    (values) => {
-      const aside = { state: [], keyNorms: [], counts: [] } as Omit<ForwardResult, 'logits'>;
-      const y = run(values, aside);
-      if (isFirst) {
-        for (const tensor of [...aside.state.flatMap((state) => Object.values(state)), ...aside.keyNorms, ...aside.counts]) tf.keep(tensor);
-        result.state.push(...aside.state);
-        result.keyNorms.push(...aside.keyNorms);
-        result.counts.push(...aside.counts);
-      }
-      isFirst = false;
-      return y;
-    },
-    inputs,
-    after,
-  );
+  const run = ([first, ...values]: tf.Tensor[]): tf.Tensor => {
+    const aside: Omit<ForwardResult, 'logits'> = { state: [], keyNorms: [], counts: [] };
+    const y = block(first as tf.Tensor, Object.fromEntries(names.map((name, j) => [name, values[j] as tf.Tensor])), i, pass, aside);
+    if (result.state.length > i) return y; // the second run
+    for (const tensor of [...aside.state.flatMap((state) => Object.values(state)), ...aside.keyNorms, ...aside.counts]) tf.keep(tensor);
+    result.state.push(...aside.state);
+    result.keyNorms.push(...aside.keyNorms);
+    result.counts.push(...aside.counts);
+    return y;
+  };
+  return recomputed(run, [x, ...names.map((name) => params[name] as tf.Tensor)], after);
 }
 
 /** Patches, class token and positions: [B, S, S, 3] → [B, N, D]. The patch convolution has stride = size, so it is one matrix product. */
