@@ -32,6 +32,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   warmupEndsBeforeTraining,
   validationLeavesTraining,
   coarseLabelsAreOfCifar100,
+  mixingNeedsPartners,
 ];
 
 function sizesComeFromTheTable({ model, unusable }: Draft): RuleProblem[] {
@@ -114,6 +115,12 @@ function validationLeavesTraining({ data, train, unusable }: Draft): RuleProblem
 function coarseLabelsAreOfCifar100({ data, unusable }: Draft): RuleProblem[] {
   if (data.labels !== 'coarse' || data.name === 'cifar100' || unusable('data.name')) return [];
   return [{ path: 'data.labels', text: `is coarse, but only cifar100 has coarse labels (data.name is ${data.name})` }];
+}
+
+function mixingNeedsPartners({ data, train }: Draft): RuleProblem[] {
+  if (train.batch_size !== 1) return [];
+  const asked = (['mixup', 'cutmix'] as const).filter((key) => typeof data[key] === 'number');
+  return asked.map((key) => ({ path: `data.${key}`, text: `is ${data[key]}, but train.batch_size is 1: a picture alone has no partner` }));
 }
 
 /** @param parsed accepted by `configSchema` and by every rule above */

@@ -44,6 +44,10 @@ export const configSchema = z.strictObject({
     augment: z.enum(['none', 'light', 'paper']).default('light'),
     /** Probability that a box of a training picture is erased, as in timm. */
     random_erasing: z.number().min(0).max(1).default(0),
+    /** α of Beta(α, α), from which comes each training batch's own share when it is mixed with its mirror image, as in timm; null: no mixup. */
+    mixup: z.number().gt(0).nullable().default(null),
+    /** α of Beta(α, α), for a box that comes from the mirror image; null: no CutMix. With both, each batch takes one of them, with probability 0.5. */
+    cutmix: z.number().gt(0).nullable().default(null),
     /** Threads that decode and augment; 0: the main thread; auto: as many as cores, at most 8. */
     workers: z.union([count(0, 64), z.literal('auto')]).default('auto'),
     /** A picture that cannot be read: ends the run (exit 3), or is left out and listed in the run's skipped.jsonl. */

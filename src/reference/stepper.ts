@@ -67,6 +67,7 @@ function openEager(options: StepOptions, params: Params, attention: AttentionVal
           refresh: tf.scalar(refresh ? 1 : 0),
           noise: null,
           teacher: null,
+          mix: null,
         };
         const found = differentiate(state, inputs, options);
         const seen: Seen = {
@@ -99,6 +100,7 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
     height: shape.imageSize,
     width: shape.imageSize,
     gradAccumSteps: 1,
+    mix: false,
     precision: 'float32',
     evalAllocation: 'frozen',
     evalNoise: 'off',
@@ -120,7 +122,7 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
       return clear([...state.first.variables, ...state.second.variables, state.sums]);
     }),
     step: traced({ images: pictures, labels: int32(batch), weights: float32(batch), ...scalars }, (inputs) => {
-      const found = trainingPass(trainer, state, inputs, meanOf);
+      const found = trainingPass(trainer, state, { ...inputs, mix: null }, meanOf);
       const gradients = prefixed('gradients', found.gradients);
       update(trainer, state, state.trained.pieces(found.gradients), inputs);
       const blocks = state.attention.map((block, i) => prefixed(`attention/${i}`, valuesOf(block)));

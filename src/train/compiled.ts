@@ -30,10 +30,11 @@ import {
 import { INITIAL_LOSS_SCALE, trainingPass, update } from './device-step.js';
 import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
+import { type MixInputs, mixed, mixValues, UNMIXED } from './mix.js';
 import type { Model } from './model.js';
 import { tracedNoise } from './noise.js';
 import { requirePrecision } from './precision.js';
-import { meanOf } from './step.js';
+import { meanOf, type PassInputs } from './step.js';
 import { teacherShape } from './teacher.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
@@ -54,9 +55,10 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
   };
   return {
     phases: program.phases,
-    train(batch, { step, lr, refresh, last = true }) {
+    train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       const sizes = stepSizeValues(lr, step + 1, adamw);
-      const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step };
+      const mixing = options.mix ? mixValues(mix, batch.weights) : {};
+      const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step, ...mixing };
       if ('train' in run) run.train({ ...pass, ...sizes });
       else {
         run.accumulate(pass);
@@ -116,8 +118,9 @@ function entryPoints(options: TrainerOptions, state: State) {
       Object.entries(shapesOf(of)).flatMap(([name, size]) => (wanted(name) ? [[`${kind}/${name}`, float32(...size)]] : [])),
     );
   const trained = (name: string): boolean => isTrained(name, options.freeze);
+  const mixing: Record<string, TensorSpec> = options.mix ? { lambda: float32(), box: int32(4), partners: int32(batchSize) } : {};
   return {
-    ...stepEntryPoints(options, state, { ...batch(batchSize), refresh: float32(), step: int32() }),
+    ...stepEntryPoints(options, state, { ...batch(batchSize), refresh: float32(), step: int32(), ...mixing }),
     evaluate: traced({ ...batch(evalBatchSize), position: int32() }, (inputs) => ({ logits: evaluateBatch(options, state, inputs) })),
     beginEvaluation: traced({}, () => {
       state.evalSums.assign(tf.zeros([4]));
@@ -160,16 +163,14 @@ function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: Tr
   const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32() };
   const { gradients } = state;
   const train = traced({ ...pass, ...sizes }, (inputs: TracedInputs<PassInput | keyof StepSizes>) => {
-    const found = trainingPass(options, state, { ...inputs, images: normalise(inputs.pixels, options.shape.imageSize) }, meanOf);
+    const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, meanOf);
     update(options, state, state.trained.pieces(found.gradients), inputs);
     tf.dispose(found);
     return {};
   });
   if (gradients === null) return { train };
   const accumulate = traced(pass, (inputs: TracedInputs<PassInput>) => {
-    const found = trainingPass(options, state, { ...inputs, images: normalise(inputs.pixels, options.shape.imageSize) }, () =>
-      tf.scalar(1),
-    );
+    const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, () => tf.scalar(1));
     for (const [i, piece] of state.trained.pieces(found.gradients).entries()) gradients.sums.variables[i]?.assignAdd(piece);
     gradients.images.assignAdd(found.sums.images);
     tf.dispose(found);
@@ -190,6 +191,12 @@ function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: Tr
 
 type PassInput = 'pixels' | 'labels' | 'weights' | 'refresh' | 'step';
 type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;
+
+/** What the model sees of a training batch. */
+function pictures({ shape, mix }: TrainerOptions, inputs: TracedInputs<PassInput>): Pick<PassInputs, 'images' | 'mix'> {
+  const images = normalise(inputs.pixels, shape.imageSize);
+  return mix ? mixed(images, inputs.labels, inputs as TracedInputs<PassInput> & MixInputs) : { images, mix: null };
+}
 
 /** Adds a batch to the sums of the evaluation; returns its logits. */
 function evaluateBatch(

@@ -7,6 +7,7 @@ import { initialMoments, type Moments, stepSizes } from './adamw.js';
 import { deviceBatch } from './device-batch.js';
 import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
+import { type Mix, type MixInputs, mixed, mixValues, UNMIXED } from './mix.js';
 import { uniformNoise } from './noise.js';
 import { requirePrecision } from './precision.js';
 import { addedSums, differentiate, keepAll, meanOf, type TrainState, updated } from './step.js';
@@ -41,15 +42,18 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
   };
 
   return {
-    train(batch, { step, lr, refresh, last = true }) {
+    train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       const before = { state: loaded(), counts, running, accumulated };
       const after = tf.tidy(() => {
-        const pictures = deviceBatch(batch, shape.imageSize);
+        const { images, labels, weights } = deviceBatch(batch, shape.imageSize);
+        const pictures = options.mix ? mixed(images, labels, mixTensors(mix, batch.weights)) : { images, mix: null };
         const inputs = {
           ...pictures,
+          labels,
+          weights,
           refresh: tf.scalar(refresh ? 1 : 0),
           noise: uniformNoise(shape, variant, seed, 'train', step),
-          teacher: options.distill === null ? null : forward(teacher, pictures.images, teacherPass(shape, pictures.weights)).logits,
+          teacher: options.distill === null ? null : forward(teacher, pictures.images, teacherPass(shape, weights)).logits,
         };
         const factor = gradAccumSteps === 1 ? meanOf : () => tf.scalar(1);
         const { gradients, sums, attention, counts, logits } = differentiate(before.state, inputs, options, factor);
@@ -138,6 +142,11 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
 
 /** Sums of an optimizer step so far; undefined before its first batch. */
 type Accumulated = { gradients: Params; images: tf.Tensor } | undefined;
+
+function mixTensors(mix: Mix, weights: Float32Array): MixInputs {
+  const { lambda, box, partners } = mixValues(mix, weights);
+  return { lambda: tf.scalar(lambda), box: tf.tensor1d(box, 'int32'), partners: tf.tensor1d(partners, 'int32') };
+}
 
 /** What evaluation reads. */
 const evaluatedParams = ({ params, ema }: TrainState): Params => ({ ...params, ...ema });

@@ -16,6 +16,7 @@ import type { Progress } from '../run/progress.js';
 import type { EpochResult } from '../run/run-folder.js';
 import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
+import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, type Model, modelFile } from './model.js';
 import { learningRate } from './schedule.js';
 import { TRAINERS, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
@@ -208,7 +209,9 @@ async function trainEpoch(
       }
       const inStep = batchIndex % train.gradAccumSteps;
       const last = inStep === train.gradAccumSteps - 1 || batchIndex === lastBatch;
-      trainer.train(batch, { step, lr: rate(step), refresh: inStep === 0 && (step - firstStep) % model.windowSize === 0, last });
+      const refresh = inStep === 0 && (step - firstStep) % model.windowSize === 0;
+      const mix = drawMix(config.data, model.imageSize, draws(config.seed, 'mix', epoch, batchIndex));
+      trainer.train(batch, { step, lr: rate(step), refresh, last, mix });
       batchIndex++;
       if (last) step++;
 
@@ -262,6 +265,7 @@ export function trainerOptions(config: Config, { model: { shape, variant } }: Bu
 
 /** What a config alone says of a trainer. */
 export function stepOptions({
+  data,
   model,
   train,
   seed,
@@ -280,6 +284,7 @@ export function stepOptions({
     seed,
     batchSize,
     gradAccumSteps,
+    mix: data.mixup !== null || data.cutmix !== null,
     precision,
     evalAllocation,
     evalNoise,

@@ -1,16 +1,26 @@
 /** Cross-entropy and accuracy as sums over a batch, so that averages are sums divided once and padding counts nothing. Pure; traceable. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { MixedLabels } from './mix.js';
 
 /**
  * Weighted sum of the cross-entropy of each example, with label smoothing as in torch: targets (1 − ε) · one-hot + ε / C.
  * @param logits  [B, C]
  * @param labels  [B] int32
  * @param weights [B]
+ * @param mix     a second label of each example: one-hot becomes λ · one-hot of its own + (1 − λ) · one-hot of the other
  * @returns       scalar; its gradient with respect to the logits is w · (softmax − target)
  */
-export function crossEntropySum(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, labelSmoothing = 0): tf.Tensor {
+export function crossEntropySum(
+  logits: tf.Tensor,
+  labels: tf.Tensor,
+  weights: tf.Tensor,
+  labelSmoothing = 0,
+  mix: MixedLabels | null = null,
+): tf.Tensor {
   const classes = logits.shape[1] as number;
-  const oneHot = tf.oneHot(labels as tf.Tensor1D, classes);
+  const own = tf.oneHot(labels as tf.Tensor1D, classes);
+  const oneHot =
+    mix === null ? own : tf.add(tf.mul(own, mix.lambda), tf.mul(tf.oneHot(mix.labels as tf.Tensor1D, classes), tf.sub(1, mix.lambda)));
   const targets = tf.add(tf.mul(oneHot, 1 - labelSmoothing), labelSmoothing / classes); // [B, C]
   const column = tf.reshape(weights, [-1, 1]);
   const loss = tf.customGrad((z, save) => {

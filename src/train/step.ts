@@ -9,6 +9,7 @@ import { type AdamWOptions, adamw, type Moments, type StepSizes } from './adamw.
 import { clipFactor, squaredNorm } from './clip.js';
 import { type FreezeName, isTrained } from './freeze.js';
 import { correctSums, crossEntropySum, distillationSum } from './loss.js';
+import { type MixedLabels, mainLabels } from './mix.js';
 
 /** Everything that training changes. */
 export type TrainState = {
@@ -23,12 +24,14 @@ export type TrainState = {
 
 /** What a pass of training is fed; all tensors, so that nothing is frozen into a traced graph. */
 export interface PassInputs {
-  /** [B, imageSize, imageSize, 3] float32, normalised. */
+  /** [B, imageSize, imageSize, 3] float32, normalised, and mixed where they are. */
   images: tf.Tensor;
   /** [B] int32 */
   labels: tf.Tensor;
   /** [B], 1 for a real picture, 0 for padding. */
   weights: tf.Tensor;
+  /** The labels of the pictures that were mixed in; null without mixing. */
+  mix: MixedLabels | null;
   /** Scalar, 1 when this step begins a DGQA window. */
   refresh: tf.Tensor;
   /** PGQA's uniform draws, one [K, S, N·E] for each block; null for the other variants. */
@@ -107,7 +110,7 @@ export function differentiate(
   let aside: Omit<Differentiated, 'gradients'> | undefined;
   const lossOf = (...values: tf.Tensor[]): tf.Tensor => {
     const params = { ...state.params, ...Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])) };
-    const { labels, weights, images } = inputs;
+    const { labels, weights, images, mix } = inputs;
     const result = forward(params, images, {
       shape: options.shape,
       variant: options.variant,
@@ -120,7 +123,7 @@ export function differentiate(
     const loss = lossSum(result.logits, inputs, options);
     const count = tf.sum(weights);
     aside = {
-      sums: { loss: loss.clone(), top1: correctSums(result.logits, labels, weights).top1, images: count.clone() },
+      sums: { loss: loss.clone(), top1: correctSums(result.logits, mainLabels(labels, mix), weights).top1, images: count.clone() },
       logits: result.logits,
       attention: result.state,
       counts: result.counts,
@@ -139,10 +142,10 @@ export function differentiate(
 
 function lossSum(
   logits: tf.Tensor,
-  { labels, weights, teacher }: PassInputs,
+  { labels, weights, teacher, mix }: PassInputs,
   { labelSmoothing, distill }: Pick<StepOptions, 'labelSmoothing' | 'distill'>,
 ): tf.Tensor {
-  const own = crossEntropySum(logits, labels, weights, labelSmoothing);
+  const own = crossEntropySum(logits, labels, weights, labelSmoothing, mix);
   if (distill === null || teacher === null) return own;
   const { weight, temperature } = distill;
   return tf.add(tf.mul(own, 1 - weight), tf.mul(distillationSum(logits, teacher, weights, temperature), weight));

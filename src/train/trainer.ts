@@ -6,6 +6,7 @@ import type { Params } from '../model/params.js';
 import type { Moments } from './adamw.js';
 import { createCompiledTrainer } from './compiled.js';
 import { createEagerTrainer } from './eager.js';
+import type { Mix } from './mix.js';
 import type { Model } from './model.js';
 import type { StepOptions } from './step.js';
 
@@ -21,6 +22,8 @@ export interface TrainerOptions extends StepOptions {
   width: number;
   /** Batches an optimizer step, at most. */
   gradAccumSteps: number;
+  /** Whether training batches are mixed; if not, a step has no trace of it. */
+  mix: boolean;
   /** Of matrix products; other than float32 compiled only. */
   precision: Config['train']['precision'];
   evalAllocation: Config['model']['evalAllocation'];
@@ -36,6 +39,8 @@ export interface StepPlan {
   refresh: boolean;
   /** With accumulation: whether the optimizer step ends with this batch. Left out: it does. */
   last?: boolean;
+  /** With `mix`: how this batch is mixed. Left out: it is not. */
+  mix?: Mix;
 }
 
 /** Sums over real pictures, to be divided by `images` once. */

@@ -40,6 +40,8 @@ test('a config that names data and size gets every default of the schema', () =>
       augment: 'light',
       workers: 'auto',
       randomErasing: 0,
+      mixup: null,
+      cutmix: null,
       onBadImage: 'error',
       maxPixels: 50_000_000,
       timeoutS: 60,
@@ -250,6 +252,11 @@ test('rules between keys: heads, KV heads, patches, sizes, warm-up, validation',
   );
   assert.match(problems(minimal, ['data.limit=1']).join(), /data\.limit leaves 1 training picture/);
   assert.equal(parse(minimal, ['data.limit=1', 'train.protocol=paper']).data.limit.train, 1);
+  assert.match(
+    problems(minimal, ['data.cutmix=1', 'train.batch_size=1']).join(),
+    /data\.cutmix is 1, but train\.batch_size is 1: a picture alone has no partner/,
+  );
+  assert.match(problems(minimal, ['data.mixup=0']).join(), /data\.mixup is 0, expected .* null/);
 });
 
 test('mha and mqa find their KV heads; said rightly they may also be written', () => {

@@ -58,6 +58,7 @@ test('evaluation counts real pictures only, whatever the batch size, and by batc
       ...options,
       ...plain,
       gradAccumSteps: 1,
+      mix: false,
       precision: 'float32',
       height: 16,
       width: 16,

@@ -10,6 +10,7 @@ import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { createCompiledTrainer } from '../../src/train/compiled.js';
 import { createEagerTrainer } from '../../src/train/eager.js';
+import { type Mix, UNMIXED } from '../../src/train/mix.js';
 import type { Model } from '../../src/train/model.js';
 import { initialAttention } from '../../src/train/state.js';
 import { plain } from '../../src/train/step.js';
@@ -39,6 +40,7 @@ function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}):
     evalAllocation: 'frozen',
     evalNoise: 'fixed',
     gradAccumSteps: 1,
+    mix: false,
     precision: 'float32',
     ...plain,
     ...changes,
@@ -101,8 +103,8 @@ function assertClose(found: number[], expected: number[], tolerance: number, wha
   });
 }
 
-/** Ten optimizer steps of both trainers, side by side; the last batch is short. */
-function assertAlike(options: TrainerOptions): void {
+/** Ten optimizer steps of both trainers, side by side; the last batch is short. @param mixes with `mix`: which batch i is mixed how, in turn */
+function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
   const { variant, gradAccumSteps } = options;
   const [compiled, eager] = [createCompiledTrainer(options), createEagerTrainer(options)];
   const both = [compiled, eager] as const;
@@ -120,7 +122,8 @@ function assertAlike(options: TrainerOptions): void {
     for (let i = 0; i < gradAccumSteps; i++) {
       const last = i === gradAccumSteps - 1;
       const batch = batchOf(step * gradAccumSteps + i, step === 9 && last ? 2 : BATCH);
-      const plan = { step, lr: 1e-4, refresh: i === 0 && step % options.windowSize === 0, last };
+      const mix = mixes[(step * gradAccumSteps + i) % mixes.length] ?? UNMIXED;
+      const plan = { step, lr: 1e-4, refresh: i === 0 && step % options.windowSize === 0, last, mix };
       for (const trainer of both) trainer.train(batch, plan);
     }
     const [found, expected] = both.map((trainer) => trainer.readSums()) as [
@@ -177,14 +180,52 @@ for (const [option, value] of Object.entries(EVERYTHING)) {
   test(`compiled = eager with one training option: ${option}`, { skip }, () => assertAlike(optionsOf('dgqa-ema', { [option]: value })));
 }
 
+const MIXES: Record<string, Mix> = {
+  'mixup, mostly its own': { lambda: 0.7, box: [0, 0, 0, 0] },
+  'mixup, mostly the partner': { lambda: 0.2, box: [0, 0, 0, 0] },
+  cutmix: { lambda: 1 - (6 * 7) / 256, box: [3, 9, 9, 16] },
+};
+
+for (const [name, mix] of Object.entries(MIXES)) {
+  test(`compiled = eager with mixed batches: ${name}`, { skip }, () => assertAlike(optionsOf('dgqa-ema', { mix: true }), [mix]));
+}
+
+test('compiled = eager with mixed batches and every training option at once, each batch mixed in its own way', { skip }, () =>
+  assertAlike(optionsOf('kdgqa', { ...EVERYTHING, mix: true }), [...Object.values(MIXES), UNMIXED]),
+);
+
+test('an unmixed batch of a step that mixes is the step without; a mixed one is that of the pictures and labels mixed by hand', {
+  skip,
+}, () => {
+  const adamw = { ...optionsOf('gqa').adamw, eps: 1e-3 };
+  const mixing = optionsOf('gqa', { mix: true, adamw });
+  const batches = [batchOf(0), batchOf(1, 3)];
+  const without = trained(optionsOf('gqa', { adamw }), batches, 1e-3);
+  assert.ok(largestDifference(trained(mixing, batches, 1e-3), without) < 1e-6);
+  assert.ok(largestDifference(trained(mixing, batches, 1e-3, MIXES.cutmix), without) > 1e-5);
+
+  // A box that is the whole picture, λ = 0: the mirrored batch with its own labels, a short one mirrored within itself.
+  const mirrored = batches.map((batch) => {
+    const order = Array.from(batch.labels, (_, i) => (i < batch.images ? batch.images - 1 - i : i));
+    const size = SIDE * SIDE * 3;
+    return {
+      ...batch,
+      pixels: Uint8Array.from(order.flatMap((i) => [...batch.pixels.subarray(i * size, (i + 1) * size)])),
+      labels: Int32Array.from(order, (i) => batch.labels[i] as number),
+    };
+  });
+  const whole: Mix = { lambda: 0, box: [0, 16, 0, 16] };
+  assert.ok(largestDifference(trained(mixing, batches, 1e-3, whole), trained(optionsOf('gqa', { adamw }), mirrored, 1e-3)) < 1e-6);
+});
+
 /** Parameters after some steps of a compiled trainer, moving averages where they are kept. */
-function trained(options: TrainerOptions, batches: Batch[], lr: number): Record<string, number[]> {
+function trained(options: TrainerOptions, batches: Batch[], lr: number, mix = UNMIXED): Record<string, number[]> {
   const trainer = createCompiledTrainer(options);
   loadInto(trainer, options);
   const { gradAccumSteps } = options;
   batches.forEach((batch, i) => {
     const inStep = i % gradAccumSteps;
-    trainer.train(batch, { step: Math.floor(i / gradAccumSteps), lr, refresh: inStep === 0, last: inStep === gradAccumSteps - 1 });
+    trainer.train(batch, { step: Math.floor(i / gradAccumSteps), lr, refresh: inStep === 0, last: inStep === gradAccumSteps - 1, mix });
   });
   const { params, attention } = trainer.model();
   tf.dispose(attention);

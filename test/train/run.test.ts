@@ -22,9 +22,10 @@ const figures = (report: Record<string, unknown>): unknown => ({ ...report, trai
 
 test('a run is repeated bit for bit with the same seed, with 1 and with 4 workers, and differs with another seed', () => {
   const runsDir = temporaryFolder();
-  const one = trained(runsDir, 'one', ...SMALL, '--set', 'data.workers=1', '--set', 'data.augment=light');
-  const four = trained(runsDir, 'four', ...SMALL, '--set', 'data.workers=4', '--set', 'data.augment=light');
-  const other = trained(runsDir, 'other', ...SMALL, '--set', 'data.workers=1', '--set', 'data.augment=light', '--set', 'seed=7');
+  const random = [...SMALL, '--set', 'data.augment=light', '--set', 'data.mixup=0.8', '--set', 'data.cutmix=1'];
+  const one = trained(runsDir, 'one', ...random, '--set', 'data.workers=1');
+  const four = trained(runsDir, 'four', ...random, '--set', 'data.workers=4');
+  const other = trained(runsDir, 'other', ...random, '--set', 'data.workers=1', '--set', 'seed=7');
   assert.deepEqual(figures(four), figures(one));
   assert.notDeepEqual(other.test, one.test);
   const weights = (run: string): Buffer => fs.readFileSync(path.join(run, 'checkpoints/last/model.safetensors'));
@@ -153,7 +154,8 @@ test('what a training option cannot do here is refused before a run is made', ()
 test('two steps on wasm, for every kind of variant: trained, evaluated, and close to what the native runtime computes', () => {
   const runsDir = temporaryFolder();
   for (const variant of ['gqa', 'kdgqa', 'pgqa']) {
-    const sets = ['--set', `model.variant=${variant}`, '--set', 'model.kv_heads=2'];
+    const mixing = variant === 'gqa' ? ['--set', 'data.mixup=0.8', '--set', 'data.cutmix=1'] : [];
+    const sets = ['--set', `model.variant=${variant}`, '--set', 'model.kv_heads=2', ...mixing];
     const wasm = trained(runsDir, `wasm-${variant}`, ...sets, '--device', 'wasm') as unknown as { device: string; test: { loss: number } };
     const auto = trained(runsDir, `auto-${variant}`, ...sets) as unknown as { test: { loss: number } };
     assert.equal(wasm.device, 'wasm cpu eager');

@@ -42,6 +42,7 @@ function inputs(variant: VariantName, step: number, real: number, padding = 0): 
     refresh: tf.scalar(step % 2 === 0 ? 1 : 0),
     noise: uniformNoise(shape, variant, 3, 'train', step),
     teacher: null,
+    mix: null,
   };
 }
 
