@@ -65,8 +65,11 @@ export async function evaluate(options: EvalOptions): Promise<void> {
       wanted,
     );
     trainer.dispose();
+    const skipped = pipeline.skipped.length;
+    if (skipped > 0) say(`${skipped} pictures could not be read and were left out (data.on_bad_image: skip)`);
     const report = {
       ...metrics,
+      skipped,
       split: options.split,
       overrides: options.set,
       variant: settings.variant,
