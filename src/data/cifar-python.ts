@@ -6,12 +6,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../errors.js';
+import { cifarSplit, PIXEL_BYTES } from './cifar.js';
 import type { Dataset, Split } from './dataset.js';
 import { onFile } from './files.js';
 import { NumpyArray, type PickleValue, readPickle } from './pickle.js';
-
-const SIDE = 32;
-const PIXEL_BYTES = 3 * SIDE * SIDE;
 
 export interface CifarPythonLayout {
   train: readonly string[];
@@ -96,7 +94,7 @@ function readSplit(folder: string, split: 'train' | 'test', layout: CifarPythonL
     labels.set(found as number[], f * records);
     pixels.set(data.data, f * records * PIXEL_BYTES);
   }
-  return { name: split, labels, source: { kind: 'raw', height: SIDE, width: SIDE, channels: 3, layout: 'chw', pixels } };
+  return cifarSplit(split, labels, pixels);
 }
 
 function listOf(path: string, dictionary: Map<string, PickleValue>, key: string): PickleValue[] {

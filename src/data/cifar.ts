@@ -10,7 +10,8 @@ import { onFile } from './files.js';
 import { readClassList } from './lists.js';
 
 const SIDE = 32;
-const PIXEL_BYTES = 3 * SIDE * SIDE;
+/** Bytes of a picture's pixels. */
+export const PIXEL_BYTES = 3 * SIDE * SIDE;
 
 /** What tells one binary version from the other. */
 export interface CifarLayout {
@@ -94,7 +95,7 @@ function readSplit(folder: string, split: 'train' | 'test', layout: CifarLayout)
       pixels.set(bytes.subarray(at + layout.labelBytes, at + recordBytes), (f * records + r) * PIXEL_BYTES);
     }
   }
-  return { name: split, labels, source: { kind: 'raw', height: SIDE, width: SIDE, channels: 3, layout: 'chw', pixels } };
+  return cifarSplit(split, labels, pixels);
 }
 
 /** The file's bytes, its size checked before anything is read: the official files have one size each, so that a cut at a record's end is seen too. */
@@ -129,3 +130,10 @@ function readExactly(path: string, records: number, recordBytes: number): Uint8A
     }
   });
 }
+
+/** A split of CIFAR's pictures, whichever form they were read from. @param pixels planes R, G, B of 32 × 32 of one picture after the other */
+export const cifarSplit = (name: Split['name'], labels: Int32Array, pixels: Uint8Array<SharedArrayBuffer>): Split => ({
+  name,
+  labels,
+  source: { kind: 'raw', height: SIDE, width: SIDE, channels: 3, layout: 'chw', pixels },
+});

@@ -10,7 +10,7 @@ import { evaluationSums } from './loss.js';
 import { type Mix, type MixInputs, mixed, mixValues, UNMIXED } from './mix.js';
 import { uniformNoise } from './noise.js';
 import { requirePrecision } from './precision.js';
-import { addedSums, differentiate, keepAll, meanOf, type TrainState, updated } from './step.js';
+import { addedSums, differentiate, keepAll, mapped, meanOf, type TrainState, updated } from './step.js';
 import { teacherPass } from './teacher.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
@@ -152,12 +152,9 @@ function mixTensors(mix: Mix, weights: Float32Array): MixInputs {
 const evaluatedParams = ({ params, ema }: TrainState): Params => ({ ...params, ...ema });
 
 const plus = (sums: Params | undefined, added: Params): Params =>
-  sums === undefined
-    ? added
-    : Object.fromEntries(Object.entries(added).map(([name, value]) => [name, tf.add(sums[name] as tf.Tensor, value)]));
+  sums === undefined ? added : mapped(added, (value, name) => tf.add(sums[name] as tf.Tensor, value));
 
-const times = (values: Params, factor: tf.Tensor): Params =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, tf.mul(value, factor)]));
+const times = (values: Params, factor: tf.Tensor): Params => mapped(values, (value) => tf.mul(value, factor));
 
 /** Frees every tensor of `old` that is not also in `next`. */
 function disposeExcept(old: unknown, next: unknown): void {
@@ -170,8 +167,7 @@ function tensorsIn(value: unknown): tf.Tensor[] {
   return typeof value === 'object' && value !== null ? Object.values(value).flatMap(tensorsIn) : [];
 }
 
-const clonedMap = (tensors: Record<string, tf.Tensor>): Record<string, tf.Tensor> =>
-  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, tensor.clone()]));
+const clonedMap = (tensors: Params): Params => mapped(tensors, (tensor) => tensor.clone());
 
 const cloned = (blocks: BlockState[]): BlockState[] => blocks.map(clonedMap);
 

@@ -1,4 +1,4 @@
-/** One optimizer step: forward, backward, update. Pure: state in, state out; runs eagerly as it stands, and has nothing that could not be traced. */
+/** The parts of an optimizer step: forward and backward, then the update. Pure: state in, state out; they run eagerly as they stand, and have nothing that could not be traced. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../config/names.js';
 import type { Params } from '../model/params.js';
@@ -38,10 +38,6 @@ export interface PassInputs {
   noise: tf.Tensor[] | null;
   /** The teacher's logits [B, C]; null without distillation. */
   teacher: tf.Tensor | null;
-}
-
-export interface StepInputs extends PassInputs {
-  sizes: StepSizes;
 }
 
 /** What a step is built from; fixed for a run. */
@@ -172,21 +168,9 @@ function clipped(gradients: Params, clipGrad: number | null): Params {
 const averaged = (ema: Params, params: Params, decay: number): Params =>
   mapped(ema, (value, name) => tf.sub(value, tf.mul(tf.sub(value, params[name] as tf.Tensor), 1 - decay)));
 
-const mapped = (values: Params, f: (value: tf.Tensor, name: string) => tf.Tensor): Params =>
+/** The same names with what `f` makes of each tensor. */
+export const mapped = (values: Params, f: (value: tf.Tensor, name: string) => tf.Tensor): Params =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name, f(value, name)]));
-
-/** One step; the caller owns the old state and everything returned. */
-export function trainStep(
-  state: TrainState,
-  inputs: StepInputs,
-  options: StepOptions,
-): { state: TrainState; sums: StepSums; counts: tf.Tensor[] } {
-  return tf.tidy(() => {
-    const { gradients, sums, attention, counts, logits } = differentiate(state, inputs, options);
-    logits.dispose();
-    return { state: { ...updated(state, gradients, inputs.sizes, options), attention }, sums, counts };
-  });
-}
 
 /**
  * Running sums over steps.

@@ -6,11 +6,11 @@ import { initialParams } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
-import { initialMoments, stepSizes } from '../../src/train/adamw.js';
+import { initialMoments, type StepSizes, stepSizes } from '../../src/train/adamw.js';
 import { correctSums, crossEntropySum } from '../../src/train/loss.js';
 import { uniformNoise } from '../../src/train/noise.js';
 import { attentionValues, initialAttention } from '../../src/train/state.js';
-import { differentiate, plain, type StepInputs, type StepOptions, type TrainState, trainStep } from '../../src/train/step.js';
+import { differentiate, type PassInputs, plain, type StepOptions, type StepSums, type TrainState, updated } from '../../src/train/step.js';
 
 before(async () => {
   await startBackend('auto');
@@ -18,6 +18,21 @@ before(async () => {
 
 const shape: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 24, depth: 2, heads: 6, kvHeads: 3, mlpRatio: 2, numClasses: 7 };
 const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
+
+type StepInputs = PassInputs & { sizes: StepSizes };
+
+/** One step; the caller owns the old state and everything returned. */
+function trainStep(
+  state: TrainState,
+  inputs: StepInputs,
+  options: StepOptions,
+): { state: TrainState; sums: StepSums; counts: tf.Tensor[] } {
+  return tf.tidy(() => {
+    const { gradients, sums, attention, counts, logits } = differentiate(state, inputs, options);
+    logits.dispose();
+    return { state: { ...updated(state, gradients, inputs.sizes, options), attention }, sums, counts };
+  });
+}
 
 function begin(variant: VariantName): { state: TrainState; options: StepOptions } {
   const params = initialParams(shape, 1);
