@@ -1,11 +1,21 @@
 /**
- * Gives tfjs-node-gpu a libtensorflow and an addon, trying in order: the folder GQA_LIBTENSORFLOW names → the per-user cache → PyPI's wheel.
+ * Gives tfjs-node-gpu a libtensorflow and the addons, trying in order: the folder GQA_LIBTENSORFLOW names → the per-user cache → PyPI's wheel.
  * What was tried, and why it was not taken, is kept in node_modules/.gqa-native.json, which `gqa doctor` and the start of every run show.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { addonIsPlaced, addonKey, addonPlace, compileAddon, placeAddon, removeAddon, verifyAddon } from './addon.mjs';
+import {
+  addonIsPlaced,
+  addonKey,
+  COMPUTING,
+  compileAddon,
+  PICTURES,
+  placeAddon,
+  removeAddon,
+  verifyComputing,
+  verifyPictures,
+} from './addons.mjs';
 import { cachedFolder, cacheFolder, fetchWheels, folderProblem, platformProblem, TENSORFLOW_VERSION } from './libtensorflow.mjs';
 
 /**
@@ -15,7 +25,8 @@ import { cachedFolder, cacheFolder, fetchWheels, folderProblem, platformProblem,
  * @property {'cpu' | 'cuda'} flavour what was wanted
  * @property {string | null} version of libtensorflow
  * @property {string | null} library folder of libtensorflow
- * @property {string | null} addon its key in the cache
+ * @property {string | null} addon the addons' key in the cache
+ * @property {string | null} pictures why the addon for pictures is not used; null: it is
  * @property {boolean} gpu whether libtensorflow saw a GPU when it was tried
  * @property {string} node version with which it was tried
  * @property {{ name: string, taken: boolean, reason: string }[]} candidates in order
@@ -51,7 +62,7 @@ export async function setUpNative(root, asked, env, notice) {
   const platform = platformProblem();
   const taken = platform === null ? await firstThatRuns(root, flavour, env, notice, candidates) : null;
   if (platform !== null) candidates.push({ name: 'libtensorflow', taken: false, reason: platform });
-  if (taken === null) removeAddon(root);
+  if (taken === null) for (const name of [COMPUTING, PICTURES]) removeAddon(root, name);
 
   /** @type {NativeRecord} */
   const record = {
@@ -61,6 +72,7 @@ export async function setUpNative(root, asked, env, notice) {
     version: taken?.version ?? null,
     library: taken?.library ?? null,
     addon: taken?.addon ?? null,
+    pictures: taken === null ? 'there is no native runtime' : taken.pictures,
     gpu: taken?.gpu ?? false,
     node: process.versions.node,
     candidates,
@@ -93,20 +105,16 @@ function defaultFlavour(former, env) {
 
 /** Nothing that the record was made from has changed, so that a second set-up neither compiles nor loads anything. */
 function isStillGood(root, record, flavour, env) {
-  if (record.runtime !== 'native' || record.flavour !== flavour || record.node !== process.versions.node || !addonIsPlaced(root))
-    return false;
+  if (record.runtime !== 'native' || record.flavour !== flavour || record.node !== process.versions.node) return false;
   if (folderProblem(record.library) !== null || record.addon !== addonKey(root, record.library)) return false;
   const expected = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : cachedFolder(flavour, env);
-  const cached = addonInCache(record.addon, env);
-  return record.library === expected && existsSync(cached) && statSync(cached).size === statSync(addonPlace(root)).size;
-}
-
-function addonInCache(key, env) {
-  return path.join(cacheFolder(env), key, 'tfjs_binding.node');
+  const compiled = path.join(cacheFolder(env), record.addon);
+  const needed = record.pictures === null ? [COMPUTING, PICTURES] : [COMPUTING];
+  return record.library === expected && needed.every((name) => addonIsPlaced(root, name, path.join(compiled, name)));
 }
 
 /**
- * Each candidate first gives a library folder or a reason; the folder then has to yield an addon that computes. Fills `candidates`.
+ * Each candidate first gives a library folder or a reason; the folder then has to yield addons that compute. Fills `candidates`.
  */
 async function firstThatRuns(root, flavour, env, notice, candidates) {
   const explicit = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : null;
@@ -130,7 +138,7 @@ async function firstThatRuns(root, flavour, env, notice, candidates) {
     },
   ];
   for (const source of sources) {
-    const outcome = (await source.prepare()) ?? makeAddon(root, source.library, env, notice);
+    const outcome = (await source.prepare()) ?? makeAddons(root, source.library, env, notice);
     if (typeof outcome === 'string') {
       candidates.push({ name: source.name, taken: false, reason: outcome });
       if (source.name === 'GQA_LIBTENSORFLOW' && explicit !== null) notice(`GQA_LIBTENSORFLOW is not used: ${outcome}`);
@@ -142,19 +150,29 @@ async function firstThatRuns(root, flavour, env, notice, candidates) {
   return null;
 }
 
-/** @returns {string | { addon: string, version: string, gpu: boolean }} the reason why it failed, or what runs */
-function makeAddon(root, library, env, notice) {
+/** @returns {string | { addon: string, version: string, gpu: boolean, pictures: string | null }} the reason why it failed, or what runs */
+function makeAddons(root, library, env, notice) {
   const key = addonKey(root, library);
-  const addon = addonInCache(key, env);
-  if (!existsSync(addon)) {
-    notice('compiling the native addon');
-    const problem = compileAddon(root, library, addon, env);
-    if (problem !== null) return problem;
-  }
-  placeAddon(root, addon);
-  const verified = verifyAddon(root, env);
+  const make = (name) => {
+    const compiled = path.join(cacheFolder(env), key, name);
+    if (!existsSync(compiled)) {
+      if (name === COMPUTING) notice('compiling the native addons');
+      const problem = compileAddon(root, library, name, compiled, env);
+      if (problem !== null) return problem;
+    }
+    placeAddon(root, name, compiled);
+    return null;
+  };
+  const problem = make(COMPUTING);
+  if (problem !== null) return problem;
+  const verified = verifyComputing(root, env);
   if (verified.problem !== null) return verified.problem;
-  return { addon: key, version: verified.version, gpu: verified.gpu };
+  const pictures = make(PICTURES) ?? verifyPictures(root, env);
+  if (pictures !== null) {
+    removeAddon(root, PICTURES);
+    notice(`pictures are decoded by sharp and disturbed in JavaScript, to the same bytes but slower: ${pictures}`);
+  }
+  return { addon: key, version: verified.version, gpu: verified.gpu, pictures };
 }
 
 function writeRecord(root, record) {

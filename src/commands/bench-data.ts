@@ -8,6 +8,7 @@ import { openDataset } from '../data/open.js';
 import { inputSize, openPipeline } from '../data/pipeline.js';
 import { makeBatch, type Pass, STAGES, type Stage } from '../data/preprocess.js';
 import { takeStratified } from '../data/subset.js';
+import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { formatTable } from '../run/table.js';
 
@@ -116,6 +117,7 @@ export async function benchData(options: BenchDataOptions): Promise<void> {
     const report = {
       data: data.name,
       augment: data.augment,
+      native_pictures: loadPictures().addon !== null,
       pictures: bench.pictures,
       crosses_at: `${bench.height}x${bench.width}`,
       batch_size: batchSize,

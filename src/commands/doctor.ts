@@ -77,6 +77,7 @@ function formatReport(report: Report): string {
       'runtime',
       runtime === null ? ['the asked device is not there'] : [formatRuntime(runtime), ...(runtime.notice === null ? [] : [runtime.notice])],
     ],
+    ['pictures', [native.pictures === null ? 'JPEGs and RandAugment natively' : `by sharp and in JavaScript: ${native.pictures}`]],
     ['candidates', native.candidates.map(({ name, taken, reason }) => `${taken ? 'taken' : 'not taken'}  ${name}: ${reason}`)],
     ['GPUs', report.gpus.length > 0 ? report.gpus : ['none listed by nvidia-smi']],
     ['no GPU because', report.noGpuBecause],

@@ -3,6 +3,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { GqaError } from '../errors.js';
+import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { type Cache, openCache } from './cache.js';
 import { type Batch, partOf, type Source, type Split } from './dataset.js';
@@ -73,8 +74,11 @@ async function* batches(
   indices: Int32Array,
   options: BatchOptions,
 ): AsyncGenerator<Batch, void, undefined> {
+  const { source } = split;
+  const sizeStays = source.kind === 'raw' && source.height === options.height && source.width === options.width;
+  if (!sizeStays || options.augment === 'paper') loadPictures(); // before a worker does
   const order = options.epoch === null ? indices : shuffle(indices.slice(), draws(options.seed, 'shuffle', options.epoch));
-  const pass = pool.open({ ...options, raw: split.source.kind === 'raw' ? split.source : null, reading, cache });
+  const pass = pool.open({ ...options, raw: source.kind === 'raw' ? source : null, reading, cache });
   const made: { job: BatchJob; making: Making }[] = [];
   try {
     for (let next = 0; ; ) {

@@ -69,7 +69,7 @@ export async function makeBatch(
   const pictureBytes = pass.height * pass.width * 3;
   const gaps: Gap[] = [];
   const pictures = job.indices.length;
-  // The next picture is decoded (in sharp's thread) while this one is augmented (in ours).
+  // Where sharp decodes, it does so with the next picture (in its own thread) while this one is augmented (in ours).
   let ahead = pictures > 0 ? settled(readPicture(pass, job, 0, clock)) : undefined;
   for (let position = 0; position < pictures; position++) {
     if (!onPicture(position)) break;
@@ -78,7 +78,7 @@ export async function makeBatch(
     ahead = position + 1 < pictures ? settled(readPicture(pass, job, position + 1, clock)) : undefined;
     try {
       if ('error' in read) throw read.error;
-      await writePicture(pass, read.picture, job.indices[position] as number, row, clock);
+      writePicture(pass, read.picture, job.indices[position] as number, row, clock);
     } catch (error) {
       if (pass.reading.onBadImage === 'error' || !(error instanceof GqaError)) throw error;
       row.fill(0);
@@ -102,7 +102,7 @@ const settled = (reading: Promise<Picture>): Promise<Settled> =>
 const atOwnSize = ({ augment, epoch }: Pass): boolean => augment === 'paper' && epoch !== null;
 
 /** The picture as augmentation wants it: at its own size, or at the size of the batch. */
-function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
+async function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
   const { raw, reading, cache } = pass;
   if (encoded === null) return sized(pass, rawPicture(raw as RawSource, indices[position] as number), clock);
   const picture = encodedPicture(encoded, position);
@@ -118,20 +118,20 @@ const encodedPicture = (encoded: FileSource | EncodedSource, position: number): 
     ? (encoded.paths[position] as string)
     : { bytes: encoded.pictures[position] as Uint8Array, name: encoded.names[position] as string };
 
-async function sized(pass: Pass, picture: Picture, clock: Clock | null): Promise<Picture> {
+function sized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
   return atOwnSize(pass) ? picture : resized(pass, picture, clock);
 }
 
-function resized(pass: Pass, picture: Picture, clock: Clock | null): Promise<Picture> {
+function resized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
   const fits = picture.height === pass.height && picture.width === pass.width;
-  return fits ? Promise.resolve(picture) : timedAsync(clock, 'resize', () => resizePicture(picture, pass, pass.reading));
+  return fits ? picture : timed(clock, 'resize', () => resizePicture(picture, pass));
 }
 
 /** Augments one picture into its row of the batch. */
-async function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array, clock: Clock | null): Promise<void> {
+function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array, clock: Clock | null): void {
   const { height, width, seed, epoch, augment, randomErasing = 0 } = pass;
   const disturbed = atOwnSize(pass) ? timed(clock, 'augment', () => randAugmented(read, seed, epoch as number, index)) : read;
-  const picture = await resized(pass, disturbed, clock);
+  const picture = resized(pass, disturbed, clock);
   timed(clock, 'place', () => {
     if (augment === 'light' && epoch !== null) {
       row.fill(0);

@@ -3,6 +3,7 @@
  * Every operation gives Pillow's bytes. Cubuk et al. 2019, "RandAugment: Practical automated data augmentation with a reduced search space" (1909.13719).
  */
 import type { Draws } from '../random.js';
+import { blend, byteLoops } from './byte-loops.js';
 import type { PictureSize } from './dataset.js';
 
 /** Writes all of `to` from `from`: [height, width, 3] bytes each, never the same memory. */
@@ -47,9 +48,9 @@ export const OPERATIONS = {
   },
   Rotate: { signed: true, magnitude: upTo(30), apply: (from, to, size, degrees) => affine(from, to, size, rotation(degrees, size)) },
   Brightness: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => look(from, to, blended(0, 1 + by)) },
-  Color: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => color(from, to, 1 + by) },
+  Color: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => byteLoops().awayFromGrey(from, to, 1 + by) },
   Contrast: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => look(from, to, blended(meanGrey(from), 1 + by)) },
-  Sharpness: { signed: true, magnitude: upTo(0.9), apply: (from, to, size, by) => sharpness(from, to, size, 1 + by) },
+  Sharpness: { signed: true, magnitude: upTo(0.9), apply: (from, to, size, by) => byteLoops().sharpen(from, to, size, 1 + by) },
   Posterize: {
     signed: false,
     magnitude: (level) => 8 - roundHalfEven(level / ((BINS - 1) / 4)),
@@ -120,32 +121,21 @@ const fixed = (value: number): number => Math.floor(value * FRACTION + 0.5);
 type Matrix = readonly [number, number, number, number, number, number];
 
 /** Takes output pixel (x, y) from (a·x + b·y + c, d·x + e·y + f), pixel middles; what lies outside is black. */
-function affine(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, [a, b, c, d, e, f]: Matrix): void {
-  const stepX = fixed(a);
-  const stepY = fixed(d);
-  let at = 0;
+function affine(from: Uint8Array, to: Uint8Array, size: PictureSize, [a, b, c, d, e, f]: Matrix): void {
+  const { height, width } = size;
+  const [stepX, stepY] = [fixed(a), fixed(d)];
+  const runs = new Int32Array(height * 4);
   for (let row = 0; row < height; row++) {
-    let x = fixed(a * 0.5 + b * 0.5 + c) + row * fixed(b);
-    let y = fixed(d * 0.5 + e * 0.5 + f) + row * fixed(e);
-    // The run of columns that lie inside: the bounds of both coordinates, then pixels without any check.
+    const x = fixed(a * 0.5 + b * 0.5 + c) + row * fixed(b);
+    const y = fixed(d * 0.5 + e * 0.5 + f) + row * fixed(e);
+    // The run of columns that lie inside: the bounds of both coordinates.
     const [first, last] = inside(x, stepX, width, ...inside(y, stepY, height, 0, width));
-    const end = at + width * 3;
-    to.fill(0, at, at + first * 3);
-    at += first * 3;
-    x += first * stepX;
-    y += first * stepY;
-    for (let column = first; column < last; column++) {
-      const source = ((y >> 16) * width + (x >> 16)) * 3;
-      to[at] = from[source] as number;
-      to[at + 1] = from[source + 1] as number;
-      to[at + 2] = from[source + 2] as number;
-      at += 3;
-      x += stepX;
-      y += stepY;
-    }
-    to.fill(0, at, end);
-    at = end;
+    runs[row * 4] = first;
+    runs[row * 4 + 1] = last;
+    runs[row * 4 + 2] = x + first * stepX;
+    runs[row * 4 + 3] = y + first * stepY;
   }
+  byteLoops().gather(from, to, size, stepX, stepY, runs);
 }
 
 /** Of the columns first … last − 1, those for which start + column · step lies in 0 … pixels; all numbers in fractions but columns and pixels. */
@@ -208,106 +198,26 @@ function shiftColumns(from: Uint8Array, to: Uint8Array, { height, width }: Pictu
 const table = (of: (value: number) => number): Uint8Array => Uint8Array.from({ length: 256 }, (_, value) => of(value));
 
 /** One table for all channels. */
-function look(from: Uint8Array, to: Uint8Array, values: Uint8Array): void {
-  for (let i = 0; i < to.length; i++) to[i] = values[from[i] as number] as number;
-}
+const look = (from: Uint8Array, to: Uint8Array, values: Uint8Array): void => lookEach(from, to, [values, values, values]);
 
 /** A table for each channel. */
 function lookEach(from: Uint8Array, to: Uint8Array, values: Uint8Array[]): void {
-  const [red, green, blue] = values as [Uint8Array, Uint8Array, Uint8Array];
-  for (let i = 0; i < to.length; i += 3) {
-    to[i] = red[from[i] as number] as number;
-    to[i + 1] = green[from[i + 1] as number] as number;
-    to[i + 2] = blue[from[i + 2] as number] as number;
-  }
-}
-
-/** Pillow's blend of two values: float32, cut off, kept within a byte. @param factor 0: all `other`; 1: all `value`; beyond 1: away from `other` */
-function blend(other: number, value: number, factor: number): number {
-  const mixed = Math.fround(other + Math.fround(Math.fround(factor) * (value - other)));
-  return mixed <= 0 ? 0 : mixed >= 255 ? 255 : Math.floor(mixed);
+  const tables = new Uint8Array(3 * 256);
+  for (const [channel, own] of values.entries()) tables.set(own, channel * 256);
+  byteLoops().lookUp(from, to, tables);
 }
 
 const blended = (other: number, factor: number): Uint8Array => table((value) => blend(other, value, factor));
 
-/** `blend` of all pairs, by other · 256 + value; kept, since the paper's level has two factors only. */
-function blendTable(factor: number): Uint8Array {
-  let pairs = blendTables.get(factor);
-  if (pairs === undefined) {
-    pairs = Uint8Array.from({ length: 65536 }, (_, pair) => blend(pair >> 8, pair & 255, factor));
-    if (blendTables.size > 8) blendTables.clear();
-    blendTables.set(factor, pairs);
-  }
-  return pairs;
-}
-
-const blendTables = new Map<number, Uint8Array>();
-
-/** Grey of a pixel, as Pillow's mode L (ITU-R 601-2, 16-bit fractions). */
-const grey = (red: number, green: number, blue: number): number => (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
-
-function meanGrey(from: Uint8Array): number {
-  let sum = 0;
-  for (let i = 0; i < from.length; i += 3) sum += grey(from[i] as number, from[i + 1] as number, from[i + 2] as number);
-  return Math.trunc(sum / (from.length / 3) + 0.5);
-}
-
-/** Away from, or towards, each pixel's own grey. */
-function color(from: Uint8Array, to: Uint8Array, factor: number): void {
-  const pairs = blendTable(factor);
-  for (let i = 0; i < to.length; i += 3) {
-    const red = from[i] as number;
-    const green = from[i + 1] as number;
-    const blue = from[i + 2] as number;
-    const row = grey(red, green, blue) << 8;
-    to[i] = pairs[row + red] as number;
-    to[i + 1] = pairs[row + green] as number;
-    to[i + 2] = pairs[row + blue] as number;
-  }
-}
+const meanGrey = (from: Uint8Array): number => Math.trunc(byteLoops().greySum(from) / (from.length / 3) + 0.5);
 
 const clamped = (value: number): number => Math.max(0, Math.min(255, value));
 
-/** Pillow's SMOOTH of a sum of weights 13 (the middle pixel 5 times, its eight neighbours once), rounded. */
-const SMOOTH = Uint8Array.from({ length: 13 * 255 + 1 }, (_, sum) => Math.floor((2 * sum + 13) / 26));
-
-/** Away from, or towards, the smoothed picture; the pixels of the edge stay as they are. */
-function sharpness(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, factor: number): void {
-  const pairs = blendTable(factor);
-  const rowBytes = width * 3;
-  to.set(from);
-  for (let row = 1; row < height - 1; row++) {
-    const start = row * rowBytes;
-    for (let channel = 0; channel < 3; channel++) {
-      let at = start + channel;
-      const end = start + rowBytes - 3;
-      let before = (from[at - rowBytes] as number) + (from[at] as number) + (from[at + rowBytes] as number);
-      at += 3;
-      if (at >= end) continue;
-      let middle = from[at] as number;
-      let here = (from[at - rowBytes] as number) + middle + (from[at + rowBytes] as number);
-      for (; at < end; at += 3) {
-        const next = from[at + 3] as number;
-        const after = (from[at + 3 - rowBytes] as number) + next + (from[at + 3 + rowBytes] as number);
-        const smooth = SMOOTH[before + here + after + 4 * middle] as number;
-        to[at] = pairs[(smooth << 8) + middle] as number;
-        before = here;
-        here = after;
-        middle = next;
-      }
-    }
-  }
-}
-
 /** How often each value occurs, by channel. */
 function histograms(from: Uint8Array): Uint32Array[] {
-  const [red, green, blue] = [new Uint32Array(256), new Uint32Array(256), new Uint32Array(256)];
-  for (let i = 0; i < from.length; i += 3) {
-    (red as { [at: number]: number })[from[i] as number]!++;
-    (green as { [at: number]: number })[from[i + 1] as number]!++;
-    (blue as { [at: number]: number })[from[i + 2] as number]!++;
-  }
-  return [red, green, blue];
+  const counts = new Uint32Array(3 * 256);
+  byteLoops().histograms(from, counts);
+  return [0, 1, 2].map((channel) => counts.subarray(channel * 256, (channel + 1) * 256));
 }
 
 /** From the lowest and highest value that occur to 0 and 255. */

@@ -7,6 +7,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { packageRoot } from '../version.js';
+import { addonFile } from './addons.js';
 
 const RECORD = z.object({
   schema: z.literal(1),
@@ -15,6 +16,7 @@ const RECORD = z.object({
   version: z.string().nullable(),
   library: z.string().nullable(),
   addon: z.string().nullable(),
+  pictures: z.string().nullable().default('set-up has not run since they have an addon of their own: npm run setup'),
   gpu: z.boolean(),
   node: z.string(),
   candidates: z.array(z.object({ name: z.string(), taken: z.boolean(), reason: z.string() })),
@@ -34,6 +36,8 @@ export interface NativeRuntime {
   version: string | null;
   /** Folder of libtensorflow_cc.so.2. */
   library: string | null;
+  /** Why pictures are not decoded and disturbed natively; null: they are. */
+  pictures: string | null;
   /** In the order in which set-up tried them. */
   candidates: Candidate[];
 }
@@ -50,14 +54,14 @@ export function locateNative(project: string = packageRoot): NativeRuntime {
       flavour: 'cpu',
       version: null,
       library: null,
+      pictures: 'set-up has not run here',
       candidates: [missing('set-up has not run here: npm run setup')],
     };
   }
-  const { flavour, version, library, candidates } = record;
-  const found = { flavour, version, library, candidates };
+  const { flavour, version, library, pictures, candidates } = record;
+  const found = { flavour, version, library, pictures, candidates };
   if (record.runtime === 'wasm') return { ...found, present: false };
-  const addon = path.join(project, 'node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v8/tfjs_binding.node');
-  const gone = [addon, path.join(library ?? '', 'libtensorflow_cc.so.2')].find((file) => !existsSync(file));
+  const gone = [addonFile('tfjs_binding', project), path.join(library ?? '', 'libtensorflow_cc.so.2')].find((file) => !existsSync(file));
   if (gone === undefined) return { ...found, present: true };
   const before = candidates.map((candidate) => ({ ...candidate, taken: false }));
   return { ...found, present: false, candidates: [...before, missing(`${gone} was removed since set-up: npm run setup`)] };

@@ -38,14 +38,14 @@ interface Scripts {
   describe(record: NativeRecord): string;
   platformProblem(): string | null;
   cacheFolder(env: NodeJS.ProcessEnv): string;
-  compileAddon(root: string, library: string, target: string, env: NodeJS.ProcessEnv): string | null;
+  compileAddon(root: string, library: string, name: string, target: string, env: NodeJS.ProcessEnv): string | null;
   buildProject(root: string, notice: Notice): void;
   withLock<T>(folder: string, work: () => Promise<T>, notice: Notice): Promise<T>;
 }
 
 const ROOT = process.cwd();
 const modules = await Promise.all(
-  ['packages', 'native-runtime', 'libtensorflow', 'addon', 'build', 'lock'].map(
+  ['packages', 'native-runtime', 'libtensorflow', 'addons', 'build', 'lock'].map(
     (name) => import(pathToFileURL(path.join(ROOT, `scripts/${name}.mjs`)).href),
   ),
 );
@@ -56,7 +56,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const notLinux = scripts.platformProblem() ?? false;
 
-/** A checkout with what the addon is built from, and no more. */
+/** A checkout with what the addons are built from, and no more. */
 function checkout(name: string): string {
   const root = path.join(folder, name);
   const tfjs = path.join(root, 'node_modules/@tensorflow/tfjs-node-gpu');
@@ -65,6 +65,7 @@ function checkout(name: string): string {
     cpSync(path.join(ROOT, 'node_modules/@tensorflow/tfjs-node-gpu', part), path.join(tfjs, part), { recursive: true });
   }
   symlinkSync(path.join(ROOT, 'node_modules/node-api-headers'), path.join(root, 'node_modules/node-api-headers'));
+  cpSync(path.join(ROOT, 'src/native'), path.join(root, 'src/native'), { recursive: true });
   return root;
 }
 
@@ -144,13 +145,16 @@ test('a python3 without pip, an unreachable registry, another hash and a full di
 test('without a compiler, and with one that fails, the reason says which, and nothing is left behind', () => {
   const root = checkout('no-compiler');
   const target = path.join(folder, 'addon/tfjs_binding.node');
-  assert.match(scripts.compileAddon(root, folder, target, environment('no-compiler')) ?? '', /no C\+\+ compiler on the PATH/);
+  assert.match(
+    scripts.compileAddon(root, folder, 'tfjs_binding.node', target, environment('no-compiler')) ?? '',
+    /no C\+\+ compiler on the PATH/,
+  );
   const broken = environment('broken-compiler', {
     'c++': '[ "$1" = --version ] && exit 0; echo "fatal error: c_api.h: No such file" >&2; exit 1',
   });
-  assert.match(scripts.compileAddon(root, folder, target, broken) ?? '', /c\+\+ failed: fatal error: c_api\.h/);
+  assert.match(scripts.compileAddon(root, folder, 'tfjs_binding.node', target, broken) ?? '', /c\+\+ failed: fatal error: c_api\.h/);
   assert.match(
-    scripts.compileAddon(root, folder, target, { ...broken, CXX: 'no-such-compiler' }) ?? '',
+    scripts.compileAddon(root, folder, 'tfjs_binding.node', target, { ...broken, CXX: 'no-such-compiler' }) ?? '',
     /CXX \(no-such-compiler\) does not run/,
   );
   assert.deepEqual(readdirSync(path.dirname(target)), []);
