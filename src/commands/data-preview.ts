@@ -1,10 +1,10 @@
 /** `gqa data preview`: a PNG of training pictures beside what augmentation makes of them. */
 import { readConfig } from '../config/load.js';
 import { withCommonSize } from '../data/common-size.js';
-import { encodePng } from '../data/decode.js';
+import { previewGrid } from '../data/inspect/preview.js';
 import { openDataset } from '../data/open.js';
-import { inputSize } from '../data/pipeline.js';
-import { previewGrid } from '../data/preview.js';
+import { encodePng } from '../data/pictures/decode.js';
+import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { say } from './say.js';

@@ -2,12 +2,12 @@
 import path from 'node:path';
 import { closest } from '../config/expectations.js';
 import { type DataName, dataNames } from '../config/names.js';
-import { type CatalogueEntry, catalogue } from '../data/catalogue.js';
-import type { Patience } from '../data/download.js';
-import { type FetchWatch, fetchDataset, type Needed } from '../data/fetch.js';
+import { type CatalogueEntry, catalogue } from '../data/fetch/catalogue.js';
+import type { Patience } from '../data/fetch/download.js';
+import { type FetchWatch, fetchDataset, type Needed } from '../data/fetch/fetch.js';
+import { overviewPng } from '../data/inspect/overview.js';
+import { type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
-import { overviewPng } from '../data/overview.js';
-import { type VerifyReport, verifyDataset } from '../data/verify.js';
 import { GqaError } from '../errors.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { type Progress, progress } from '../run/progress.js';

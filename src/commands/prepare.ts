@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
 import type { Dataset } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
-import { openPipeline, type Pipeline } from '../data/pipeline.js';
+import { openPipeline, type Pipeline } from '../data/pipeline/pipeline.js';
 import { type Backend, startBackend } from '../native/backend.js';
 import { requirePrecision } from '../train/precision.js';
 import type { TrainerMode } from '../train/trainer.js';

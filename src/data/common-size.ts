@@ -1,6 +1,6 @@
 /** Whether the pictures of a data set have one size: then they may cross to the device at that size. */
 import type { Dataset, PictureSize, Source } from './dataset.js';
-import { type EncodedPicture, pictureSize } from './decode.js';
+import { type EncodedPicture, pictureSize } from './pictures/decode.js';
 import type { Reading } from './reading.js';
 
 /** Pictures of a split that are looked at, spread evenly over it. */

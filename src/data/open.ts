@@ -4,16 +4,16 @@ import { join, resolve } from 'node:path';
 import { type DataName, defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './cifar.js';
-import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './cifar-python.js';
-import { cifar10Classes, cifar100Classes, cifar100CoarseClasses } from './class-names.js';
 import type { Dataset } from './dataset.js';
-import { food101Files, readFood101 } from './food101.js';
-import { idxFiles, readIdx } from './idx.js';
-import { cinic10, type FolderLayout, imageFolder, imagenet, readImageFolder } from './image-folder.js';
-import { oxfordPetFiles, readOxfordPet } from './oxford-pet.js';
-import { holdsParquet, type ParquetLayout, readParquet } from './parquet.js';
-import { readTinyImagenet, tinyImagenetFiles } from './tiny-imagenet.js';
+import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './formats/cifar.js';
+import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './formats/cifar-python.js';
+import { cifar10Classes, cifar100Classes, cifar100CoarseClasses } from './formats/class-names.js';
+import { food101Files, readFood101 } from './formats/food101.js';
+import { idxFiles, readIdx } from './formats/idx.js';
+import { cinic10, type FolderLayout, imageFolder, imagenet, readImageFolder } from './formats/image-folder.js';
+import { oxfordPetFiles, readOxfordPet } from './formats/oxford-pet.js';
+import { holdsParquet, type ParquetLayout, readParquet } from './formats/parquet.js';
+import { readTinyImagenet, tinyImagenetFiles } from './formats/tiny-imagenet.js';
 
 /** What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine). */
 export type Wanted = Pick<Config['data'], 'name' | 'root'> & Partial<Pick<Config['data'], 'labels'>>;

@@ -1,4 +1,4 @@
-// What is too slow for JavaScript on a picture's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/byte-loops.ts, which says what they do.
+// What is too slow for JavaScript on a picture's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/pictures/byte-loops.ts, which says what they do.
 // An addon of its own, since every worker loads it. pictures.ts has the functions' types; all arguments are checked, so that nothing outside the arrays is ever touched.
 #include <node_api.h>
 
@@ -102,7 +102,7 @@ napi_value DecodeJpeg(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// For each target pixel along one axis: its first source pixel, how many, and their weights, as src/data/resample.ts makes them.
+// For each target pixel along one axis: its first source pixel, how many, and their weights, as src/data/pictures/resample.ts makes them.
 struct Windows {
   int target;
   const int32_t* first;

@@ -1,5 +1,5 @@
 /**
- * The native addon for pictures (pictures.cc), where set-up could compile it: JPEGs decoded by libtensorflow's libjpeg-turbo, and the loops of src/data/byte-loops.ts, which says what they do.
+ * The native addon for pictures (pictures.cc), where set-up could compile it: JPEGs decoded by libtensorflow's libjpeg-turbo, and the loops of src/data/pictures/byte-loops.ts, which says what they do.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -2,12 +2,14 @@
  * The input pipeline against Pillow's and torchvision's pictures: the bilinear resize (by the device where it enlarges, by the worker in all cases), each operation of RandAugment
  * alone, and normalisation. Form and tolerances: test/reference/README.md.
  */
+
 import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import type { PictureSize } from '../data/dataset.js';
-import { asPicture, decodePicture, interleaved, resizePicture } from '../data/decode.js';
-import { applyOperation, OPERATIONS, type OperationName } from '../data/randaugment.js';
+import { decodePicture } from '../data/pictures/decode.js';
+import { asPicture, interleaved, resizePicture } from '../data/pictures/picture.js';
+import { applyOperation, OPERATIONS, type OperationName } from '../data/pictures/randaugment.js';
 import { GqaError } from '../errors.js';
 import { normalise } from '../model/pixels.js';
 import type { CaseResult } from './attention.js';

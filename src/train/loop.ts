@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import type { Batch, Dataset, Split } from '../data/dataset.js';
-import { inputSize, type Pipeline } from '../data/pipeline.js';
+import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
 import { holdOut, takeStratified } from '../data/subset.js';
 import { GqaError } from '../errors.js';
 import type { Params } from '../model/params.js';

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
 import { gqa, temporaryFolder } from '../cli-run.js';
-import { withZip } from '../data/zip.js';
+import { withZip } from '../data/fetch/zip.js';
 
 const SHARED = path.resolve('../shared/data');
 const CHECKPOINT = path.join(SHARED, 'vit_cifar10_timm.safetensors');

@@ -7,10 +7,10 @@ import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
-import { catalogue } from '../../src/data/catalogue.js';
+import { catalogue } from '../../src/data/fetch/catalogue.js';
 import { gqa, type Ran } from '../cli-run.js';
+import { serveFolder } from '../data/fetch/serve.js';
 import { place, placeSmallIdx, testFolder } from '../data/files.js';
-import { serveFolder } from '../data/serve.js';
 
 /** @param whileRunning may send a signal */
 function start(args: string[], whileRunning: (kill: (signal: NodeJS.Signals) => void) => void = () => {}): Promise<Ran> {

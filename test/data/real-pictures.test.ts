@@ -5,10 +5,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { relative, resolve, sep } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Split } from '../../src/data/dataset.js';
-import { decodePicture } from '../../src/data/decode.js';
 import { openDataset } from '../../src/data/open.js';
+import { decodePicture } from '../../src/data/pictures/decode.js';
+import { withZip } from './fetch/zip.js';
 import { place, testFolder } from './files.js';
-import { withZip } from './zip.js';
 
 interface Reading {
   pictures: number;

@@ -1,0 +1,226 @@
+/** Whether a data set is whole: every picture decoded, classes counted against the official counts, the same pixels looked for in two places. */
+
+import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { relative } from 'node:path';
+import { GqaError } from '../../errors.js';
+import type { Dataset, Split } from '../dataset.js';
+import { type CatalogueEntry, perClassList } from '../fetch/catalogue.js';
+import { decodePicture } from '../pictures/decode.js';
+import { type Picture, placePicture, rawPicture, unmoved } from '../pictures/picture.js';
+
+type SplitName = Split['name'];
+const SPLITS = ['train', 'test'] as const;
+
+/** What the official lists say; null where nobody says. */
+export type Official = Pick<CatalogueEntry, 'classes' | 'pictures' | 'perClass'>;
+
+export interface SplitReport {
+  pictures: number;
+  /** By class index. */
+  per_class: number[];
+  /** Of what decoded: smallest and largest height and width; null when nothing did. */
+  height: [number, number] | null;
+  width: [number, number] | null;
+  /** Pictures that do not decode. */
+  broken: { picture: string; reason: string }[];
+}
+
+/** Groups of pictures with the same pixels. */
+export interface Duplicates {
+  /** Groups within a split, and how many pictures of it are in one. */
+  within: Record<SplitName, { groups: number; pictures: number }>;
+  /** Groups with pictures of both splits, and how many test pictures are in one. */
+  across: { groups: number; test_pictures: number };
+  /** Groups whose pictures have different labels. */
+  labels_differ: number;
+  /** The first groups, those across splits before the others. */
+  examples: { picture: string; split: SplitName; class: string }[][];
+}
+
+export interface VerifyReport {
+  name: string;
+  from: string;
+  /** What is wrong; empty: nothing. Duplicates are told, but are no fault of a copy: some official sets have them. */
+  problems: string[];
+  /** Whether there were official counts to compare with. */
+  official: boolean;
+  classes: string[];
+  splits: Record<SplitName, SplitReport>;
+  duplicates: Duplicates;
+}
+
+export interface VerifyWatch {
+  progress(done: number): void;
+  signal?: AbortSignal | undefined;
+}
+
+const EXAMPLES = 20;
+/** Of broken pictures and of classes with a wrong count, in `problems`; the report has all. */
+const NAMED = 10;
+
+interface Seen {
+  split: SplitName;
+  index: number;
+  label: number;
+}
+
+/**
+ * Looks at every picture of both splits.
+ * @param official null: nothing to compare counts with
+ * Errors: the signal's reason when aborted; what is wrong with the data is in the report
+ */
+export async function verifyDataset(dataset: Dataset, official: Official | null, watch: VerifyWatch): Promise<VerifyReport> {
+  const byPixels = new Map<string, Seen[]>();
+  let done = 0;
+  const splits = {} as Record<SplitName, SplitReport>;
+  for (const name of SPLITS) {
+    const split = dataset[name];
+    const report: SplitReport = {
+      pictures: split.labels.length,
+      per_class: countLabels(split.labels, dataset.classes.length),
+      height: null,
+      width: null,
+      broken: [],
+    };
+    splits[name] = report;
+    await inParallel(split.labels.length, async (index) => {
+      watch.signal?.throwIfAborted();
+      try {
+        const picture = await pictureAt(split, index);
+        report.height = widen(report.height, picture.height);
+        report.width = widen(report.width, picture.width);
+        const hash = hashOf(picture);
+        const same = byPixels.get(hash);
+        const seen = { split: name, index, label: split.labels[index] ?? 0 };
+        if (same === undefined) byPixels.set(hash, [seen]);
+        else same.push(seen);
+      } catch (error) {
+        if (!(error instanceof GqaError)) throw error;
+        report.broken.push({ picture: pictureName(dataset, name, index), reason: error.message });
+      }
+      watch.progress(++done);
+    });
+    report.broken.sort((a, b) => (a.picture < b.picture ? -1 : 1));
+  }
+  return {
+    name: dataset.name,
+    from: dataset.from,
+    problems: problemsOf(dataset, splits, official),
+    official: official !== null,
+    classes: dataset.classes,
+    splits,
+    duplicates: duplicatesOf(dataset, byPixels),
+  };
+}
+
+/** As many at once as there are cores: files are decoded outside the main thread. */
+async function inParallel(count: number, act: (index: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < count) {
+      const index = next++;
+      await act(index);
+      if (index % 256 === 0) await new Promise(setImmediate); // raw pictures need no waiting, but progress and signals need a turn
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+}
+
+function pictureAt({ source }: Split, index: number): Picture | Promise<Picture> {
+  switch (source.kind) {
+    case 'raw':
+      return rawPicture(source, index);
+    case 'files':
+      return decodePicture(source.paths[index] ?? '', null);
+    case 'encoded':
+      return decodePicture({ bytes: source.pictures[index]!, name: source.names[index] ?? '' }, null);
+  }
+}
+
+/** Below the data set's folder; raw pictures have a number only. */
+function pictureName(dataset: Dataset, split: SplitName, index: number): string {
+  const { source } = dataset[split];
+  if (source.kind === 'encoded') return source.names[index] ?? '';
+  return source.kind === 'files' ? relative(dataset.from, source.paths[index] ?? '') : `${split} picture ${index}`;
+}
+
+/** Of size and RGB pixels: what is stored as grey and what is stored as equal channels are the same picture. */
+function hashOf(picture: Picture): string {
+  const { bytes, start, height, width, pixelStride, channelStride } = picture;
+  const length = height * width * 3;
+  let pixels = bytes.subarray(start, start + length);
+  if (pixelStride !== 3 || channelStride !== 1) {
+    pixels = new Uint8Array(length);
+    placePicture(picture, unmoved, pixels, 0);
+  }
+  return createHash('sha256').update(`${height}x${width} `).update(pixels).digest('base64');
+}
+
+function countLabels(labels: Int32Array, classes: number): number[] {
+  const counts = Array.from({ length: classes }, () => 0);
+  for (const label of labels) counts[label]!++;
+  return counts;
+}
+
+const widen = (range: [number, number] | null, value: number): [number, number] =>
+  range === null ? [value, value] : [Math.min(range[0], value), Math.max(range[1], value)];
+
+function problemsOf(dataset: Dataset, splits: Record<SplitName, SplitReport>, official: Official | null): string[] {
+  const problems: string[] = [];
+  const found = dataset.classes.length;
+  if (official !== null && found !== official.classes) problems.push(`${found} classes; ${official.classes} are official`);
+  for (const name of SPLITS) {
+    const { pictures, per_class, broken } = splits[name];
+    if (official !== null && pictures !== official.pictures[name]) {
+      problems.push(`${name}: ${pictures} pictures; ${official.pictures[name]} are official`);
+    }
+    if (official?.perClass && found === official.classes) {
+      const wanted = perClassList(official.perClass[name], found);
+      const off = per_class.flatMap((count, c) => (count === wanted[c] ? [] : [`${dataset.classes[c]} ${count} instead of ${wanted[c]}`]));
+      if (off.length > 0) problems.push(`${name}: ${off.length} classes with another number of pictures: ${someOf(off)}`);
+    }
+    if (broken.length > 0) {
+      problems.push(
+        `${name}: ${broken.length} pictures do not decode:\n${someOf(
+          broken.map(({ reason }) => `  ${reason}`),
+          '\n',
+        )}`,
+      );
+    }
+  }
+  return problems;
+}
+
+function someOf(items: readonly string[], between = ', '): string {
+  const rest = items.length - NAMED;
+  return [...items.slice(0, NAMED), ...(rest > 0 ? [`${between === '\n' ? '  ' : ''}and ${rest} more`] : [])].join(between);
+}
+
+function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicates {
+  const groups = [...byPixels.values()].filter((group) => group.length > 1).map(inOrder);
+  const of = (group: Seen[], split: SplitName): Seen[] => group.filter((seen) => seen.split === split);
+  const within = (split: SplitName) => {
+    const own = groups.map((group) => of(group, split).length).filter((count) => count > 1);
+    return { groups: own.length, pictures: own.reduce((sum, count) => sum + count, 0) };
+  };
+  const across = groups.filter((group) => new Set(group.map(({ split }) => split)).size > 1);
+  const rest = groups.filter((group) => !across.includes(group));
+  return {
+    within: { train: within('train'), test: within('test') },
+    across: { groups: across.length, test_pictures: across.reduce((sum, group) => sum + of(group, 'test').length, 0) },
+    labels_differ: groups.filter((group) => new Set(group.map(({ label }) => label)).size > 1).length,
+    examples: [...sorted(across), ...sorted(rest)].slice(0, EXAMPLES).map((group) =>
+      group.map(({ split, index, label }) => ({
+        picture: pictureName(dataset, split, index),
+        split,
+        class: dataset.classes[label] ?? '',
+      })),
+    ),
+  };
+}
+
+/** Training pictures first, by index: the order in which parallel decoders came to an end must not show. */
+const inOrder = (group: Seen[]): Seen[] => group.sort((a, b) => SPLITS.indexOf(a.split) - SPLITS.indexOf(b.split) || a.index - b.index);
+const sorted = (groups: Seen[][]): Seen[][] =>
+  groups.sort(([a], [b]) => SPLITS.indexOf(a!.split) - SPLITS.indexOf(b!.split) || a!.index - b!.index);

@@ -1,0 +1,182 @@
+/** From a split's source to the bytes of one batch: read, decode, augment, resize, place. Runs alike on the main thread and in workers. */
+
+import { GqaError } from '../../errors.js';
+import { draws } from '../../random.js';
+import type { EncodedSource, FileSource, RawSource } from '../dataset.js';
+import { type Augment, lightPlacement } from '../pictures/augment.js';
+import { decodePicture, type EncodedPicture, encodedBytes } from '../pictures/decode.js';
+import { erase } from '../pictures/erase.js';
+import { asPicture, interleaved, type Picture, placePicture, rawPicture, resizePicture, unmoved } from '../pictures/picture.js';
+import { applyOperation, drawOperations } from '../pictures/randaugment.js';
+import type { Reading } from '../reading.js';
+import { type Cache, cached } from './cache.js';
+
+/** How a split becomes batches. */
+export interface BatchOptions {
+  batchSize: number;
+  /** Size at which pictures cross to the device, in pixels. */
+  height: number;
+  width: number;
+  seed: number;
+  /** Which shuffle and which augmentation draws; null: in the given order and unaugmented, as in evaluation. */
+  epoch: number | null;
+  augment: Augment;
+  /** Probability that a box is erased; none when left out. */
+  randomErasing?: number;
+}
+
+/** What the batches of one pass over a split have in common; crosses to a worker once. */
+export interface Pass extends BatchOptions {
+  /** Raw pixels are shared; null: encoded pictures come with each batch. */
+  raw: RawSource | null;
+  reading: Reading;
+  cache: Cache | null;
+}
+
+/** The pictures of one batch. */
+export interface BatchJob {
+  /** Indices in the split: what augmentation draws belong to. At most batchSize. */
+  indices: Int32Array;
+  /** `partOf` the split's: of this batch's pictures. null: they are raw. */
+  encoded: FileSource | EncodedSource | null;
+}
+
+/** A picture that could not be read, and why. */
+export interface Gap {
+  /** In the batch. */
+  position: number;
+  reason: string;
+}
+
+/** The steps of a picture's way, in order. */
+export const STAGES = ['read', 'decode', 'augment', 'resize', 'place'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** Told how long each stage took, in milliseconds. */
+export type Clock = (stage: Stage, milliseconds: number) => void;
+
+/**
+ * Makes one batch.
+ * @param out       [batchSize, height, width, 3] bytes, whatever they hold; rows beyond the indices, and those of pictures left out, become 0
+ * @param onPicture told the position in the batch before each picture; returning false abandons the batch
+ * @returns what was left out, under `onBadImage: skip`. Errors: exit 3, naming the file or picture
+ */
+export async function makeBatch(
+  pass: Pass,
+  job: BatchJob,
+  out: Uint8Array,
+  onPicture: (position: number) => boolean = () => true,
+  clock: Clock | null = null,
+): Promise<Gap[]> {
+  const pictureBytes = pass.height * pass.width * 3;
+  const gaps: Gap[] = [];
+  const pictures = job.indices.length;
+  // Where sharp decodes, it does so with the next picture (in its own thread) while this one is augmented (in ours).
+  let ahead = pictures > 0 ? settled(readPicture(pass, job, 0, clock)) : undefined;
+  for (let position = 0; position < pictures; position++) {
+    if (!onPicture(position)) break;
+    const row = out.subarray(position * pictureBytes, (position + 1) * pictureBytes);
+    const read = (await ahead) as Settled;
+    ahead = position + 1 < pictures ? settled(readPicture(pass, job, position + 1, clock)) : undefined;
+    try {
+      if ('error' in read) throw read.error;
+      writePicture(pass, read.picture, job.indices[position] as number, row, clock);
+    } catch (error) {
+      if (pass.reading.onBadImage === 'error' || !(error instanceof GqaError)) throw error;
+      row.fill(0);
+      gaps.push({ position, reason: error.message });
+    }
+  }
+  await ahead; // of a batch that is abandoned
+  out.fill(0, pictures * pictureBytes);
+  return gaps;
+}
+
+type Settled = { picture: Picture } | { error: unknown };
+
+const settled = (reading: Promise<Picture>): Promise<Settled> =>
+  reading.then(
+    (picture) => ({ picture }),
+    (error: unknown) => ({ error }),
+  );
+
+/** Is the picture disturbed at its own size, before it is resized? */
+const atOwnSize = ({ augment, epoch }: Pass): boolean => augment === 'paper' && epoch !== null;
+
+/** The picture as augmentation wants it: at its own size, or at the size of the batch. */
+async function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
+  const { raw, reading, cache } = pass;
+  if (encoded === null) return sized(pass, rawPicture(raw as RawSource, indices[position] as number), clock);
+  const picture = encodedPicture(encoded, position);
+  const make = async (): Promise<Picture> => {
+    const read = timed(clock, 'read', () => encodedBytes(picture));
+    return sized(pass, await timedAsync(clock, 'decode', () => decodePicture(read, null, reading)), clock);
+  };
+  return cache === null || typeof picture !== 'string' ? make() : cached(cache, picture, atOwnSize(pass) ? null : pass, make);
+}
+
+const encodedPicture = (encoded: FileSource | EncodedSource, position: number): EncodedPicture =>
+  encoded.kind === 'files'
+    ? (encoded.paths[position] as string)
+    : { bytes: encoded.pictures[position] as Uint8Array, name: encoded.names[position] as string };
+
+function sized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
+  return atOwnSize(pass) ? picture : resized(pass, picture, clock);
+}
+
+function resized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
+  const fits = picture.height === pass.height && picture.width === pass.width;
+  return fits ? picture : timed(clock, 'resize', () => resizePicture(picture, pass));
+}
+
+/** Augments one picture into its row of the batch. */
+function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array, clock: Clock | null): void {
+  const { height, width, seed, epoch, augment, randomErasing = 0 } = pass;
+  const disturbed = atOwnSize(pass) ? timed(clock, 'augment', () => randAugmented(read, seed, epoch as number, index)) : read;
+  const picture = resized(pass, disturbed, clock);
+  timed(clock, 'place', () => {
+    if (augment === 'light' && epoch !== null) {
+      row.fill(0);
+      placePicture(picture, lightPlacement(draws(seed, 'augment', epoch, index), height, width), row, 0);
+    } else if (picture.pixelStride === 3 && picture.channelStride === 1) {
+      row.set(interleaved(picture));
+    } else {
+      placePicture(picture, unmoved, row, 0);
+    }
+    if (randomErasing > 0 && epoch !== null) erase(row, pass, randomErasing, draws(seed, 'erase', epoch, index));
+  });
+}
+
+/** Scratch memory of this thread: two pictures, as large as the largest so far. */
+let scratch: [Uint8Array, Uint8Array] = [new Uint8Array(0), new Uint8Array(0)];
+
+function randAugmented(picture: Picture, seed: number, epoch: number, index: number): Picture {
+  const { height, width } = picture;
+  const size = { height, width };
+  const bytes = height * width * 3;
+  if (scratch[0].length < bytes) scratch = [new Uint8Array(bytes), new Uint8Array(bytes)];
+  let from = interleaved(picture);
+  for (const [i, drawn] of drawOperations(draws(seed, 'augment', epoch, index), size).entries()) {
+    if (drawn.name === 'Identity') continue;
+    const to = (scratch[i % 2] as Uint8Array).subarray(0, bytes);
+    applyOperation(drawn, from, to, size);
+    from = to;
+  }
+  return asPicture(from, size);
+}
+
+function timed<T>(clock: Clock | null, stage: Stage, work: () => T): T {
+  if (clock === null) return work();
+  const started = performance.now();
+  const result = work();
+  clock(stage, performance.now() - started);
+  return result;
+}
+
+async function timedAsync<T>(clock: Clock | null, stage: Stage, work: () => Promise<T>): Promise<T> {
+  if (clock === null) return work();
+  const started = performance.now();
+  const result = await work();
+  clock(stage, performance.now() - started);
+  return result;
+}

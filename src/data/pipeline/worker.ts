@@ -1,0 +1,45 @@
+/** A thread of the pool: makes the batches it is asked for, one after the other, where they lie in shared memory. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { GqaError } from '../../errors.js';
+import { IDLE, JOB, now, POSITION, SINCE, STOP, type ToWorker, type WorkerAnswer, type WorkerData } from './pool.js';
+import { makeBatch, type Pass } from './preprocess.js';
+import { FAILED, isAbandoned, MADE, MADE_WITH_GAPS, type Ring, setState, slotPixels } from './ring.js';
+
+const port = parentPort;
+if (port === null) throw new Error('worker.ts runs in a worker thread only');
+const { state } = workerData as WorkerData;
+const passes = new Map<number, { pass: Pass; ring: Ring }>();
+
+let last = Promise.resolve();
+port.on('message', (message: ToWorker) => {
+  if (message === 'close') last = last.then(() => port.close());
+  else if ('open' in message) passes.set(message.open, message);
+  else if ('end' in message) last = last.then(() => void passes.delete(message.end));
+  else last = last.then(() => work(message));
+});
+
+async function work({ id, of, slot, job }: Extract<ToWorker, { job: unknown }>): Promise<void> {
+  const { pass, ring } = passes.get(of) as { pass: Pass; ring: Ring };
+  const goOn = (position: number): boolean => {
+    Atomics.store(state, SINCE, now());
+    Atomics.store(state, POSITION, position);
+    return Atomics.load(state, STOP) === 0 && !isAbandoned(ring);
+  };
+  Atomics.store(state, JOB, id);
+  try {
+    const gaps = await makeBatch(pass, job, slotPixels(ring, slot), goOn);
+    if (Atomics.load(state, STOP) === 1) return;
+    if (gaps.length > 0) port?.postMessage({ id, gaps } satisfies WorkerAnswer);
+    setState(ring, slot, gaps.length > 0 ? MADE_WITH_GAPS : MADE);
+  } catch (error) {
+    port?.postMessage({ id, failure: asFields(error) } satisfies WorkerAnswer);
+    setState(ring, slot, FAILED);
+  } finally {
+    Atomics.store(state, POSITION, IDLE);
+  }
+}
+
+function asFields(error: unknown): Extract<WorkerAnswer, { failure: unknown }>['failure'] {
+  if (error instanceof GqaError) return { code: error.code, message: error.message, hint: error.hint };
+  return { stack: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
