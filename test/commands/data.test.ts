@@ -152,3 +152,79 @@ test('data verify: report, overview and exit 0 for a folder in order; exit 3 wit
   assert.match(subset.stderr, /train: 2000 pictures; 60000 are official/);
   assert.equal((JSON.parse(subset.stdout) as { problems: string[] }).problems.length, 4);
 });
+
+const jpeg = (color: string): Promise<Buffer> =>
+  sharp({ create: { width: 40, height: 48, channels: 3, background: color } })
+    .jpeg()
+    .toBuffer();
+
+/** JPEGs of one size, two classes of four training pictures and a test picture. */
+async function imageFolder(t: TestContext): Promise<string> {
+  const root = testFolder(t);
+  for (const [name, color] of [
+    ['cats', 'red'],
+    ['dogs', 'blue'],
+  ] as const) {
+    for (let i = 0; i < 4; i++) place(root, `train/${name}/${i}.jpg`, await jpeg(color));
+    place(root, `test/${name}/0.jpg`, await jpeg(color));
+  }
+  return root;
+}
+
+const ofFolder = (root: string, ...sets: string[]): string[] => [
+  ...['--config', 'configs/smoke.yaml'],
+  ...['data.name=image-folder', `data.root=${root}`, 'data.limit=null', 'data.augment=paper', ...sets].flatMap((set) => ['--set', set]),
+];
+
+test('data preview: a PNG with a row an example, the original in the first column', async (t) => {
+  const root = await imageFolder(t);
+  const out = join(testFolder(t), 'preview.png');
+  const { code, stdout, stderr } = gqa(['data', 'preview', ...ofFolder(root), '--rows', '2', '--columns', '4', '--out', out, '--json']);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(JSON.parse(stdout), { file: out, pictures: 2, columns: 4, augment: 'paper', crosses_at: '32x32' });
+  const { data, info } = await sharp(out).raw().toBuffer({ resolveWithObject: true });
+  assert.deepEqual([info.width, info.height], [4 * 98 + 2, 2 * 98 + 2]); // 32 pixels, each three by three, and two between
+  const at = (row: number, column: number): number[] => [...data.subarray((row * info.width + column) * 3).subarray(0, 3)];
+  const dominant = ([red, , blue]: number[]): string => ((red as number) > (blue as number) ? 'red' : 'blue');
+  assert.deepEqual([at(50, 50), at(148, 50)].map(dominant).sort(), ['blue', 'red']);
+});
+
+test('bench data: pictures a second, every stage, and whether a step would wait', async (t) => {
+  const root = await imageFolder(t);
+  const bench = (stepMs: string): Record<string, unknown> => {
+    const args = [
+      'bench',
+      'data',
+      ...ofFolder(root),
+      '--batches',
+      '3',
+      '--rounds',
+      '2',
+      '--batch-size',
+      '4',
+      '--step-ms',
+      stepMs,
+      '--json',
+    ];
+    const { code, stdout, stderr } = gqa(args);
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  };
+  const short = bench('0.000001');
+  assert.deepEqual([short.pictures, short.crosses_at, short.batch_size, short.workers], [8, '32x32', 4, 1]);
+  assert.ok((short.images_per_s as number) > 0 && (short.images_per_s_rounds as number[]).length === 2);
+  const stages = short.stage_ms_per_image as Record<string, number>;
+  assert.deepEqual(Object.keys(stages), ['read', 'decode', 'augment', 'resize', 'place']);
+  assert.ok(Object.values(stages).every((ms) => ms > 0));
+  assert.deepEqual([short.starves, (short.data_wait as number) > 0.9], [true, true]);
+  const long = bench('1000000');
+  assert.deepEqual([long.starves, long.data_wait], [false, 0]);
+});
+
+test('bench data says what is wrong with a picture: exit 3, naming it', async (t) => {
+  const root = await imageFolder(t);
+  const cut = place(root, 'train/cats/2.jpg', (await jpeg('green')).subarray(0, 200));
+  const { code, stdout, stderr } = gqa(['bench', 'data', ...ofFolder(root), '--batches', '3', '--rounds', '1', '--batch-size', '4']);
+  assert.deepEqual([code, stdout], [3, '']);
+  assert.match(stderr, new RegExp(`${cut} \\(200 bytes\\) does not decode`));
+});

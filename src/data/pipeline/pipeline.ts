@@ -31,7 +31,7 @@ export interface Pipeline {
   close(): Promise<void>;
 }
 
-/** More threads than this only wait for each other: sharp decodes in a pool of its own. */
+/** A thread makes some 600 large JPEGs a second (docs/measurements.md): more only for those who ask. */
 const MOST_AUTO_WORKERS = 8;
 
 /** @param workers threads; 0: the main thread; `auto`: one for each core, at most 8. They start with the first batches. Errors: exit 5 when the cache's folder cannot be used */
