@@ -1,6 +1,7 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
 import fs from 'node:fs';
 import path from 'node:path';
+import * as tf from '@tensorflow/tfjs-core';
 import { encodeSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
@@ -53,6 +54,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     };
     const trainer = TRAINERS[mode](trainerOptions(config, built, part));
     trainer.load(model, null);
+    tf.dispose([model.params, model.attention]);
     const wanted = options.logits === undefined ? null : keep;
     const metrics = await evaluateWithProgress(
       config,

@@ -46,6 +46,12 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
   const program = compile(entryPoints(options, state), { precision: options.precision });
   const { run } = program;
   let evaluated = 0; // batches since beginEvaluation
+  let momentsAreSet = false;
+  /** Zeros come when they are first needed: evaluation alone goes without their memory, which is twice that of the parameters. */
+  const setMoments = (): void => {
+    if (!momentsAreSet) run.clearMoments({});
+    momentsAreSet = true;
+  };
 
   const feedBatch = ({ pixels, labels, weights }: Batch): { pixels: Feed; labels: Feed; weights: Feed } => ({ pixels, labels, weights });
   const read = (sums: tf.Tensor): number[] => {
@@ -56,6 +62,7 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
   return {
     phases: program.phases,
     train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
+      setMoments();
       const sizes = stepSizeValues(lr, step + 1, adamw);
       const mixing = options.mix ? mixValues(mix, batch.weights) : {};
       const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step, ...mixing };
@@ -88,14 +95,15 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       return { shape, variant, params: unprefixed('params', found), attention: state.attention.map((block) => tensorsOf(block, found)) };
     },
     moments() {
+      setMoments();
       const found = run.readMoments({});
       return { first: unprefixed('first', found), second: unprefixed('second', found) };
     },
     load({ params, attention }, moments) {
       const blocks = state.attention.map((block, i) => feeds(block, attention[i] as BlockState));
       run.loadModel(Object.assign(prefixed('params', params), ...blocks));
-      if (moments === null) run.clearMoments({});
-      else run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
+      momentsAreSet = moments !== null;
+      if (moments !== null) run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
       run.clearSums({});
     },
     loadTeacher(params) {
