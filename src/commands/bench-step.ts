@@ -16,7 +16,8 @@ import { stepOptions } from '../train/loop.js';
 import { shapeOf } from '../train/model.js';
 import { initialAttention } from '../train/state.js';
 import { teacherShape } from '../train/teacher.js';
-import { TRAINERS, type TrainerMode } from '../train/trainer.js';
+import type { TrainerMode } from '../train/trainer.js';
+import { TRAINERS } from '../train/trainers.js';
 import { say } from './say.js';
 
 export interface BenchOptions {

@@ -13,7 +13,7 @@ import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
 import { evaluateWithProgress, type Part, type Parts, readyToEvaluate, splitParts, trainerOptions } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
-import { TRAINERS } from '../train/trainer.js';
+import { TRAINERS } from '../train/trainers.js';
 import { prepare } from './prepare.js';
 import { say } from './say.js';
 

@@ -19,7 +19,8 @@ import { evaluate, type Metrics } from './evaluate.js';
 import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, type Model, modelFile } from './model.js';
 import { learningRate } from './schedule.js';
-import { TRAINERS, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
+import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
+import { TRAINERS } from './trainers.js';
 
 /** Pictures of a split, by index. */
 export interface Part {

@@ -4,8 +4,6 @@ import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import type { Params } from '../model/params.js';
 import type { Moments } from './adamw.js';
-import { createCompiledTrainer } from './compiled.js';
-import { createEagerTrainer } from './eager.js';
 import type { Mix } from './mix.js';
 import type { Model } from './model.js';
 import type { StepOptions } from './step.js';
@@ -83,10 +81,5 @@ export interface Trainer {
   dispose(): void;
 }
 
-/** How a step runs. `compiled` needs the native runtime. */
-export const TRAINERS = { compiled: createCompiledTrainer, eager: createEagerTrainer } as const satisfies Record<
-  string,
-  (options: TrainerOptions) => Trainer
->;
-
-export type TrainerMode = keyof typeof TRAINERS;
+/** How a step runs: trainers.ts has a maker for each. */
+export type TrainerMode = 'compiled' | 'eager';
