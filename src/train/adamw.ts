@@ -36,6 +36,20 @@ export function stepSizes(lr: number, step: number, options: AdamWOptions): Step
   return { keep: tf.scalar(keep), stepSize: tf.scalar(stepSize), rootCorrection: tf.scalar(rootCorrection) };
 }
 
+/**
+ * The sizes of a step before which some were left out: the moments have not seen those, so that the bias corrections must not count them.
+ * @param done, leftOut scalars: optimizer steps when this one is done, those left out included; and how many these are
+ */
+export function withoutLeftOut(sizes: StepSizes, done: tf.Tensor, leftOut: tf.Tensor, { beta1, beta2 }: AdamWOptions): StepSizes {
+  const correction = (beta: number, steps: tf.Tensor): tf.Tensor => tf.neg(tf.expm1(tf.mul(steps, Math.log(beta)))); // 1 − βᵗ
+  const taken = tf.sub(done, leftOut);
+  return {
+    keep: sizes.keep,
+    stepSize: tf.mul(sizes.stepSize, tf.div(correction(beta1, done), correction(beta1, taken))),
+    rootCorrection: tf.sqrt(correction(beta2, taken)),
+  };
+}
+
 export function initialMoments(params: Params): Moments {
   const zeros = (): Params => Object.fromEntries(Object.entries(params).map(([name, value]) => [name, tf.zerosLike(value)]));
   return { first: zeros(), second: zeros() };

@@ -63,7 +63,7 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     phases: program.phases,
     train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       setMoments();
-      const sizes = stepSizeValues(lr, step + 1, adamw);
+      const sizes = { ...stepSizeValues(lr, step + 1, adamw), ...(leavesOut(options) ? { done: step + 1 } : {}) };
       const mixing = options.mix ? mixValues(mix, batch.weights) : {};
       const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step, ...mixing };
       if ('train' in run) run.train({ ...pass, ...sizes });
@@ -149,7 +149,7 @@ function entryPoints(options: TrainerOptions, state: State) {
     loadModel: traced({ ...like('params', shape), ...specsOf(attention) }, (values) => {
       const params = unprefixed('params', values);
       for (const place of [state.trained, state.frozen, ...(state.ema === null ? [] : [state.ema])]) place.assign(params);
-      state.lossScale?.assign(tf.tensor1d([INITIAL_LOSS_SCALE, 0]));
+      state.lossScale?.assign(tf.tensor1d([INITIAL_LOSS_SCALE, 0, 0]));
       return assignAll(attention, values);
     }),
     loadTeacher: traced(state.teacher === null ? {} : like('teacher', teacherShape(shape)), (values) => {
@@ -168,7 +168,8 @@ function entryPoints(options: TrainerOptions, state: State) {
 
 /** An optimizer step in one call, or with accumulation in one for each batch and one for the update. */
 function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: TrainerOptions, state: State, pass: Pass) {
-  const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32() };
+  const done: Record<string, TensorSpec> = leavesOut(options) ? { done: float32() } : {};
+  const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32(), ...done };
   const { gradients } = state;
   const train = traced({ ...pass, ...sizes }, (inputs: TracedInputs<PassInput | keyof StepSizes>) => {
     const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, meanOf);
@@ -196,6 +197,9 @@ function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: Tr
   });
   return { accumulate, finish };
 }
+
+/** Are there steps that are not taken? */
+const leavesOut = ({ precision }: TrainerOptions): boolean => precision === 'float16';
 
 type PassInput = 'pixels' | 'labels' | 'weights' | 'refresh' | 'step';
 type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;

@@ -25,7 +25,7 @@ export interface State {
   gradients: { sums: Packed; images: Variable } | null;
   /** Parameters of the teacher; null without distillation. */
   teacher: Packed | null;
-  /** With float16: what the loss is multiplied by, and the steps since that changed. */
+  /** With float16: what the loss is multiplied by, the steps since that changed, and how many were left out. */
   lossScale: Variable | null;
   /** One for each block. */
   attention: Variables[];
@@ -68,7 +68,7 @@ export function declareState({
     ema: emaDecay === null ? null : packed('ema', trained),
     gradients: gradAccumSteps === 1 ? null : { sums: packed('gradients', trained), images: variable('gradient-images', []) },
     teacher: distill === null ? null : packed('teacher', shapesOf(teacherShape(shape))),
-    lossScale: precision === 'float16' ? variable('loss-scale', [2]) : null,
+    lossScale: precision === 'float16' ? variable('loss-scale', [3]) : null,
     attention: likeAttention('attention'),
     evalAttention: evalAllocation === 'batch' ? likeAttention('eval-attention') : [],
     counts: rule === undefined ? null : variable('counts', [depth, kvHeads]),

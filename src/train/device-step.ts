@@ -4,7 +4,7 @@ import type { BlockState } from '../model/variants/key-driven.js';
 import { forward } from '../model/vit.js';
 import { after, halfSquaredNorm, timesOrZero } from '../trace/native.js';
 import { applyAdam, subtractScaled, type Variable } from '../trace/variable.js';
-import type { StepSizes } from './adamw.js';
+import { type StepSizes, withoutLeftOut } from './adamw.js';
 import { clipFactor } from './clip.js';
 import { assignAll, feeds, type State, valuesOf } from './device-state.js';
 import { tracedNoise } from './noise.js';
@@ -41,8 +41,11 @@ export function trainingPass(
 /** What gradients and Adam's numbers become before the update. */
 interface Prepared {
   gradient(piece: tf.Tensor): tf.Tensor;
-  /** Scalar, 1 when the step is to be taken; null: always. */
-  good: tf.Tensor | null;
+  /** null: every step is taken. */
+  taking: {
+    /** Scalar, 1 when this step is to be taken. */ good: tf.Tensor /** Scalar, how many were left out before it. */;
+    leftOut: tf.Tensor;
+  } | null;
 }
 
 /**
@@ -50,13 +53,13 @@ interface Prepared {
  * Source: torch.amp.GradScaler's defaults.
  */
 function prepared({ clipGrad }: TrainerOptions, { lossScale }: State, pieces: tf.Tensor[]): Prepared {
-  if (clipGrad === null && lossScale === null) return { gradient: (piece) => piece, good: null };
+  if (clipGrad === null && lossScale === null) return { gradient: (piece) => piece, taking: null };
   const norm = tf.sqrt(tf.mul(tf.addN(pieces.map(halfSquaredNorm)), 2));
   if (lossScale === null) {
     const factor = clipFactor(norm, clipGrad as number);
-    return { gradient: (piece) => tf.mul(piece, factor), good: null };
+    return { gradient: (piece) => tf.mul(piece, factor), taking: null };
   }
-  const [scale, steps] = tf.unstack(lossScale.read()) as [tf.Tensor, tf.Tensor];
+  const [scale, steps, leftOut] = tf.unstack(lossScale.read()) as [tf.Tensor, tf.Tensor, tf.Tensor];
   const good = tf.cast(tf.isFinite(norm), 'float32');
   const clip = clipGrad === null ? tf.scalar(1) : clipFactor(tf.div(norm, scale), clipGrad);
   const factor = tf.where(tf.greater(good, 0), tf.div(clip, scale), 0);
@@ -64,11 +67,11 @@ function prepared({ clipGrad }: TrainerOptions, { lossScale }: State, pieces: tf
   lossScale.assign(
     tf.where(
       tf.greater(good, 0),
-      tf.stack([tf.where(grown, tf.mul(scale, 2), scale), tf.where(grown, 0, tf.add(steps, 1))]),
-      tf.stack([tf.div(scale, 2), tf.scalar(0)]),
+      tf.stack([tf.where(grown, tf.mul(scale, 2), scale), tf.where(grown, 0, tf.add(steps, 1)), leftOut]),
+      tf.stack([tf.div(scale, 2), tf.scalar(0), tf.add(leftOut, 1)]),
     ),
   );
-  return { gradient: (piece) => timesOrZero(piece, factor), good };
+  return { gradient: (piece) => timesOrZero(piece, factor), taking: { good, leftOut } };
 }
 
 export const INITIAL_LOSS_SCALE = 65536;
@@ -79,12 +82,13 @@ const scaleOf = (lossScale: Variable): tf.Tensor => tf.reshape(tf.slice(lossScal
 /**
  * The update, with gradients of the mean loss. AdamW as in adamw.ts: with a step size and an epsilon multiplied by √(1 − β₂ᵗ), the fused kernel has eps outside the corrected root, as torch does.
  */
-export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[], sizes: StepSizes): void {
+export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[], given: StepSizes & { done?: tf.Tensor }): void {
   const { trained, first, second, ema } = state;
   const { adamw, emaDecay } = options;
-  const { gradient, good } = prepared(options, state, pieces);
+  const { gradient, taking } = prepared(options, state, pieces);
+  const sizes = taking === null ? given : withoutLeftOut(given, given.done as tf.Tensor, taking.leftOut, adamw);
   const unless = (value: tf.Tensor, otherwise: number): tf.Tensor =>
-    good === null ? value : tf.where(tf.greater(good, 0), value, otherwise);
+    taking === null ? value : tf.where(tf.greater(taking.good, 0), value, otherwise);
   const scalars = {
     stepSize: unless(tf.mul(sizes.stepSize, sizes.rootCorrection), 0),
     epsilon: tf.mul(sizes.rootCorrection, adamw.eps),
