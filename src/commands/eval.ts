@@ -1,7 +1,6 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
 import fs from 'node:fs';
 import path from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { encodeSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
@@ -11,9 +10,8 @@ import { GqaError } from '../errors.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { evaluateWithProgress, type Part, type Parts, readyToEvaluate, splitParts, trainerOptions } from '../train/loop.js';
+import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
-import { TRAINERS } from '../train/trainers.js';
 import { prepare } from './prepare.js';
 import { say } from './say.js';
 
@@ -45,16 +43,13 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     for (const notice of built.notices) say(notice);
     const parts = splitParts(config, dataset);
     const part = partOf(options.split, parts, config);
-    const model = await readyToEvaluate(config, built, pipeline, parts);
     const logits: number[] = [];
     const labels: number[] = [];
     const keep = (batchLogits: Float32Array, batchLabels: Int32Array): void => {
       logits.push(...batchLogits);
       labels.push(...batchLabels);
     };
-    const trainer = TRAINERS[mode](trainerOptions(config, built, part));
-    trainer.load(model, null);
-    tf.dispose([model.params, model.attention]);
+    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode);
     const wanted = options.logits === undefined ? null : keep;
     const metrics = await evaluateWithProgress(
       config,

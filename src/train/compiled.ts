@@ -90,6 +90,15 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       const [loss, top1, top5, images] = read(run.readEvaluation({}).sums) as [number, number, number, number];
       return { loss, top1, top5, images };
     },
+    keyNorms(batch) {
+      if (!('keyNorms' in run)) throw unallocated();
+      const values = read(run.keyNorms(feedBatch(batch)).norms);
+      return Array.from({ length: shape.depth }, (_, i) => values.slice(i * shape.kvHeads, (i + 1) * shape.kvHeads));
+    },
+    loadAttention(attention) {
+      if (!('loadAttention' in run)) throw unallocated();
+      run.loadAttention(Object.assign({}, ...state.attention.map((block, i) => feeds(block, attention[i] as BlockState))));
+    },
     model(): Model {
       const found = run.readModel({});
       return { shape, variant, params: unprefixed('params', found), attention: state.attention.map((block) => tensorsOf(block, found)) };
@@ -130,6 +139,12 @@ function entryPoints(options: TrainerOptions, state: State) {
   return {
     ...stepEntryPoints(options, state, { ...batch(batchSize), refresh: float32(), step: int32(), ...mixing }),
     evaluate: traced({ ...batch(evalBatchSize), position: int32() }, (inputs) => ({ logits: evaluateBatch(options, state, inputs) })),
+    ...(state.counts === null
+      ? {}
+      : {
+          keyNorms: traced(batch(evalBatchSize), (inputs) => ({ norms: keyNorms(options, state, inputs) })),
+          loadAttention: traced(specsOf(attention), (values) => assignAll(attention, values)),
+        }),
     beginEvaluation: traced({}, () => {
       state.evalSums.assign(tf.zeros([4]));
       state.evalAttention.forEach((block, i) => {
@@ -165,6 +180,8 @@ function entryPoints(options: TrainerOptions, state: State) {
     clearMoments: traced({}, () => clear([...state.first.variables, ...state.second.variables])),
   };
 }
+
+const unallocated = (): Error => new Error('the variant allocates nothing by keys');
 
 /** An optimizer step in one call, or with accumulation in one for each batch and one for the update. */
 function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: TrainerOptions, state: State, pass: Pass) {
@@ -208,6 +225,16 @@ type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;
 function pictures({ shape, mix }: TrainerOptions, inputs: TracedInputs<PassInput>): Pick<PassInputs, 'images' | 'mix'> {
   const images = normalise(inputs.pixels, shape.imageSize);
   return mix ? mixed(images, inputs.labels, inputs as TracedInputs<PassInput> & MixInputs) : { images, mix: null };
+}
+
+/** @returns [depth, K] */
+function keyNorms(
+  { shape, variant }: TrainerOptions,
+  state: State,
+  { pixels, weights }: TracedInputs<'pixels' | 'labels' | 'weights'>,
+): tf.Tensor {
+  const pass: Pass = { shape, variant, state: state.attention.map(valuesOf), allocation: { by: 'state' }, noise: null, weights };
+  return tf.stack(forward(evaluatedParams(state), normalise(pixels, shape.imageSize), pass).keyNorms);
 }
 
 /** Adds a batch to the sums of the evaluation; returns its logits. */

@@ -108,6 +108,19 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       const [loss, top1, top5, images] = evaluation.sums.dataSync() as unknown as [number, number, number, number];
       return { loss, top1, top5, images };
     },
+    keyNorms: (batch) =>
+      tf.tidy(() => {
+        const { images, weights } = deviceBatch(batch, shape.imageSize);
+        const pass: Pass = { shape, variant, state: loaded().attention, allocation: { by: 'state' }, noise: null, weights };
+        return forward(evaluatedParams(loaded()), images, pass).keyNorms.map((norms) => Array.from(norms.dataSync()));
+      }),
+    loadAttention(attention) {
+      endEvaluation();
+      const before = loaded();
+      state = { ...before, attention: cloned(attention) };
+      keepAll(state);
+      tf.dispose(before.attention);
+    },
     model: () => ({ shape, variant, params: clonedMap(evaluatedParams(loaded())), attention: cloned(loaded().attention) }),
     moments: () => ({ first: clonedMap(loaded().moments.first), second: clonedMap(loaded().moments.second) }),
     load({ params, attention }, moments) {

@@ -17,7 +17,7 @@ import type { EpochResult } from '../run/run-folder.js';
 import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import { drawMix } from './mix.js';
-import { type BuiltModel, buildModel, type Model, modelFile } from './model.js';
+import { type BuiltModel, buildModel, modelFile } from './model.js';
 import { learningRate } from './schedule.js';
 import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
 import { TRAINERS } from './trainers.js';
@@ -98,8 +98,7 @@ export async function runExperiment(
     `${parts.train.indices.length} training, ${parts.selection.indices.length} ${onTest ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : `validation, ${parts.test.indices.length} test pictures`}`,
   );
 
-  const model = await readyToEvaluate(config, built, pipeline, parts);
-  const trainer = TRAINERS[mode](trainerOptions(config, built, parts.train));
+  const trainer = await readyTrainer(config, built, pipeline, parts, parts.train, mode);
   const measure = (part: Part, label: string): Promise<Metrics> =>
     evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
   const modelNow = (step: number): Buffer => {
@@ -109,8 +108,6 @@ export async function runExperiment(
     return bytes;
   };
   try {
-    trainer.load(model, null);
-    tf.dispose([model.params, model.attention]);
     if (teacher !== null) {
       trainer.loadTeacher(teacher);
       tf.dispose(teacher);
@@ -293,15 +290,35 @@ export function stepOptions({
 }
 
 /**
- * The model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted by class.
- * The old state is disposed.
+ * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted
+ * by class. The model's tensors are disposed.
+ * @param part whose pictures' size the trainer takes
  */
-export async function readyToEvaluate(config: Config, built: BuiltModel, pipeline: Pipeline, { train }: Parts): Promise<Model> {
-  if (variantOf(built.model.variant).allocation === undefined || built.attentionSaved) return built.model;
-  const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
-  const attention = await calibrate(built.model, testBatches(config, pipeline, { split: train.split, indices }));
-  tf.dispose(built.model.attention);
-  return { ...built.model, attention };
+export async function readyTrainer(
+  config: Config,
+  built: BuiltModel,
+  pipeline: Pipeline,
+  { train }: Parts,
+  part: Part,
+  mode: TrainerMode,
+): Promise<Trainer> {
+  const { model } = built;
+  const trainer = TRAINERS[mode](trainerOptions(config, built, part));
+  try {
+    trainer.load(model, null);
+    tf.dispose(model.params);
+    if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
+      const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
+      const attention = await calibrate(trainer, model, model.attention, testBatches(config, pipeline, { split: train.split, indices }));
+      trainer.loadAttention(attention);
+      tf.dispose(attention);
+    }
+    tf.dispose(model.attention);
+    return trainer;
+  } catch (error) {
+    trainer.dispose();
+    throw error;
+  }
 }
 
 /** A part's pictures in order, with the test transform. */

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import type { Params } from '../model/params.js';
+import type { BlockState } from '../model/variants/key-driven.js';
 import type { Moments } from './adamw.js';
 import type { Mix } from './mix.js';
 import type { Model } from './model.js';
@@ -70,6 +71,10 @@ export interface Trainer {
   evaluate(batch: Batch): tf.Tensor;
   /** Sums since `beginEvaluation` (host sync). */
   readEvaluation(): EvaluationSums;
+  /** Mean norms of a batch's key heads, [depth][K], query heads split as the state says, real pictures only (host sync). Key-driven variants only. */
+  keyNorms(batch: Batch): number[][];
+  /** Replaces the attention state by copies. Key-driven variants only. */
+  loadAttention(attention: BlockState[]): void;
   /** What evaluation reads: parameters (their moving averages where they are kept) and attention state; the caller owns the tensors. */
   model(): Model;
   /** Of the parameters that are trained; the caller owns the tensors. */

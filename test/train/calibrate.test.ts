@@ -1,22 +1,33 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import type { VariantName } from '../../src/config/names.js';
 import type { Batch } from '../../src/data/dataset.js';
 import { initialParams } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { calibrate } from '../../src/train/calibrate.js';
+import { createCompiledTrainer } from '../../src/train/compiled.js';
 import { createEagerTrainer } from '../../src/train/eager.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import { attentionValues, initialAttention } from '../../src/train/state.js';
 import { plain } from '../../src/train/step.js';
+import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
 
+let native = false;
 before(async () => {
-  await startBackend('auto');
+  native = (await startBackend('auto')).name === 'tensorflow';
 });
 
 const shape: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 24, depth: 3, heads: 6, kvHeads: 3, mlpRatio: 2, numClasses: 7 };
 const IMAGES = 20;
+
+const optionsOf = (variant: VariantName, evalBatchSize: number): TrainerOptions => ({
+  ...plain,
+  ...{ shape, variant, windowSize: 1, labelSmoothing: 0, adamw: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 }, seed: 1 },
+  ...{ batchSize: 4, evalBatchSize, gradAccumSteps: 1, mix: false, precision: 'float32', height: 16, width: 16 },
+  ...{ evalAllocation: 'frozen', evalNoise: 'fixed' },
+});
 
 /** The same pictures in batches of any size, the last one padded with rubbish. */
 async function* batches(batchSize: number): AsyncGenerator<Batch> {
@@ -32,10 +43,20 @@ async function* batches(batchSize: number): AsyncGenerator<Batch> {
 }
 
 for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
-  test(`calibration fills the state of ${variant}, and does not depend on how pictures are batched`, async () => {
+  test(`calibration fills the state of ${variant}, and depends neither on how pictures are batched nor on how the trainer runs`, async () => {
     const model = { shape, variant, params: initialParams(shape, 2), attention: initialAttention(shape, variant) };
     const states = [];
-    for (const batchSize of [1, 6, 20]) states.push(attentionValues(await calibrate(model, batches(batchSize))));
+    for (const batchSize of [1, 6, 20]) {
+      for (const create of [createEagerTrainer, ...(native ? [createCompiledTrainer] : [])]) {
+        const trainer = create(optionsOf(variant, batchSize));
+        trainer.load(model, null);
+        const attention = await calibrate(trainer, model, model.attention, batches(batchSize));
+        trainer.loadAttention(attention);
+        states.push(attentionValues(trainer.model().attention));
+        assert.deepEqual(states.at(-1), attentionValues(attention));
+        trainer.dispose();
+      }
+    }
     const round = (value: number): number => Number(value.toPrecision(5));
     const [first, ...others] = states.map((state) =>
       state.map((block) => Object.fromEntries(Object.entries(block).map(([name, of]) => [name, of.map(round)]))),
@@ -51,20 +72,8 @@ for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
 
 test('evaluation counts real pictures only, whatever the batch size, and by batch leaves the model’s state as it was', async () => {
   const model = { shape, variant: 'dgqa-ema' as const, params: initialParams(shape, 2), attention: initialAttention(shape, 'dgqa-ema') };
-  const trainer = (evalBatchSize: number, evalAllocation: 'frozen' | 'batch') => {
-    const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 };
-    const options = { shape, variant: model.variant, windowSize: 1, labelSmoothing: 0, adamw, seed: 1, batchSize: 4, evalBatchSize };
-    const made = createEagerTrainer({
-      ...options,
-      ...plain,
-      gradAccumSteps: 1,
-      mix: false,
-      precision: 'float32',
-      height: 16,
-      width: 16,
-      evalAllocation,
-      evalNoise: 'fixed',
-    });
+  const trainer = (evalBatchSize: number, evalAllocation: 'frozen' | 'batch'): Trainer => {
+    const made = createEagerTrainer({ ...optionsOf(model.variant, evalBatchSize), evalAllocation });
     made.load(model, null);
     return made;
   };
