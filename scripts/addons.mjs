@@ -33,7 +33,7 @@ const files = (folder) =>
     .sort()
     .map((name) => path.join(folder, name));
 
-export const addonPlace = (root, name) => path.join(root, TFJS, 'lib/napi-v8', name);
+const addonPlace = (root, name) => path.join(root, TFJS, 'lib/napi-v8', name);
 
 /**
  * A name that changes with everything the addons are built from: sources, Node's headers, flags, and the library folder, which is written into them.
@@ -137,13 +137,15 @@ export function verifyPictures(root, env) {
   return runInChild('./verify-pictures.cjs', [root, addonPlace(root, PICTURES)], env).problem;
 }
 
+/** Runs a script that ends with 0 and one line of JSON when all is well. */
 function runInChild(script, args, env) {
   const result = spawnSync(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), ...args], {
     env: { TF_CPP_MIN_LOG_LEVEL: '3', ...env },
     encoding: 'utf8',
     timeout: 300_000,
   });
-  if (result.status === 0) return { problem: null, line: (result.stdout ?? '').split('\n').find((text) => text.startsWith('{')) };
+  const line = (result.stdout ?? '').split('\n').find((text) => text.startsWith('{'));
+  if (result.status === 0 && line !== undefined) return { problem: null, line };
   const said = (result.stderr ?? '').split('\n').find((text) => /Error|error|cannot open|undefined symbol/.test(text));
   return { problem: `the addon does not run: ${said?.trim() ?? result.error?.message ?? `exit code ${result.status ?? result.signal}`}` };
 }
