@@ -6,12 +6,15 @@ import { GqaError } from '../errors.js';
 import { type Backend, startBackend, whyNoGpu } from '../native/backend.js';
 import { type CudaLibrary, locateCuda, locateNative, type NativeRuntime } from '../native/locate.js';
 import { type Cpu, type Memory, readCpu, readGpus, readMemory, readSettings, type Setting } from '../native/machine.js';
+import { loadPictures } from '../native/pictures.js';
 
 interface Report {
   node: { version: string; path: string; platform: string; glibc: string | null };
   /** null when the asked device is not there. */
   runtime: Backend | null;
   native: NativeRuntime;
+  /** Why pictures are not decoded and disturbed natively; null: they are. */
+  noNativePicturesBecause: string | null;
   gpus: string[];
   /** Empty when libtensorflow computes on a GPU. */
   noGpuBecause: string[];
@@ -37,6 +40,7 @@ export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolea
     },
     runtime,
     native,
+    noNativePicturesBecause: loadPictures().addon === null ? (native.pictures ?? loadPictures().problem) : null,
     gpus: readGpus(),
     noGpuBecause: runtime?.device === 'gpu' ? [] : whyNoGpu(native),
     cuda: locateCuda(native.library),
@@ -69,7 +73,7 @@ function findDatasets(): string[] {
 }
 
 function formatReport(report: Report): string {
-  const { node, runtime, native, cpu, memory } = report;
+  const { node, runtime, native, noNativePicturesBecause: noNative, cpu, memory } = report;
   const missing = report.cuda.filter(({ found }) => found === null);
   const sections: [string, string[]][] = [
     ['node', [`${node.version} at ${node.path}, ${node.platform}, ${node.glibc === null ? 'no glibc' : `glibc ${node.glibc}`}`]],
@@ -77,7 +81,7 @@ function formatReport(report: Report): string {
       'runtime',
       runtime === null ? ['the asked device is not there'] : [formatRuntime(runtime), ...(runtime.notice === null ? [] : [runtime.notice])],
     ],
-    ['pictures', [native.pictures === null ? 'JPEGs and RandAugment natively' : `by sharp and in JavaScript: ${native.pictures}`]],
+    ['pictures', [noNative === null ? 'JPEGs and RandAugment natively' : `by sharp and in JavaScript: ${noNative}`]],
     ['candidates', native.candidates.map(({ name, taken, reason }) => `${taken ? 'taken' : 'not taken'}  ${name}: ${reason}`)],
     ['GPUs', report.gpus.length > 0 ? report.gpus : ['none listed by nvidia-smi']],
     ['no GPU because', report.noGpuBecause],

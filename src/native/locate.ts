@@ -36,7 +36,7 @@ export interface NativeRuntime {
   version: string | null;
   /** Folder of libtensorflow_cc.so.2. */
   library: string | null;
-  /** Why pictures are not decoded and disturbed natively; null: they are. */
+  /** Why set-up left the addon for pictures out; null: it did not. */
   pictures: string | null;
   /** In the order in which set-up tried them. */
   candidates: Candidate[];

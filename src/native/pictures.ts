@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { addonFile } from './addons.js';
 
-/** Pictures are [height, width, 3] bytes, never in shared memory. Wrong sizes throw a TypeError; nothing is read or written outside the arrays. */
+/** Pictures are [height, width, 3] bytes; `from` and `encoded` may lie in shared memory. Wrong sizes throw a TypeError; nothing is read or written outside the arrays. */
 export interface PictureAddon {
   /**
    * @param pixels written; a grey picture's channels are equal
