@@ -40,12 +40,13 @@ const ALLOWED: Record<string, string[]> = {
 /** The same within data: `open` joins a format to what the rest takes, and knows no pipeline. */
 const ALLOWED_IN_DATA: Record<string, string[]> = {
   'dataset.ts': [],
+  'files.ts': [],
   'reading.ts': [],
   'subset.ts': [],
   'open.ts': ['dataset.ts', 'formats'],
   'common-size.ts': ['dataset.ts', 'reading.ts', 'pictures'],
-  formats: ['dataset.ts'],
-  pictures: ['dataset.ts', 'reading.ts'],
+  formats: ['dataset.ts', 'files.ts'],
+  pictures: ['dataset.ts', 'files.ts', 'reading.ts'],
   pipeline: ['dataset.ts', 'reading.ts', 'pictures'],
   fetch: ['formats'],
   inspect: ['dataset.ts', 'reading.ts', 'pictures', 'pipeline', 'fetch'],

@@ -1,6 +1,6 @@
 /** Whether the pictures of a data set have one size: then they may cross to the device at that size. */
 import type { Dataset, PictureSize, Source } from './dataset.js';
-import { type EncodedPicture, pictureSize } from './pictures/decode.js';
+import { type EncodedPicture, encodedPicture, pictureSize } from './pictures/decode.js';
 import type { Reading } from './reading.js';
 
 /** Pictures of a split that are looked at, spread evenly over it. */
@@ -27,12 +27,8 @@ export async function withCommonSize(dataset: Dataset, reading: Reading): Promis
 function sample(source: Source): EncodedPicture[] {
   if (source.kind === 'raw') return [];
   const all = source.kind === 'files' ? source.paths.length : source.pictures.length;
-  return Array.from({ length: Math.min(SAMPLE, all) }, (_, i) => {
-    const index = Math.floor((i * all) / Math.min(SAMPLE, all));
-    return source.kind === 'files'
-      ? (source.paths[index] as string)
-      : { bytes: source.pictures[index] as Uint8Array, name: source.names[index] as string };
-  });
+  const looked = Math.min(SAMPLE, all);
+  return Array.from({ length: looked }, (_, i) => encodedPicture(source, Math.floor((i * all) / looked)));
 }
 
 async function commonSize(pictures: EncodedPicture[], reading: Reading): Promise<PictureSize | undefined> {

@@ -18,7 +18,7 @@ export interface PictureSize {
   width: number;
 }
 
-/** Encoded picture files (JPEG, PNG, WebP), decoded and resized by sharp. */
+/** Encoded picture files (JPEG, PNG, WebP), decoded and resized when a batch is made. */
 export interface FileSource {
   kind: 'files';
   /** Absolute paths, one for each label. */

@@ -1,5 +1,6 @@
-/** What is said when a file of a data set cannot be read. */
-import { GqaError } from '../../errors.js';
+/** Reading files of a data set, and what is said when one cannot be read. */
+import { readFileSync } from 'node:fs';
+import { GqaError } from '../errors.js';
 
 /**
  * Runs `read`, which reads the file at `path` of a data set of which other files were found.
@@ -23,5 +24,17 @@ export function unreadable(path: string, archive: string, cause: unknown): GqaEr
       cause,
     });
   }
-  return new GqaError('data', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  return cannotRead(path, cause);
+}
+
+const cannotRead = (path: string, cause: unknown): GqaError =>
+  new GqaError('data', `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+
+/** A file of which nothing else is known. Errors: exit 3 with its path. */
+export function readBytes(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw cannotRead(path, cause);
+  }
 }

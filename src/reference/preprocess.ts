@@ -2,7 +2,6 @@
  * The input pipeline against Pillow's and torchvision's pictures: the bilinear resize (by the device where it enlarges, by the worker in all cases), each operation of RandAugment
  * alone, and normalisation. Form and tolerances: test/reference/README.md.
  */
-
 import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';

@@ -7,8 +7,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
 import type { Dataset, Split } from '../dataset.js';
+import { onFile } from '../files.js';
 import { cifarSplit, PIXEL_BYTES } from './cifar.js';
-import { onFile } from './files.js';
 import { NumpyArray, type PickleValue, readPickle } from './pickle.js';
 
 export interface CifarPythonLayout {

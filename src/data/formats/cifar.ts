@@ -6,7 +6,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
 import type { Dataset, Split } from '../dataset.js';
-import { onFile } from './files.js';
+import { onFile } from '../files.js';
 import { readClassList } from './lists.js';
 
 const SIDE = 32;

@@ -2,11 +2,12 @@
  * MNIST and Fashion-MNIST: two IDX files for each split, gzipped or not.
  * Format: a magic number 00 00 08 <number of dimensions>, the dimensions as big-endian uint32, then the bytes (LeCun, Cortes, Burges: "The MNIST database").
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { GqaError } from '../../errors.js';
 import type { Dataset, Split } from '../dataset.js';
+import { readBytes } from '../files.js';
 
 /** File names without `.gz`; images first. */
 const FILES = {
@@ -125,15 +126,6 @@ function unpack(path: string): Buffer {
       hint: 'The file was cut short or damaged: get it afresh.',
       cause,
     });
-  }
-}
-
-function readBytes(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GqaError('data', `${path} cannot be read: ${reason}`, { cause });
   }
 }
 

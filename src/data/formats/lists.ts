@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { GqaError } from '../../errors.js';
-import { onFile } from './files.js';
+import { onFile } from '../files.js';
 
 export interface Line {
   text: string;

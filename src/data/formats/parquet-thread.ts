@@ -6,7 +6,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type AsyncBuffer, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { GqaError } from '../../errors.js';
-import { unreadable } from './files.js';
+import { unreadable } from '../files.js';
 import type { ShardJob, ShardMessage } from './parquet.js';
 
 /** What hyparquet decompresses by itself; Hugging Face's files are of the second kind. */

@@ -1,8 +1,7 @@
 /** A picture of a data set: a row a class, its index before some of its training pictures. */
-
 import type { Dataset, Split } from '../dataset.js';
-import { decodePicture, encodePng } from '../pictures/decode.js';
-import { type Picture, placePicture, rawPicture, resizePicture, unmoved } from '../pictures/picture.js';
+import { encodePng, pictureAt } from '../pictures/decode.js';
+import { interleaved, type Picture } from '../pictures/picture.js';
 
 const PER_CLASS = 8;
 /** Side of a picture, at most, and the space around it, in pixels. */
@@ -42,7 +41,7 @@ export async function overviewPng(dataset: Dataset): Promise<Buffer> {
     const top = (label % rows) * block.height + GAP;
     drawNumber(pixels, width, label, left + GAP, top + Math.max(0, Math.floor((side - 5 * DOT) / 2)));
     for (const [place, index] of chosen(dataset.train.labels, label).entries()) {
-      const picture = await pictureAt(dataset.train, index, side).catch(() => null); // `problems` names those that do not decode
+      const picture = await pictureAt(dataset.train.source, index, { height: side, width: side }).catch(() => null); // `problems` names those that do not decode
       if (picture !== null) draw(pixels, width, picture, side, left + gutter + GAP + place * (side + GAP), top);
     }
   }
@@ -60,24 +59,9 @@ function chosen(labels: Int32Array, label: number): number[] {
   return Array.from({ length: count }, (_, i) => own[Math.floor((i * own.length) / count)]!);
 }
 
-async function pictureAt({ source }: Split, index: number, side: number): Promise<Picture> {
-  const size = { height: side, width: side };
-  switch (source.kind) {
-    case 'raw': {
-      const picture = rawPicture(source, index);
-      return picture.height === side && picture.width === side ? picture : resizePicture(picture, size);
-    }
-    case 'files':
-      return decodePicture(source.paths[index] ?? '', size);
-    case 'encoded':
-      return decodePicture({ bytes: source.pictures[index]!, name: source.names[index] ?? '' }, size);
-  }
-}
-
 /** @param width of the whole, in pixels */
 function draw(pixels: Uint8Array, width: number, picture: Picture, side: number, left: number, top: number): void {
-  const own = new Uint8Array(side * side * 3);
-  placePicture(picture, unmoved, own, 0);
+  const own = interleaved(picture);
   for (let row = 0; row < side; row++) {
     pixels.set(own.subarray(row * side * 3, (row + 1) * side * 3), ((top + row) * width + left) * 3);
   }

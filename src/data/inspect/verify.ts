@@ -1,13 +1,12 @@
 /** Whether a data set is whole: every picture decoded, classes counted against the official counts, the same pixels looked for in two places. */
-
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
 import { GqaError } from '../../errors.js';
 import type { Dataset, Split } from '../dataset.js';
 import { type CatalogueEntry, perClassList } from '../fetch/catalogue.js';
-import { decodePicture } from '../pictures/decode.js';
-import { type Picture, placePicture, rawPicture, unmoved } from '../pictures/picture.js';
+import { pictureAt } from '../pictures/decode.js';
+import { interleaved, type Picture } from '../pictures/picture.js';
 
 type SplitName = Split['name'];
 const SPLITS = ['train', 'test'] as const;
@@ -87,7 +86,7 @@ export async function verifyDataset(dataset: Dataset, official: Official | null,
     await inParallel(split.labels.length, async (index) => {
       watch.signal?.throwIfAborted();
       try {
-        const picture = await pictureAt(split, index);
+        const picture = await pictureAt(split.source, index, null);
         report.height = widen(report.height, picture.height);
         report.width = widen(report.width, picture.width);
         const hash = hashOf(picture);
@@ -127,17 +126,6 @@ async function inParallel(count: number, act: (index: number) => Promise<void>):
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
 }
 
-function pictureAt({ source }: Split, index: number): Picture | Promise<Picture> {
-  switch (source.kind) {
-    case 'raw':
-      return rawPicture(source, index);
-    case 'files':
-      return decodePicture(source.paths[index] ?? '', null);
-    case 'encoded':
-      return decodePicture({ bytes: source.pictures[index]!, name: source.names[index] ?? '' }, null);
-  }
-}
-
 /** Below the data set's folder; raw pictures have a number only. */
 function pictureName(dataset: Dataset, split: SplitName, index: number): string {
   const { source } = dataset[split];
@@ -147,14 +135,8 @@ function pictureName(dataset: Dataset, split: SplitName, index: number): string 
 
 /** Of size and RGB pixels: what is stored as grey and what is stored as equal channels are the same picture. */
 function hashOf(picture: Picture): string {
-  const { bytes, start, height, width, pixelStride, channelStride } = picture;
-  const length = height * width * 3;
-  let pixels = bytes.subarray(start, start + length);
-  if (pixelStride !== 3 || channelStride !== 1) {
-    pixels = new Uint8Array(length);
-    placePicture(picture, unmoved, pixels, 0);
-  }
-  return createHash('sha256').update(`${height}x${width} `).update(pixels).digest('base64');
+  const size = `${picture.height}x${picture.width} `;
+  return createHash('sha256').update(size).update(interleaved(picture)).digest('base64');
 }
 
 function countLabels(labels: Int32Array, classes: number): number[] {

@@ -4,13 +4,13 @@
  * As torchvision does with Pillow (`convert('RGB')`, then resize): 8-bit RGB, transparency dropped so that what lies beneath shows, CMYK without a profile of inks, no EXIF rotation,
  * aspect ratio not kept. Unlike it, 16-bit grey keeps its high byte (Pillow makes everything above 255 white).
  */
-import { readFileSync } from 'node:fs';
 import type { Sharp } from 'sharp';
 import { GqaError } from '../../errors.js';
 import { loadPictures } from '../../native/pictures.js';
-import type { PictureSize } from '../dataset.js';
+import type { EncodedSource, FileSource, PictureSize, Source } from '../dataset.js';
+import { readBytes } from '../files.js';
 import { DEFAULT_READING, type Reading } from '../reading.js';
-import { asPicture, type Picture, resizePicture } from './picture.js';
+import { asPicture, type Picture, rawPicture, resizePicture } from './picture.js';
 
 /** First bytes of the kinds of file that are read. */
 const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
@@ -68,9 +68,22 @@ export async function decodePicture(picture: EncodedPicture, size: PictureSize |
   return size === null ? decoded : resizePicture(decoded, size);
 }
 
+/** Picture `index` of a source that is not raw. */
+export const encodedPicture = (source: FileSource | EncodedSource, index: number): EncodedPicture =>
+  source.kind === 'files'
+    ? (source.paths[index] as string)
+    : { bytes: source.pictures[index] as Uint8Array, name: source.names[index] as string };
+
+/** Picture `index` of any source, as `decodePicture` gives it. */
+export async function pictureAt(source: Source, index: number, size: PictureSize | null): Promise<Picture> {
+  if (source.kind !== 'raw') return decodePicture(encodedPicture(source, index), size);
+  const picture = rawPicture(source, index);
+  return size === null ? picture : resizePicture(picture, size);
+}
+
 /** Reads a file, if it is one. Errors: exit 3 with its path. */
 export const encodedBytes = (picture: EncodedPicture): { bytes: Uint8Array; name: string } =>
-  typeof picture === 'string' ? { bytes: readFile(picture), name: picture } : picture;
+  typeof picture === 'string' ? { bytes: readBytes(picture), name: picture } : picture;
 
 /** Height and width as the picture's head has them. Errors: exit 3, as for `decodePicture`. */
 export async function pictureSize(picture: EncodedPicture, limits: Limits = DEFAULT_READING): Promise<PictureSize> {
@@ -171,15 +184,6 @@ async function toPicture(image: Sharp, limits: Limits): Promise<Picture> {
   const grey = info.channels < 3;
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
   return { bytes, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
-}
-
-function readFile(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GqaError('data', `${path} cannot be read: ${reason}`, { cause });
-  }
 }
 
 /** Which kind that is read the bytes begin as. Errors: exit 3 with what they are instead. */

@@ -2,20 +2,26 @@
  * Bilinear resize that gives Pillow's bytes in both directions (a triangle as wide as a source pixel when enlarging, as a target pixel when shrinking, hence antialiased):
  * along one axis, then along the other, weights of 22 bits, rounded to whole bytes between the two.
  */
-
 import type { PictureSize } from '../dataset.js';
 import { byteLoops, WEIGHT_BITS, type Windows } from './byte-loops.js';
 
 /** @param from [size.height, size.width, 3] bytes; @param to [target.height, target.width, 3] bytes, written in full */
 export function resample(from: Uint8Array, size: PictureSize, to: Uint8Array, target: PictureSize): void {
   const { resampleAcross, resampleDown } = byteLoops();
-  const [across, down] = [windows(size.width, target.width), windows(size.height, target.height)];
-  const between = downFirst(size, target) ? { ...size, height: target.height } : { ...size, width: target.width };
-  const bytes = new Uint8Array(between.height * between.width * 3);
-  if (downFirst(size, target)) {
+  const across = windows(size.width, target.width);
+  const down = windows(size.height, target.height);
+  if (size.height === target.height) {
+    resampleAcross(from, size, to, target.width, across);
+  } else if (size.width === target.width) {
+    resampleDown(from, size, to, target.height, down);
+  } else if (downFirst(size, target)) {
+    const between = { height: target.height, width: size.width };
+    const bytes = new Uint8Array(between.height * between.width * 3);
     resampleDown(from, size, bytes, target.height, down);
     resampleAcross(bytes, between, to, target.width, across);
   } else {
+    const between = { height: size.height, width: target.width };
+    const bytes = new Uint8Array(between.height * between.width * 3);
     resampleAcross(from, size, bytes, target.width, across);
     resampleDown(bytes, between, to, target.height, down);
   }

@@ -1,10 +1,9 @@
 /** From a split's source to the bytes of one batch: read, decode, augment, resize, place. Runs alike on the main thread and in workers. */
-
 import { GqaError } from '../../errors.js';
 import { draws } from '../../random.js';
 import type { EncodedSource, FileSource, RawSource } from '../dataset.js';
 import { type Augment, lightPlacement } from '../pictures/augment.js';
-import { decodePicture, type EncodedPicture, encodedBytes } from '../pictures/decode.js';
+import { decodePicture, encodedBytes, encodedPicture } from '../pictures/decode.js';
 import { erase } from '../pictures/erase.js';
 import { asPicture, interleaved, type Picture, placePicture, rawPicture, resizePicture, unmoved } from '../pictures/picture.js';
 import { applyOperation, drawOperations } from '../pictures/randaugment.js';
@@ -114,11 +113,6 @@ async function readPicture(pass: Pass, { indices, encoded }: BatchJob, position:
   };
   return cache === null || typeof picture !== 'string' ? make() : cached(cache, picture, atOwnSize(pass) ? null : pass, make);
 }
-
-const encodedPicture = (encoded: FileSource | EncodedSource, position: number): EncodedPicture =>
-  encoded.kind === 'files'
-    ? (encoded.paths[position] as string)
-    : { bytes: encoded.pictures[position] as Uint8Array, name: encoded.names[position] as string };
 
 function sized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
   return atOwnSize(pass) ? picture : resized(pass, picture, clock);
