@@ -40,20 +40,17 @@ struct Bytes {
   size_t length = 0;
 };
 
-bool GetBytes(napi_env env, napi_value value, Bytes* bytes) {
+template <typename Element>
+bool GetArray(napi_env env, napi_value value, napi_typedarray_type wanted, Element** data, size_t* length) {
   napi_typedarray_type type;
-  void* data;
-  if (napi_get_typedarray_info(env, value, &type, &bytes->length, &data, nullptr, nullptr) != napi_ok) return false;
-  bytes->data = static_cast<uint8_t*>(data);
-  return type == napi_uint8_array;
+  void* found;
+  if (napi_get_typedarray_info(env, value, &type, length, &found, nullptr, nullptr) != napi_ok) return false;
+  *data = static_cast<Element*>(found);
+  return type == wanted;
 }
 
-bool GetInts(napi_env env, napi_value value, const int32_t** ints, size_t* length) {
-  napi_typedarray_type type;
-  void* data;
-  if (napi_get_typedarray_info(env, value, &type, length, &data, nullptr, nullptr) != napi_ok) return false;
-  *ints = static_cast<int32_t*>(data);
-  return type == napi_int32_array;
+bool GetBytes(napi_env env, napi_value value, Bytes* bytes) {
+  return GetArray(env, value, napi_uint8_array, &bytes->data, &bytes->length);
 }
 
 // Exactly `count` arguments.
@@ -123,7 +120,7 @@ constexpr int kHalf = 1 << (kWeightBits - 1);
 
 typedef int32_t Pixel __attribute__((vector_size(16)));  // red, green, blue, and the next pixel's red, which nobody uses
 
-// One row of RGB to its target pixels, `wide` has room for the row's bytes and one more.
+// One row of RGB to its target pixels; `wide` has room for the row's bytes and one more.
 FOR_EACH_MACHINE
 void AcrossRow(const uint8_t* from, size_t source_bytes, uint8_t* to, const Windows& windows, int32_t* wide) {
   for (size_t i = 0; i < source_bytes; i++) wide[i] = from[i];
@@ -158,7 +155,7 @@ bool GetWindows(napi_env env, const napi_value* arguments, int pixels, int targe
   const int32_t* ints[3];
   size_t length[3];
   for (int i = 0; i < 3; i++)
-    if (!GetInts(env, arguments[i], &ints[i], &length[i])) return false;
+    if (!GetArray(env, arguments[i], napi_int32_array, &ints[i], &length[i])) return false;
   if (length[0] != static_cast<size_t>(target) || length[1] != length[0] || length[2] % length[0] != 0) return false;
   *windows = {target, ints[0], ints[1], ints[2], static_cast<int>(length[2] / length[0])};
   for (int i = 0; i < target; i++) {
@@ -228,7 +225,7 @@ napi_value Gather(napi_env env, napi_callback_info info) {
   bool good = GetArguments(env, info, 7, arguments) && GetPair(env, arguments, &from, &to) &&
               GetSize(env, arguments + 2, &height, &width) && from.length == BytesOf(height, width) &&
               napi_get_value_int32(env, arguments[4], &step_x) == napi_ok &&
-              napi_get_value_int32(env, arguments[5], &step_y) == napi_ok && GetInts(env, arguments[6], &runs, &length) &&
+              napi_get_value_int32(env, arguments[5], &step_y) == napi_ok && GetArray(env, arguments[6], napi_int32_array, &runs, &length) &&
               length == static_cast<size_t>(height) * 4;
   // A run is straight: with both its ends it lies in the picture.
   const auto inside = [](int64_t place, int32_t pixels) { return place >= 0 && place < static_cast<int64_t>(pixels) << 16; };
@@ -271,15 +268,12 @@ napi_value LookUp(napi_env env, napi_callback_info info) {
 napi_value Histograms(napi_env env, napi_callback_info info) {
   napi_value arguments[2];
   Bytes from;
-  napi_typedarray_type type;
+  uint32_t* counts;
   size_t length;
-  void* data;
   if (!GetArguments(env, info, 2, arguments) || !GetBytes(env, arguments[0], &from) || from.length % 3 != 0 ||
-      napi_get_typedarray_info(env, arguments[1], &type, &length, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_uint32_array || length != 3 * 256) {
+      !GetArray(env, arguments[1], napi_uint32_array, &counts, &length) || length != 3 * 256) {
     return Throw(env, "histograms(from, counts): wrong kinds or lengths");
   }
-  uint32_t* counts = static_cast<uint32_t*>(data);
   for (size_t i = 0; i < from.length; i += 3) {
     counts[from.data[i]]++;
     counts[256 + from.data[i + 1]]++;

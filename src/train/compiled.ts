@@ -59,11 +59,16 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     sums.dispose();
     return values;
   };
+  const attentionFeeds = (attention: BlockState[]): Record<string, tf.Tensor> =>
+    Object.assign({}, ...state.attention.map((block, i) => feeds(block, attention[i] as BlockState)));
+  /** [depth, K] → [depth][K] */
+  const byBlock = (values: number[]): number[][] =>
+    Array.from({ length: shape.depth }, (_, i) => values.slice(i * shape.kvHeads, (i + 1) * shape.kvHeads));
   return {
     phases: program.phases,
     train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       setMoments();
-      const sizes = { ...stepSizeValues(lr, step + 1, adamw), ...(leavesOut(options) ? { done: step + 1 } : {}) };
+      const sizes = { ...stepSizeValues(lr, step + 1, adamw), ...(state.lossScale === null ? {} : { done: step + 1 }) };
       const mixing = options.mix ? mixValues(mix, batch.weights) : {};
       const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step, ...mixing };
       if ('train' in run) run.train({ ...pass, ...sizes });
@@ -78,8 +83,7 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     },
     readCounts() {
       if (state.counts === null) return null;
-      const values = read(run.readCounts({})[state.counts.name] as tf.Tensor);
-      return Array.from({ length: shape.depth }, (_, i) => values.slice(i * shape.kvHeads, (i + 1) * shape.kvHeads));
+      return byBlock(read(run.readCounts({})[state.counts.name] as tf.Tensor));
     },
     beginEvaluation() {
       run.beginEvaluation({});
@@ -92,12 +96,11 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     },
     keyNorms(batch) {
       if (!('keyNorms' in run)) throw unallocated();
-      const values = read(run.keyNorms(feedBatch(batch)).norms);
-      return Array.from({ length: shape.depth }, (_, i) => values.slice(i * shape.kvHeads, (i + 1) * shape.kvHeads));
+      return byBlock(read(run.keyNorms(feedBatch(batch)).norms));
     },
     loadAttention(attention) {
       if (!('loadAttention' in run)) throw unallocated();
-      run.loadAttention(Object.assign({}, ...state.attention.map((block, i) => feeds(block, attention[i] as BlockState))));
+      run.loadAttention(attentionFeeds(attention));
     },
     model(): Model {
       const found = run.readModel({});
@@ -109,8 +112,7 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       return { first: unprefixed('first', found), second: unprefixed('second', found) };
     },
     load({ params, attention }, moments) {
-      const blocks = state.attention.map((block, i) => feeds(block, attention[i] as BlockState));
-      run.loadModel(Object.assign(prefixed('params', params), ...blocks));
+      run.loadModel({ ...prefixed('params', params), ...attentionFeeds(attention) });
       momentsAreSet = moments !== null;
       if (moments !== null) run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
       run.clearSums({});
@@ -185,7 +187,7 @@ const unallocated = (): Error => new Error('the variant allocates nothing by key
 
 /** An optimizer step in one call, or with accumulation in one for each batch and one for the update. */
 function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: TrainerOptions, state: State, pass: Pass) {
-  const done: Record<string, TensorSpec> = leavesOut(options) ? { done: float32() } : {};
+  const done: Record<string, TensorSpec> = state.lossScale === null ? {} : { done: float32() };
   const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32(), ...done };
   const { gradients } = state;
   const train = traced({ ...pass, ...sizes }, (inputs: TracedInputs<PassInput | keyof StepSizes>) => {
@@ -214,9 +216,6 @@ function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: Tr
   });
   return { accumulate, finish };
 }
-
-/** Are there steps that are not taken? */
-const leavesOut = ({ precision }: TrainerOptions): boolean => precision === 'float16';
 
 type PassInput = 'pixels' | 'labels' | 'weights' | 'refresh' | 'step';
 type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;

@@ -41,11 +41,15 @@ export function trainingPass(
 /** What gradients and Adam's numbers become before the update. */
 interface Prepared {
   gradient(piece: tf.Tensor): tf.Tensor;
-  /** null: every step is taken. */
-  taking: {
-    /** Scalar, 1 when this step is to be taken. */ good: tf.Tensor /** Scalar, how many were left out before it. */;
-    leftOut: tf.Tensor;
-  } | null;
+  /** Whether this step is taken; null: every step is. */
+  taking: Taking | null;
+}
+
+interface Taking {
+  /** Scalar, 1 when it is. */
+  good: tf.Tensor;
+  /** Scalar, how many were left out before it. */
+  leftOut: tf.Tensor;
 }
 
 /**
