@@ -13,7 +13,7 @@ import { percent } from '../run/table.js';
 import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { prepare } from './prepare.js';
-import { say } from './say.js';
+import { say, warn, warningLine } from './say.js';
 
 export interface EvalOptions {
   /** A run folder; or `checkpoint` and `config`. */
@@ -40,7 +40,9 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     const { model: settings } = config;
     const built = buildModel(source.checkpoint, shapeOf(settings, dataset.classes.length), settings.variant, config.seed);
     requireSameClasses(source.checkpoint, built, dataset);
-    for (const notice of built.notices) say(notice);
+    built.notices.forEach(say);
+    const warnings = [...built.warnings];
+    warnings.forEach(warn);
     const parts = splitParts(config, dataset);
     const part = partOf(options.split, parts, config);
     const logits: number[] = [];
@@ -73,6 +75,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
       kvHeads: settings.kvHeads,
       checkpoint: source.checkpoint,
       device: `${backend.name} ${backend.device} ${mode}`,
+      warnings,
     };
     if (options.logits !== undefined) {
       const shape = [metrics.images, dataset.classes.length];
@@ -92,7 +95,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     process.stdout.write(
       options.json
         ? `${JSON.stringify(report)}\n`
-        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n`,
+        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
   } finally {
     await pipeline.close();

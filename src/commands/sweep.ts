@@ -9,7 +9,7 @@ import { checkRun, timeStamp } from '../run/run-folder.js';
 import { startChild } from '../sweep/child.js';
 import { describePoint, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
-import { say } from './say.js';
+import { say, warningLine } from './say.js';
 
 export interface SweepOptions {
   config: string;
@@ -74,7 +74,9 @@ export async function sweep(
   }
 
   process.stdout.write(
-    options.json ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson) })}\n` : leaderboardTable(rows),
+    options.json
+      ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson) })}\n`
+      : `${leaderboardTable(rows)}${warningsOf(rows)}`,
   );
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
   const signal = signals.received();
@@ -134,6 +136,12 @@ function forwardSignals(): {
       process.off('exit', atExit);
     },
   };
+}
+
+/** Each point's warnings, those of several points once. */
+function warningsOf(rows: readonly Row[]): string {
+  const warnings = new Set(rows.flatMap(({ outcome }) => (outcome?.state === 'done' ? outcome.report.warnings : [])));
+  return [...warnings].map((line) => `${warningLine(line)}\n`).join('');
 }
 
 function asJson({ point, outcome, run }: Row): Record<string, unknown> {

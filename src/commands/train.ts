@@ -12,7 +12,7 @@ import { runExperiment, splitParts } from '../train/loop.js';
 import { buildModel, shapeOf } from '../train/model.js';
 import { buildTeacher } from '../train/teacher.js';
 import { prepare } from './prepare.js';
-import { say } from './say.js';
+import { say, warn, warningLine } from './say.js';
 
 export interface TrainOptions {
   config: string;
@@ -39,6 +39,8 @@ export interface TrainReport {
   best: { epoch: number; step: number; top1: number; loss: number };
   test: Metrics;
   trainImagesPerSecond: number | null;
+  /** What may make these figures wrong, a line each; meta.json keeps them too. */
+  warnings: string[];
 }
 
 export async function train(options: TrainOptions): Promise<TrainReport> {
@@ -61,12 +63,14 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
       train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
     };
-    const run = createRun({ ...place, config: found, device: backend });
+    const warnings = [...built.warnings];
+    const run = createRun({ ...place, config: found, device: backend, warnings });
     const { parameters, kvParameters } = countParameters(shape);
     say(
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     built.notices.forEach(say);
+    warnings.forEach(warn);
     if (teacher !== null) say(`distilling from ${distillFrom}`);
     const stop = stopOnSignal();
     let at = { epoch: 0, step: 0 };
@@ -104,6 +108,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         best,
         test,
         trainImagesPerSecond,
+        warnings,
       };
       process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
       return report;
@@ -121,7 +126,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
 }
 
 function describe(
-  { run, variant, kvHeads, converted, best, test, trainImagesPerSecond }: TrainReport,
+  { run, variant, kvHeads, converted, best, test, trainImagesPerSecond, warnings }: TrainReport,
   protocol: 'validation' | 'paper',
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
@@ -131,6 +136,7 @@ function describe(
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
     `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
     ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
+    ...warnings.map(warningLine),
     '',
   ].join('\n');
 }

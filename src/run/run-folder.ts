@@ -2,7 +2,7 @@
  * The folder of a run, runs/<name>/<run>/, and the only code that writes in it:
  *
  *   config.yaml    resolved; `gqa train --config` repeats the run from it
- *   meta.json      versions, git commit, device, machine, command line, settings
+ *   meta.json      versions, git commit, device, machine, command line, settings, warnings
  *   status.json    {state, epoch, step, pid, updated}; never half-written
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
@@ -144,10 +144,12 @@ const runExists = (folder: string): GqaError =>
 
 /**
  * Makes the folder with config.yaml, meta.json, status.json and the header of results.csv, or leaves nothing behind.
- * @param device what computes: the backend, as `startBackend` gives it
+ * @param device what computes: the backend, as `startBackend` gives it. @param warnings what may make the run's figures wrong, for meta.json
  * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
  */
-export function createRun(place: RunPlace & { config: Config; device: { name: string; device: string; version: string } }): RunFolder {
+export function createRun(
+  place: RunPlace & { config: Config; device: { name: string; device: string; version: string }; warnings?: readonly string[] },
+): RunFolder {
   checkRun(place);
   const { runsDir = 'runs', name, config } = place;
   const parent = path.join(runsDir, name);
@@ -160,7 +162,10 @@ export function createRun(place: RunPlace & { config: Config; device: { name: st
     folder = claimFolder(parent, place.runName);
     for (const which of ['last', 'best']) mkdirSync(path.join(folder, 'checkpoints', which), { recursive: true });
     writeFileAtomic(path.join(folder, 'config.yaml'), dumpConfig(config));
-    writeFileAtomic(path.join(folder, 'meta.json'), `${JSON.stringify(describeRun(place.device), null, 2)}\n`);
+    writeFileAtomic(
+      path.join(folder, 'meta.json'),
+      `${JSON.stringify({ ...describeRun(place.device), warnings: place.warnings ?? [] }, null, 2)}\n`,
+    );
     results = openSync(path.join(folder, 'results.csv'), 'ax');
     metrics = openSync(path.join(folder, 'metrics.jsonl'), 'ax');
     writeSync(results, toCsv([[...resultColumns]]));

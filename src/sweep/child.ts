@@ -10,6 +10,7 @@ const reportSchema = z.object({
   best: z.object({ top1: z.number() }),
   test: z.object({ top1: z.number() }).nullable(),
   trainImagesPerSecond: z.number().nullable(),
+  warnings: z.array(z.string()).default([]),
 });
 export type PointReport = z.output<typeof reportSchema>;
 

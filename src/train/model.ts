@@ -29,6 +29,8 @@ export interface BuiltModel {
   card: ModelCard | null;
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
+  /** What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and told again at its end. */
+  warnings: string[];
 }
 
 export function shapeOf(model: Config['model'], numClasses: number): ModelShape {
@@ -40,7 +42,7 @@ export function shapeOf(model: Config['model'], numClasses: number): ModelShape 
 export function buildModel(checkpoint: string | null, shape: ModelShape, variant: VariantName, seed: number): BuiltModel {
   if (checkpoint === null) {
     const model = { shape, variant, params: initialParams(shape, seed), attention: initialAttention(shape, variant) };
-    return { model, attentionSaved: false, fromKvHeads: null, fresh: [], card: null, notices: ['from scratch'] };
+    return { model, attentionSaved: false, fromKvHeads: null, fresh: [], card: null, notices: ['from scratch'], warnings: [] };
   }
   const { values, fromKvHeads, fresh, unused, card } = convertCheckpoint(checkpoint, shape, seed);
   const attentionSaved = card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
@@ -50,7 +52,7 @@ export function buildModel(checkpoint: string | null, shape: ModelShape, variant
   if (unused.length > 0) notices.push(`unused tensors of the checkpoint: ${unused.join(', ')}`);
   const params = paramsFrom(shape, (name) => values[name] as Float32Array);
   const attention = attentionSaved ? attentionFrom(card.state ?? []) : initialAttention(shape, variant);
-  return { model: { shape, variant, params, attention }, attentionSaved, fromKvHeads, fresh, card, notices };
+  return { model: { shape, variant, params, attention }, attentionSaved, fromKvHeads, fresh, card, notices, warnings: [] };
 }
 
 /** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it */
