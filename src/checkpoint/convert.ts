@@ -1,86 +1,84 @@
 /**
- * From an MHA checkpoint with timm's names to any variant: K and V heads of a group are mean-pooled, everything else is copied.
+ * From an MHA checkpoint to any variant: K and V heads of a group are mean-pooled, LayerScale is folded into the layer before it, everything else is copied.
  * Source of the merge: Ainslie et al. 2023, arXiv:2305.13245, §2.1; key-driven-gqa `att_weight_conversion`. Unlike that code, the final norm is taken over too.
  * Nothing here touches a tensor of TensorFlow.js: values go from the file into plain arrays.
  */
 import { GqaError } from '../errors.js';
 import { initialValues, parameterSpecs } from '../model/params.js';
-import { headDim, type ModelShape } from '../model/sizes.js';
+import { headDim, LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
+import { type Beside, readBeside, usualHeads } from './beside.js';
 import { type ModelCard, readModelCard } from './model-file.js';
-import { openSafetensors, readTensor, type Safetensors } from './safetensors.js';
+import { openSafetensors, readTensor, type Safetensors, shown } from './safetensors.js';
+import { type Source, type Survey, survey } from './survey.js';
 
 export interface Converted {
   /** Values of every parameter of the target shape. */
   values: Record<string, Float32Array>;
+  /** The target's shape, with what the checkpoint alone says of it: layer norm's eps, and its number of classes where the caller left that open. */
+  shape: ModelShape;
   /** KV heads of the checkpoint; equal to the target's when nothing was merged. */
   fromKvHeads: number;
   /** Parameters that the checkpoint could not give and that were drawn afresh: only ever the head. */
   fresh: string[];
-  /** Tensors of the checkpoint that the model has no place for. */
-  unused: string[];
-  /** What a checkpoint of our own says of itself; null for timm's. */
+  /** Why the head was drawn afresh, after “…: ”; null when it was not. */
+  freshBecause: string | null;
+  /** The classes' names, where the checkpoint or the config.json beside it has them; else empty. */
+  classes: string[];
+  /** What a user should know, a line each. */
+  notices: string[];
+  /** What may make every figure wrong and cannot be decided here, a line each. */
+  warnings: string[];
+  /** What a checkpoint of our own says of itself; null for others. */
   card: ModelCard | null;
 }
 
+/** What the target is: a shape with `numClasses` null takes as many as the checkpoint's head has, 0 when it has none. */
+export type WantedShape = Omit<ModelShape, 'numClasses'> & { numClasses: number | null };
+
 /**
  * Reads a checkpoint for a model of `shape`.
- * @param seed for a fresh head, when the checkpoint has another number of classes or none
- * @throws GqaError `usage` with every missing and misshapen tensor, `io` for an unreadable file or values that are not finite
+ * @param seed    for a fresh head, when the checkpoint has other classes or none
+ * @param classes the data set's names in order: a head whose names differ is not taken over. null: only their number counts
+ * @throws GqaError `usage` when the file is no plain ViT of these sizes and heads, `io` for an unreadable file or values that are not finite
  */
-export function convertCheckpoint(path: string, shape: ModelShape, seed: number): Converted {
+export function convertCheckpoint(path: string, shape: WantedShape, seed: number, classes: readonly string[] | null = null): Converted {
   const file = openSafetensors(path);
   const card = readModelCard(file);
-  if (card !== null) checkHeads(file, card, shape);
-  const specs = parameterSpecs(shape);
-  const used = new Set<string>();
-  const values: Record<string, Float32Array> = {};
-  const fresh: string[] = [];
-  const problems: string[] = [];
-  let fromKvHeads = shape.kvHeads;
-
-  const headFits = file.tensors.get('head.weight')?.shape[0] === shape.numClasses;
-  for (const [name, { shape: wanted }] of Object.entries(specs)) {
-    if (name.startsWith('head.') && !headFits) {
-      if (file.tensors.has(name)) used.add(name);
-      values[name] = initialValues(name, shape, seed);
-      fresh.push(name);
-      continue;
-    }
-    const found = locate(file, name);
-    if (found === null) {
-      problems.push(`missing: ${name} [${wanted.join(', ')}]`);
-      continue;
-    }
-    used.add(found.tensor);
-    const isKv = /\.attn\.[kv]\./.test(name);
-    const mergeable = isKv && sameShape(found.shape, [shape.embedDim, ...wanted.slice(1)]);
-    if (!sameShape(found.shape, wanted) && !mergeable) {
-      problems.push(`misshapen: ${name} is [${found.shape.join(', ')}], the model needs [${wanted.join(', ')}]`);
-      continue;
-    }
-    const read = found.read();
-    requireFinite(file, found.tensor, read);
-    const rows = found.shape[0] as number;
-    if (isKv) fromKvHeads = rows / headDim(shape);
-    values[name] = rows === wanted[0] ? read : meanPoolHeads(read, shape.heads, shape.kvHeads);
-  }
-  if (problems.length > 0) {
-    throw new GqaError(
-      'usage',
-      [
-        `${path} does not fit the model of the config (${problems.length} of ${Object.keys(specs).length} tensors):`,
-        ...problems.map((line) => `  ${line}`),
-      ].join('\n'),
-      {
-        hint: 'Check model.size (or image_size, patch_size, embed_dim, depth, heads) against the checkpoint; names are timm’s.',
-      },
-    );
-  }
-  return { values, fromKvHeads, fresh, unused: [...file.tensors.keys()].filter((name) => !used.has(name)), card };
+  if (card !== null) requireCardsHeads(file, card, shape);
+  const found = survey(file, { ...shape, numClasses: shape.numClasses ?? 0 });
+  const { beside, notice } = card === null ? readBeside(path, shape.embedDim) : { beside: null, notice: null };
+  if (beside !== null) requireComputed(path, beside);
+  const heads = card === null ? headsWarning(path, beside, shape) : null;
+  const eps = card === null ? (beside?.layerNormEps ?? found.layerNormEps) : (card.model.layerNormEps ?? LAYER_NORM_EPS);
+  const named = classesOf(card, beside, found.headClasses);
+  const numClasses = shape.numClasses ?? found.headClasses ?? 0;
+  const freshBecause = shape.numClasses === null ? null : whyFresh(found, named, numClasses, classes);
+  const target: ModelShape = { ...shape, numClasses, ...(eps === LAYER_NORM_EPS ? {} : { layerNormEps: eps }) };
+  return {
+    ...valuesFor(file, found, target, seed, freshBecause !== null),
+    shape: target,
+    freshBecause,
+    classes: named,
+    notices: [
+      ...found.notices,
+      ...(notice === null ? [] : [notice]),
+      ...(eps === LAYER_NORM_EPS
+        ? []
+        : [`layer norm’s eps is ${eps}${beside === null && card === null ? ', as such checkpoints of Hugging Face have it' : ''}`]),
+      ...(freshBecause === null ? [] : [`fresh head for ${numClasses} classes: ${freshBecause}`]),
+      ...(freshBecause === null && classes !== null && named.length === 0
+        ? [`the checkpoint names no classes: its head’s outputs are taken to be in the data set’s order (${orderOf(classes)})`]
+        : []),
+    ],
+    warnings: [...found.warnings, ...(card?.warnings ?? []), ...(heads === null ? [] : [heads])],
+    card,
+  };
 }
 
+const orderOf = (classes: readonly string[]): string => `${classes.slice(0, 3).join(', ')}${classes.length > 3 ? ', …' : ''}`;
+
 /** A checkpoint of our own says how many heads it was trained with; shapes alone cannot show that they differ. */
-function checkHeads(file: Safetensors, card: ModelCard, shape: ModelShape): void {
+function requireCardsHeads(file: Safetensors, card: ModelCard, shape: WantedShape): void {
   if (card.model.heads === shape.heads && (card.model.kvHeads === shape.kvHeads || card.model.kvHeads === card.model.heads)) return;
   throw new GqaError(
     'usage',
@@ -91,31 +89,101 @@ function checkHeads(file: Safetensors, card: ModelCard, shape: ModelShape): void
   );
 }
 
-interface Found {
-  /** Name in the file. */
-  tensor: string;
-  shape: number[];
-  read: () => Float32Array;
+function requireComputed(path: string, { file, refused }: Beside): void {
+  if (refused.length === 0) return;
+  throw new GqaError('usage', [`${path}: its ${file} says what gqa does not compute:`, ...refused.map((line) => `  ${line}`)].join('\n'), {
+    hint: 'Give a plain ViT. A config.json that belongs to another checkpoint must not lie beside this one.',
+  });
 }
 
-/** A parameter's tensor in the file: by its own name, or as a third of timm's fused `attn.qkv` ([3·D, …], query first). */
-function locate(file: Safetensors, name: string): Found | null {
-  const own = file.tensors.get(name);
-  if (own !== undefined) return { tensor: name, shape: own.shape, read: () => readTensor(file, name) };
-  const part = /^(.*\.attn\.)([qkv])(\.\w+)$/.exec(name);
-  if (part === null) return null;
-  const fused = `${part[1]}qkv${part[3]}`;
-  const entry = file.tensors.get(fused);
-  if (entry === undefined) return null;
-  const third = 'qkv'.indexOf(part[2] as string);
-  return {
-    tensor: fused,
-    shape: [(entry.shape[0] as number) / 3, ...entry.shape.slice(1)],
-    read() {
-      const all = readTensor(file, fused);
-      return all.slice((third * all.length) / 3, ((third + 1) * all.length) / 3);
-    },
-  };
+/** @returns what to warn of when nothing confirms the config's number of heads. @throws GqaError `usage` when config.json has another */
+function headsWarning(path: string, beside: Beside | null, { heads, embedDim }: WantedShape): string | null {
+  if (beside !== null && beside.heads !== null) {
+    if (beside.heads === heads) return null;
+    throw new GqaError('usage', `${path} has ${beside.heads} heads (${beside.file}), the config ${heads}`, {
+      hint: `Set model.heads: ${beside.heads} (with model.size: custom). No shape of a tensor shows the number of heads, and with another one every figure is wrong.`,
+    });
+  }
+  const usual = usualHeads(embedDim);
+  if (usual === heads) return null;
+  const why = usual === null ? 'nothing beside it confirms that' : `timm’s ViTs of embed_dim ${embedDim} have ${usual}`;
+  return `${path} does not say its number of heads: model.heads is ${heads}, but ${why}. If it was trained with another number, every figure here is wrong`;
+}
+
+/** Names of another number than the head has outputs belong to something else. */
+function classesOf(card: ModelCard | null, beside: Beside | null, headClasses: number | null): string[] {
+  const classes = card?.classes ?? beside?.classes ?? [];
+  return classes.length === headClasses ? classes : [];
+}
+
+/** @returns why the head cannot be taken over; null when it can */
+function whyFresh(found: Survey, named: readonly string[], numClasses: number, classes: readonly string[] | null): string | null {
+  if (found.headless !== null) return found.headless;
+  if (found.headClasses !== numClasses) return `the checkpoint’s head has ${found.headClasses} classes`;
+  if (classes === null || named.length === 0) return null;
+  const differing = named.findIndex((name, i) => plain(name) !== plain(classes[i] ?? ''));
+  if (differing < 0) return null;
+  return `the checkpoint’s are others: class ${differing} is “${named[differing]}” there, “${classes[differing]}” in the data`;
+}
+
+/** `Apple pie`, `apple_pie` and `apple-pie` are one class. */
+const plain = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[\s_-]+/g, ' ')
+    .trim();
+
+function valuesFor(
+  file: Safetensors,
+  { sources, gammas }: Survey,
+  shape: ModelShape,
+  seed: number,
+  freshHead: boolean,
+): Pick<Converted, 'values' | 'fresh' | 'fromKvHeads'> {
+  const values: Record<string, Float32Array> = {};
+  const fresh: string[] = [];
+  let fromKvHeads = shape.kvHeads;
+  for (const [name, { shape: wanted }] of Object.entries(parameterSpecs(shape))) {
+    const rows = wanted[0] as number;
+    if (name.startsWith('head.') && shape.numClasses === 0) continue; // there is none
+    if (name.startsWith('head.') && freshHead) {
+      values[name] = initialValues(name, shape, seed);
+      fresh.push(name);
+      continue;
+    }
+    const source = sources.get(name);
+    if (source === undefined) {
+      values[name] = new Float32Array(rows); // a bias that the survey allows to be missing
+      continue;
+    }
+    const gamma = gammas.get(name.replace(/\.(weight|bias)$/, ''));
+    const read = gamma === undefined ? readSource(file, source) : scaledRows(readSource(file, source), readFinite(file, gamma));
+    if (gamma !== undefined) requireFinite(file, gamma, read);
+    const isKv = /\.attn\.[kv]\.weight$/.test(name);
+    if (isKv) fromKvHeads = (source.shape[0] as number) / headDim(shape);
+    values[name] = source.shape[0] === rows ? read : meanPoolHeads(read, shape.heads, shape.kvHeads);
+  }
+  return { values, fresh, fromKvHeads };
+}
+
+function readSource(file: Safetensors, { tensor, third }: Source): Float32Array {
+  const all = readFinite(file, tensor);
+  return third === null ? all : all.slice((third * all.length) / 3, ((third + 1) * all.length) / 3);
+}
+
+function readFinite(file: Safetensors, tensor: string): Float32Array {
+  const values = readTensor(file, tensor);
+  requireFinite(file, tensor, values);
+  return values;
+}
+
+/**
+ * LayerScale as part of the linear layer before it, exact but for one rounding: γ · (W x + b) = (diag(γ) W) x + γ b.
+ * @param values [D, …]. @param gamma [D]
+ */
+function scaledRows(values: Float32Array, gamma: Float32Array): Float32Array {
+  const row = values.length / gamma.length;
+  return values.map((value, i) => value * (gamma[Math.floor(i / row)] as number)); // the product is float64
 }
 
 /**
@@ -140,9 +208,7 @@ export function meanPoolHeads(values: Float32Array, heads: number, kvHeads: numb
 function requireFinite(file: Safetensors, tensor: string, values: Float32Array): void {
   const bad = values.reduce((count, value) => count + (Number.isFinite(value) ? 0 : 1), 0);
   if (bad > 0)
-    throw new GqaError('io', `${file.path}: tensor ${tensor} holds ${bad} values that are not finite`, {
+    throw new GqaError('io', `${file.path}: tensor ${shown(tensor)} holds ${bad} values that are not finite`, {
       hint: 'The checkpoint is damaged or its training diverged; take another one.',
     });
 }
-
-const sameShape = (a: readonly number[], b: readonly number[]): boolean => a.length === b.length && a.every((size, i) => size === b[i]);

@@ -21,7 +21,8 @@ const cardSchema = z.strictObject({
     heads: positive,
     kvHeads: positive,
     mlpRatio: z.number().positive(),
-    numClasses: positive,
+    numClasses: z.number().int().nonnegative(),
+    layerNormEps: z.number().positive().optional(),
   }),
   /** Class names in the order of the head's outputs. */
   classes: z.array(z.string()),
@@ -29,6 +30,8 @@ const cardSchema = z.strictObject({
   state: z.array(z.record(z.string(), z.array(z.number()))).nullable(),
   /** Optimizer steps behind these values. */
   steps: z.number().int().nonnegative(),
+  /** What may make every figure wrong, as it was found when the first checkpoint was read. */
+  warnings: z.array(z.string()).optional(),
 });
 
 export type ModelCard = z.output<typeof cardSchema>;
@@ -49,10 +52,18 @@ export function readModelCard(file: Safetensors): ModelCard | null {
   }
 }
 
-/** The file's bytes. `format: pt` is what timm and Hugging Face look for before they load a file. */
-export function encodeModel(valuesOf: (name: string) => Float32Array, card: Omit<ModelCard, 'form'> & { model: ModelShape }): Buffer {
+/** The file's bytes; warnings are only written when there are some. `format: pt` is what timm and Hugging Face look for before they load a file. */
+export function encodeModel(
+  valuesOf: (name: string) => Float32Array,
+  { warnings = [], ...card }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] },
+): Buffer {
   const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(card.model)).map(([name, { shape }]) => [name, { shape, data: valuesOf(name) }]),
+    Object.entries(parameterSpecs(card.model))
+      .filter(([name]) => card.model.numClasses > 0 || !name.startsWith('head.'))
+      .map(([name, { shape }]) => [name, { shape, data: valuesOf(name) }]),
   );
-  return encodeSafetensors(tensors, { format: 'pt', [METADATA_KEY]: JSON.stringify({ form: 1, ...card }) });
+  return encodeSafetensors(tensors, {
+    format: 'pt',
+    [METADATA_KEY]: JSON.stringify({ form: 1, ...card, ...(warnings.length > 0 ? { warnings } : {}) }),
+  });
 }

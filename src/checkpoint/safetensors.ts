@@ -6,12 +6,36 @@
 import fs from 'node:fs';
 import { z } from 'zod';
 import { GqaError } from '../errors.js';
+import { foreignKind, LOOKED_AT_BYTES, requireRegularFile } from './foreign.js';
 
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** Bytes of an element. Kinds that we do not compute with are listed too, so that a file that holds them can be described. */
-const ELEMENT_BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
-type Dtype = keyof typeof ELEMENT_BYTES;
+/** Bits of an element: every kind of the format, so that a file can be described whatever it holds; DECODERS has those that are read. */
+const ELEMENT_BITS = {
+  F64: 64,
+  F32: 32,
+  F16: 16,
+  BF16: 16,
+  I64: 64,
+  I32: 32,
+  I16: 16,
+  I8: 8,
+  U64: 64,
+  U32: 32,
+  U16: 16,
+  U8: 8,
+  BOOL: 8,
+  C64: 64,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  F4: 4,
+} as const;
+export type Dtype = keyof typeof ELEMENT_BITS;
 
 export interface TensorEntry {
   dtype: Dtype;
@@ -29,20 +53,22 @@ export interface Safetensors {
 
 const whole = z.number().int().nonnegative();
 const entrySchema = z.strictObject({
-  dtype: z.enum(Object.keys(ELEMENT_BYTES) as [Dtype, ...Dtype[]]),
+  dtype: z.enum(Object.keys(ELEMENT_BITS) as [Dtype, ...Dtype[]]),
   shape: z.array(whole),
   data_offsets: z.tuple([whole, whole]),
 });
 
 /** Reads and checks the header; no tensor is loaded. @throws GqaError `io` when the file is missing, not safetensors, cut short, or contradicts itself. */
 export function openSafetensors(path: string): Safetensors {
+  requireRegularFile(path);
   const fd = openForReading(path);
   try {
     const fileBytes = fs.fstatSync(fd).size;
-    const wrong = (what: string): GqaError =>
-      new GqaError('io', `${path}: not a readable safetensors file: ${what}`, {
-        hint: 'Give a .safetensors file, whole and unchanged. A .pth or .bin file (pickle) is not read: save it with safetensors.torch.save_file first.',
-      });
+    const wrong = (what: string): GqaError => {
+      const head = readRange(fd, path, 0, Math.min(fileBytes, LOOKED_AT_BYTES));
+      const cutShort = fileBytes > 8 && head[8] === 0x7b && head.readBigUInt64LE(0) <= BigInt(MAX_HEADER_BYTES);
+      return notReadable(path, what, cutShort ? null : head);
+    };
     if (fileBytes < 8) throw wrong(`it has ${fileBytes} bytes, and the header length alone takes 8`);
     const lengthBytes = readRange(fd, path, 0, 8);
     const declared = lengthBytes.readBigUInt64LE(0);
@@ -51,25 +77,54 @@ export function openSafetensors(path: string): Safetensors {
     const headerBytes = Number(declared);
     if (8 + headerBytes > fileBytes)
       throw wrong(`its header should have ${headerBytes} bytes, but only ${fileBytes - 8} follow (cut short?)`);
-    const header = parseHeader(readRange(fd, path, 8, headerBytes), wrong);
-    return { path, ...checkLayout(header, 8 + headerBytes, fileBytes, wrong) };
+    const bytes = readRange(fd, path, 8, headerBytes);
+    if (bytes[0] !== 0x7b) throw wrong('its header does not begin with {');
+    const whole = (what: string): GqaError => notReadable(path, what, null); // it is safetensors: what its first bytes look like says nothing
+    return { path, ...checkLayout(parseHeader(bytes, whole), 8 + headerBytes, fileBytes, whole) };
   } finally {
     fs.closeSync(fd);
   }
 }
 
-/** One tensor's values as float32 (F64, F16 and BF16 are converted; integers must be exact). @throws GqaError `io` */
+/** @param head the file's first bytes, where what the file is instead can be told by them */
+function notReadable(path: string, what: string, head: Buffer | null): GqaError {
+  const kind = head === null ? null : foreignKind(head);
+  if (kind !== null) return new GqaError('io', `${path} is ${kind.what}, not a safetensors file`, { hint: kind.hint });
+  return new GqaError('io', `${path}: not a readable safetensors file: ${what}`, {
+    hint: 'Give a .safetensors file, whole and unchanged.',
+  });
+}
+
+/**
+ * One tensor's values as float32: F64, F16 and BF16 are converted, integers are taken as they are.
+ * @throws GqaError `io` when it cannot be read, is of a kind that is not decoded (8 bits and fewer, complex), or holds a number that float32 cannot: an integer above 2^24 that it
+ * would round, or a float64 beyond its range
+ */
 export function readTensor(file: Safetensors, name: string): Float32Array {
   const entry = file.tensors.get(name);
-  if (entry === undefined) throw new GqaError('io', `${file.path}: has no tensor named ${name}`);
+  if (entry === undefined) throw new GqaError('io', `${file.path}: has no tensor named ${shown(name)}`);
+  const decode = DECODERS[entry.dtype];
+  if (decode === undefined) {
+    throw new GqaError('io', `${file.path}: tensor ${shown(name)} is ${entry.dtype}, which gqa does not read`, {
+      hint: 'Save it as float32 (in torch: tensor.float()).',
+    });
+  }
   const fd = openForReading(file.path);
   try {
     const bytes = readRange(fd, file.path, entry.begin, entry.end - entry.begin);
-    const decode = DECODERS[entry.dtype];
-    return decode(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), (entry.end - entry.begin) / ELEMENT_BYTES[entry.dtype]);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return decode(view, (8 * (entry.end - entry.begin)) / ELEMENT_BITS[entry.dtype], (value) => {
+      throw new GqaError('io', `${file.path}: tensor ${shown(name)} (${entry.dtype}) holds ${value}, which float32 cannot hold`);
+    });
   } finally {
     fs.closeSync(fd);
   }
+}
+
+/** A tensor's name in a message: names come from a file, and may be long or hold anything. */
+export function shown(name: string): string {
+  const short = name.length > 100 ? `${name.slice(0, 97)}…` : name;
+  return /^[\x21-\x7e…]+$/.test(short) ? short : JSON.stringify(short);
 }
 
 export interface TensorData {
@@ -127,7 +182,6 @@ function parseHeader(bytes: Buffer, wrong: (what: string) => GqaError): Record<s
   } catch {
     throw wrong('its header is not UTF-8 text');
   }
-  if (!text.startsWith('{')) throw wrong('its header does not begin with {');
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -135,26 +189,38 @@ function parseHeader(bytes: Buffer, wrong: (what: string) => GqaError): Record<s
     throw wrong(`its header is not JSON (${(cause as Error).message})`);
   }
   const duplicate = duplicateKey(text);
-  if (duplicate !== undefined) throw wrong(`its header names ${duplicate} twice`);
+  if (duplicate !== undefined) throw wrong(`its header names ${shown(duplicate)} twice`);
   return value as Record<string, unknown>;
 }
 
 /** The first key that stands twice in one object of well-formed JSON text (JSON.parse silently keeps the last). */
 function duplicateKey(json: string): string | undefined {
   const open: (Set<string> | null)[] = []; // a set of keys for each open object, null for each open array
-  const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g;
-  for (const [text, colon] of json.matchAll(token)) {
-    if (text === '{') open.push(new Set());
-    else if (text === '[') open.push(null);
-    else if (text === '}' || text === ']') open.pop();
-    else if (colon !== undefined) {
-      const key = JSON.parse(text.slice(0, text.length - colon.length)) as string;
+  const token = /["{}[\]]/g;
+  for (let found = token.exec(json); found !== null; found = token.exec(json)) {
+    if (found[0] === '{') open.push(new Set());
+    else if (found[0] === '[') open.push(null);
+    else if (found[0] !== '"') open.pop();
+    else {
+      const end = endOfString(json, found.index);
+      token.lastIndex = end;
+      if (!/^\s*:/.test(json.slice(end, end + 100))) continue;
+      const key = JSON.parse(json.slice(found.index, end)) as string;
       const keys = open.at(-1);
       if (keys?.has(key)) return key;
       keys?.add(key);
     }
   }
   return undefined;
+}
+
+/** @param start of the string's first quote. @returns the place behind its last one */
+function endOfString(json: string, start: number): number {
+  for (let quote = json.indexOf('"', start + 1); ; quote = json.indexOf('"', quote + 1)) {
+    let first = quote;
+    while (json[first - 1] === '\\') first--;
+    if ((quote - first) % 2 === 0) return quote + 1;
+  }
 }
 
 function checkLayout(
@@ -171,20 +237,21 @@ function checkLayout(
     const parsed = entrySchema.safeParse(value);
     if (!parsed.success)
       throw wrong(
-        `the entry of tensor ${name}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; ')}`,
+        `the entry of tensor ${shown(name)}: ${parsed.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`).join('; ')}`,
       );
     const { dtype, shape, data_offsets } = parsed.data;
-    const bytes = shape.reduce((product, size) => product * size, 1) * ELEMENT_BYTES[dtype];
+    const bytes = (shape.reduce((product, size) => product * size, 1) * ELEMENT_BITS[dtype]) / 8;
     const [begin, end] = data_offsets;
     if (!Number.isSafeInteger(bytes) || end - begin !== bytes)
       throw wrong(
-        `tensor ${name} of shape [${shape.join(', ')}] ${dtype} needs ${bytes} bytes, its offsets ${begin}–${end} hold ${end - begin}`,
+        `tensor ${shown(name)} of shape [${shape.join(', ')}] ${dtype} needs ${bytes} bytes, its offsets ${begin}–${end} hold ${end - begin}`,
       );
     tensors.set(name, { dtype, shape, begin: dataStart + begin, end: dataStart + end });
   }
   let expected = dataStart;
   for (const [name, entry] of [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
-    if (entry.begin !== expected) throw wrong(`tensor ${name} begins at byte ${entry.begin}, where ${expected} follows (overlap or gap)`);
+    if (entry.begin !== expected)
+      throw wrong(`tensor ${shown(name)} begins at byte ${entry.begin}, where ${expected} follows (overlap or gap)`);
     expected = entry.end;
   }
   if (expected !== fileBytes)
@@ -192,28 +259,40 @@ function checkLayout(
   return { metadata: metadata.data, tensors };
 }
 
-type Decoder = (view: DataView, count: number) => Float32Array;
+/** @param lost called with the first value that float32 cannot hold; it throws */
+type Decoder = (view: DataView, count: number, lost: (value: number | bigint) => never) => Float32Array;
 
 const each =
-  (read: (view: DataView, i: number) => number): Decoder =>
-  (view, count) => {
+  <T extends number | bigint>(read: (view: DataView, i: number) => T, isLost: (value: T, as: number) => boolean = () => false): Decoder =>
+  (view, count, lost) => {
     const values = new Float32Array(count);
-    for (let i = 0; i < count; i++) values[i] = read(view, i);
+    for (let i = 0; i < count; i++) {
+      const value = read(view, i);
+      values[i] = Number(value);
+      if (isLost(value, values[i] as number)) lost(value);
+    }
     return values;
   };
 
-const DECODERS: Record<Dtype, Decoder> = {
+const beyondRange = (value: number, as: number): boolean => Number.isFinite(value) && !Number.isFinite(as);
+const wholeLost = (value: number, as: number): boolean => value !== as;
+const bigLost = (value: bigint, as: number): boolean => value !== BigInt(as);
+
+const DECODERS: Partial<Record<Dtype, Decoder>> = {
   F32: (view, count) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + 4 * count) as ArrayBuffer),
-  F64: each((view, i) => view.getFloat64(8 * i, true)),
+  F64: each((view, i) => view.getFloat64(8 * i, true), beyondRange),
   F16: each((view, i) => float16(view.getUint16(2 * i, true))),
   BF16: (view, count) => {
     const bits = new Uint32Array(count);
     for (let i = 0; i < count; i++) bits[i] = view.getUint16(2 * i, true) << 16;
     return new Float32Array(bits.buffer);
   },
-  I64: each((view, i) => Number(view.getBigInt64(8 * i, true))),
-  I32: each((view, i) => view.getInt32(4 * i, true)),
+  I64: each((view, i) => view.getBigInt64(8 * i, true), bigLost),
+  U64: each((view, i) => view.getBigUint64(8 * i, true), bigLost),
+  I32: each((view, i) => view.getInt32(4 * i, true), wholeLost),
+  U32: each((view, i) => view.getUint32(4 * i, true), wholeLost),
   I16: each((view, i) => view.getInt16(2 * i, true)),
+  U16: each((view, i) => view.getUint16(2 * i, true)),
   I8: each((view, i) => view.getInt8(i)),
   U8: each((view, i) => view.getUint8(i)),
   BOOL: each((view, i) => view.getUint8(i)),

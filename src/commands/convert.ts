@@ -2,13 +2,12 @@
 import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
-import { openSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { shapeOf } from '../train/model.js';
-import { say } from './say.js';
+import { say, warningLine } from './say.js';
 
 /** @param options.out must not exist */
 export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
@@ -16,21 +15,27 @@ export async function convert(options: { checkpoint: string; config: string; set
   notices.forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
-  const head = openSafetensors(options.checkpoint).tensors.get('head.weight');
-  if (head === undefined) throw new GqaError('usage', `${options.checkpoint} has no head.weight, so the number of classes is unknown`);
-  const shape = shapeOf(config.model, head.shape[0] as number);
-  const { values, fromKvHeads, unused, card } = convertCheckpoint(options.checkpoint, shape, config.seed);
   const { variant } = config.model;
+  const wanted = { ...shapeOf(config.model, 0), numClasses: null };
+  const {
+    values,
+    shape,
+    classes,
+    fromKvHeads,
+    card,
+    notices: found,
+    warnings,
+  } = convertCheckpoint(options.checkpoint, wanted, config.seed);
   const valuesOf = (name: string): Float32Array => values[name] as Float32Array;
-  writeFileAtomic(
-    options.out,
-    encodeModel(valuesOf, { variant, model: shape, classes: card?.classes ?? [], state: null, steps: card?.steps ?? 0 }),
-  );
-  if (unused.length > 0) say(`unused tensors of the checkpoint: ${unused.join(', ')}`);
+  writeFileAtomic(options.out, encodeModel(valuesOf, { variant, model: shape, classes, state: null, steps: card?.steps ?? 0, warnings }));
+  found.forEach(say);
+  if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
   if (variantOf(variant).allocation)
     say(`${variant}: no picture was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`);
-  const report = { out: options.out, variant, fromKvHeads, kvHeads: shape.kvHeads, unused };
+  const report = { out: options.out, variant, fromKvHeads, kvHeads: shape.kvHeads, classes: shape.numClasses, notices: found, warnings };
   process.stdout.write(
-    options.json ? `${JSON.stringify(report)}\n` : `${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n`,
+    options.json
+      ? `${JSON.stringify(report)}\n`
+      : `${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
   );
 }

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import type { Config } from '../config/schema.js';
 import { ExitCode, GqaError } from '../errors.js';
 import { countParameters } from '../model/params.js';
 import { progress } from '../run/progress.js';
@@ -9,7 +10,7 @@ import { checkRun, createRun } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
 import { runExperiment, splitParts } from '../train/loop.js';
-import { buildModel, shapeOf } from '../train/model.js';
+import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { buildTeacher } from '../train/teacher.js';
 import { prepare } from './prepare.js';
 import { say, warn, warningLine } from './say.js';
@@ -34,8 +35,10 @@ export interface TrainReport {
   parameters: number;
   kvParameters: number;
   device: string;
-  /** On the selection part (validation; the test split under protocol `paper`); null when trained from scratch. */
+  /** On the selection part (validation; the test split under protocol `paper`); null when trained from scratch, and with a fresh head. */
   converted: Metrics | null;
+  /** The checkpoint's head was not taken over, so that “as converted” is no measurement. */
+  freshHead: boolean;
   best: { epoch: number; step: number; top1: number; loss: number };
   test: Metrics;
   trainImagesPerSecond: number | null;
@@ -54,8 +57,9 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const { variant, pretrained } = config.model;
     const { distillFrom } = config.train;
     const parts = splitParts(config, dataset);
-    const built = buildModel(pretrained, shape, variant, config.seed);
-    const teacher = distillFrom === null ? null : buildTeacher(distillFrom, shape);
+    const built = buildModel(pretrained, shape, variant, config.seed, dataset.classes);
+    requireSomethingToMeasure(config, built);
+    const teacher = distillFrom === null ? null : buildTeacher(distillFrom, built.model.shape, dataset.classes);
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = {
       ...config,
@@ -63,7 +67,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
       train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
     };
-    const warnings = [...built.warnings];
+    const warnings = [...built.warnings, ...(teacher?.warnings ?? [])];
     const run = createRun({ ...place, config: found, device: backend, warnings });
     const { parameters, kvParameters } = countParameters(shape);
     say(
@@ -71,11 +75,11 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     );
     built.notices.forEach(say);
     warnings.forEach(warn);
-    if (teacher !== null) say(`distilling from ${distillFrom}`);
+    if (teacher !== null) [`distilling from ${distillFrom}`, ...teacher.notices].forEach(say);
     const stop = stopOnSignal();
     let at = { epoch: 0, step: 0 };
     try {
-      const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher, mode, {
+      const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher?.params ?? null, mode, {
         notice: say,
         progress,
         stopRequested: stop.requested,
@@ -105,6 +109,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         kvParameters,
         device,
         converted,
+        freshHead: built.freshHead !== null,
         best,
         test,
         trainImagesPerSecond,
@@ -125,14 +130,23 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
   }
 }
 
+/** A head that was drawn afresh and is not trained measures nothing. */
+function requireSomethingToMeasure({ train, model }: Config, { freshHead }: BuiltModel): void {
+  if (freshHead === null || train.epochs > 0) return;
+  throw new GqaError('usage', `train.epochs is 0, and the head would be a fresh one: ${freshHead} (${model.pretrained})`, {
+    hint: 'Train it for an epoch or more, or give a checkpoint with a head for these classes.',
+  });
+}
+
 function describe(
-  { run, variant, kvHeads, converted, best, test, trainImagesPerSecond, warnings }: TrainReport,
+  { run, variant, kvHeads, converted, freshHead, best, test, trainImagesPerSecond, warnings }: TrainReport,
   protocol: 'validation' | 'paper',
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
   return [
     `${variant}, ${kvHeads} KV heads: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
+    ...(freshHead ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
     `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
     ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),

@@ -1,7 +1,6 @@
 /** The layers of a ViT as functions of tensors, with the gradients that tfjs would otherwise spread over many small operations written by hand. Traceable: no value is read back to the host. */
 import * as tf from '@tensorflow/tfjs-core';
-
-const LAYER_NORM_EPS = 1e-6; // timm's ViT; torch's own default is 1e-5
+import { LAYER_NORM_EPS } from './sizes.js';
 
 /**
  * x · weightᵀ + bias.
@@ -17,31 +16,34 @@ export function linear(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Ten
 }
 
 /**
- * Layer norm over the last axis, eps 1e-6, with its gradient in closed form.
+ * Layer norm over the last axis, with its gradient in closed form.
  * @param x [..., D]; `gain` and `bias` [D]
  */
-export function layerNorm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor): tf.Tensor {
-  return layerNormOp(x, gain, bias);
+export function layerNorm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor, eps: number = LAYER_NORM_EPS): tf.Tensor {
+  return (eps === LAYER_NORM_EPS ? usualLayerNorm : layerNormOp(eps))(x, gain, bias);
 }
 
-const layerNormOp = tf.customGrad((x, gain, bias, save) => {
-  const [input, scale, shift, keep] = [x as tf.Tensor, gain as tf.Tensor, bias as tf.Tensor, save as tf.GradSaveFunc];
-  const centred = tf.sub(input, tf.mean(input, -1, true));
-  const inverseStd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), LAYER_NORM_EPS));
-  const normalised = tf.mul(centred, inverseStd);
-  keep([normalised, inverseStd, scale]);
-  return {
-    value: tf.add(tf.mul(normalised, scale), shift),
-    gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [n, r, g] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const dn = tf.mul(dy, g);
-      const meanDn = tf.mean(dn, -1, true);
-      const meanDnN = tf.mean(tf.mul(dn, n), -1, true);
-      const dx = tf.mul(tf.sub(tf.sub(dn, meanDn), tf.mul(n, meanDnN)), r);
-      return [dx, sumRows(tf.mul(dy, n)), sumRows(dy)];
-    },
-  };
-});
+const layerNormOp = (eps: number): ((...inputs: tf.Tensor[]) => tf.Tensor) =>
+  tf.customGrad((x, gain, bias, save) => {
+    const [input, scale, shift, keep] = [x as tf.Tensor, gain as tf.Tensor, bias as tf.Tensor, save as tf.GradSaveFunc];
+    const centred = tf.sub(input, tf.mean(input, -1, true));
+    const inverseStd = tf.rsqrt(tf.add(tf.mean(tf.square(centred), -1, true), eps));
+    const normalised = tf.mul(centred, inverseStd);
+    keep([normalised, inverseStd, scale]);
+    return {
+      value: tf.add(tf.mul(normalised, scale), shift),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const [n, r, g] = saved as [tf.Tensor, tf.Tensor, tf.Tensor];
+        const dn = tf.mul(dy, g);
+        const meanDn = tf.mean(dn, -1, true);
+        const meanDnN = tf.mean(tf.mul(dn, n), -1, true);
+        const dx = tf.mul(tf.sub(tf.sub(dn, meanDn), tf.mul(n, meanDnN)), r);
+        return [dx, sumRows(tf.mul(dy, n)), sumRows(dy)];
+      },
+    };
+  });
+
+const usualLayerNorm = layerNormOp(LAYER_NORM_EPS);
 
 /** [..., D] → [D]. */
 const sumRows = (x: tf.Tensor): tf.Tensor => tf.sum(rowsOf(x, x.shape.at(-1) as number), 0);

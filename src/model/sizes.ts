@@ -11,8 +11,14 @@ export interface ModelShape {
   /** Key-value heads K; divides `heads`. */
   kvHeads: number;
   mlpRatio: number;
+  /** 0: without a head, as a file only. */
   numClasses: number;
+  /** Left out: `LAYER_NORM_EPS`. */
+  layerNormEps?: number;
 }
+
+/** Of timm's and torchvision's ViTs; torch's own default is 1e-5, Hugging Face's ViT has 1e-12. */
+export const LAYER_NORM_EPS = 1e-6;
 
 export const headDim = (shape: ModelShape): number => shape.embedDim / shape.heads;
 

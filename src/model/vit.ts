@@ -48,7 +48,7 @@ export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardR
   for (let i = 0; i < pass.shape.depth; i++)
     x = pass.recompute ? blockAgain(x, params, i, pass, result, pass.recompute) : block(x, params, i, pass, result);
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
-  result.logits = linear(layerNorm(x, of('norm.weight'), of('norm.bias')), of('head.weight'), of('head.bias'));
+  result.logits = linear(layerNorm(x, of('norm.weight'), of('norm.bias'), pass.shape.layerNormEps), of('head.weight'), of('head.bias'));
   return result;
 }
 
@@ -56,9 +56,10 @@ export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardR
 function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Omit<ForwardResult, 'logits'>): tf.Tensor {
   const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
   const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape); // the head reads the class token of the last block only
-  const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'));
+  const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'), pass.shape.layerNormEps);
   const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, variantOf(pass.variant), pass, result));
-  const hidden = gelu(linear(layerNorm(attended, at('norm2.weight'), at('norm2.bias')), at('mlp.fc1.weight'), at('mlp.fc1.bias')));
+  const again = layerNorm(attended, at('norm2.weight'), at('norm2.bias'), pass.shape.layerNormEps);
+  const hidden = gelu(linear(again, at('mlp.fc1.weight'), at('mlp.fc1.bias')));
   return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
 }
 

@@ -36,7 +36,7 @@ import { fileError, writeFileAtomic } from './atomic.js';
 import { toCsv } from './table.js';
 
 /**
- * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any training) or, once and last, `best`:
+ * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any training; without figures when the head is a fresh one) or, once and last, `best`:
  * the best checkpoint, its epoch and step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_* in
  * every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process, in 10⁶ bytes; tensors alive in TensorFlow.js;
  * data_wait: the part of the training time that steps waited for pictures.
@@ -74,8 +74,8 @@ export interface EpochResult {
   step: number;
   lr: number | null;
   train: { loss: number; top1: number } | null;
-  /** On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. */
-  selection: Figures;
+  /** On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. Null: a fresh head, not trained yet. */
+  selection: Figures | null;
   imagesPerSecond: number | null;
   dataWait?: number;
   tensors?: number;
@@ -266,7 +266,6 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
     path: folder,
     setStatus,
     epochDone({ epoch, step, lr, train, selection, imagesPerSecond, dataWait, tensors }) {
-      const figures = { loss: selection.loss, top1: selection.top1, top5: selection.top5 };
       appendRow({
         row: 'epoch',
         epoch,
@@ -274,7 +273,7 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
         lr,
         train_loss: train?.loss ?? null,
         train_top1: train?.top1 ?? null,
-        ...(config.train.protocol === 'paper' ? prefixed('test', figures) : prefixed('val', figures)),
+        ...(selection === null ? {} : prefixed(config.train.protocol === 'paper' ? 'test' : 'val', selection)),
         images_per_s: imagesPerSecond,
         tensors: tensors ?? null,
         data_wait: dataWait ?? null,

@@ -7,6 +7,7 @@ const reportSchema = z.object({
   run: z.string(),
   kvParameters: z.number(),
   converted: z.object({ top1: z.number() }).nullable(),
+  freshHead: z.boolean().default(false),
   best: z.object({ top1: z.number() }),
   test: z.object({ top1: z.number() }).nullable(),
   trainImagesPerSecond: z.number().nullable(),

@@ -72,7 +72,7 @@ export function leaderboardTable(rows: readonly Row[]): string {
         String(point.kvHeads),
         String(point.seed),
         report ? String(report.kvParameters) : '–',
-        percent(report?.converted?.top1),
+        report?.freshHead ? '– (fresh head)' : percent(report?.converted?.top1),
         percent(report?.best.top1),
         percent(report?.test?.top1),
         typeof report?.trainImagesPerSecond === 'number' ? report.trainImagesPerSecond.toFixed(1) : '–',

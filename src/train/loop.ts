@@ -60,6 +60,7 @@ export interface Watch {
 }
 
 export interface Outcome {
+  /** Null from scratch and with a fresh head, which measures nothing before it is trained. */
   converted: Metrics | null;
   best: { epoch: number; step: number; top1: number; loss: number };
   test: Metrics;
@@ -103,7 +104,7 @@ export async function runExperiment(
     evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
   const modelNow = (step: number): Buffer => {
     const now = trainer.model();
-    const bytes = modelFile(now, classes, step);
+    const bytes = modelFile(now, classes, step, built.warnings);
     tf.dispose([now.params, now.attention]);
     return bytes;
   };
@@ -114,7 +115,7 @@ export async function runExperiment(
     }
     let converted: Metrics | null = null;
     if (built.fromKvHeads !== null) {
-      converted = await measure(parts.selection, 'as converted');
+      converted = built.freshHead === null ? await measure(parts.selection, 'as converted') : null;
       watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null });
     }
 
@@ -144,7 +145,7 @@ export async function runExperiment(
       best = { epoch: 0, step: 0, top1, loss, path: watch.checkpoint('best', modelNow(0)) };
     }
 
-    const { model: saved } = buildModel(best.path, shape, variant, config.seed); // what the file holds, not what memory holds
+    const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes); // what the file holds, not what memory holds
     trainer.load(saved, null);
     tf.dispose([saved.params, saved.attention]);
     const test = await measure(parts.test, `test, best epoch (${best.epoch})`);

@@ -23,8 +23,10 @@ export interface BuiltModel {
   attentionSaved: boolean;
   /** KV heads of the checkpoint, null from scratch. */
   fromKvHeads: number | null;
-  /** Parameters that the checkpoint could not give (only ever the head). */
-  fresh: string[];
+  /** Why the head was drawn afresh, so that a figure before training means nothing; null when it was taken over, and from scratch. */
+  freshHead: string | null;
+  /** The classes' names, where the checkpoint has them; else empty. */
+  classes: string[];
   /** What a checkpoint of our own says of itself; null for others and from scratch. */
   card: ModelCard | null;
   /** What a user should know of how the model came to be, a line each. */
@@ -38,25 +40,58 @@ export function shapeOf(model: Config['model'], numClasses: number): ModelShape 
   return { imageSize, patchSize, embedDim, depth, heads, kvHeads, mlpRatio, numClasses };
 }
 
-/** @param checkpoint a safetensors file, or null for a model from scratch. @throws GqaError when the file does not fit or cannot be read */
-export function buildModel(checkpoint: string | null, shape: ModelShape, variant: VariantName, seed: number): BuiltModel {
+/**
+ * @param checkpoint a safetensors file, or null for a model from scratch
+ * @param classes    the data set's, in order; a head of others is drawn afresh
+ * @throws GqaError when the file does not fit or cannot be read
+ */
+export function buildModel(
+  checkpoint: string | null,
+  shape: ModelShape,
+  variant: VariantName,
+  seed: number,
+  classes: readonly string[],
+): BuiltModel {
   if (checkpoint === null) {
     const model = { shape, variant, params: initialParams(shape, seed), attention: initialAttention(shape, variant) };
-    return { model, attentionSaved: false, fromKvHeads: null, fresh: [], card: null, notices: ['from scratch'], warnings: [] };
+    return {
+      model,
+      attentionSaved: false,
+      fromKvHeads: null,
+      freshHead: null,
+      classes: [],
+      card: null,
+      notices: ['from scratch'],
+      warnings: [],
+    };
   }
-  const { values, fromKvHeads, fresh, unused, card } = convertCheckpoint(checkpoint, shape, seed);
+  const converted = convertCheckpoint(checkpoint, shape, seed, classes);
+  const { values, fromKvHeads, fresh, card, warnings } = converted;
   const attentionSaved = card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
   const notices = [`${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`];
   if (fromKvHeads !== shape.kvHeads) notices.push(`K and V of ${fromKvHeads} heads mean-pooled to ${shape.kvHeads} KV heads`);
-  if (fresh.length > 0) notices.push(`fresh head for ${shape.numClasses} classes: the checkpoint has another number of classes, or none`);
-  if (unused.length > 0) notices.push(`unused tensors of the checkpoint: ${unused.join(', ')}`);
+  notices.push(...converted.notices);
   const params = paramsFrom(shape, (name) => values[name] as Float32Array);
   const attention = attentionSaved ? attentionFrom(card.state ?? []) : initialAttention(shape, variant);
-  return { model: { shape, variant, params, attention }, attentionSaved, fromKvHeads, fresh, card, notices, warnings: [] };
+  return {
+    model: { shape: converted.shape, variant, params, attention },
+    attentionSaved,
+    fromKvHeads,
+    freshHead: converted.freshBecause,
+    classes: converted.classes,
+    card,
+    notices,
+    warnings,
+  };
 }
 
-/** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it */
-export function modelFile({ shape, variant, params, attention }: Model, classes: string[], steps: number): Buffer {
+/** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it. @param warnings of how it came to be, which it carries on */
+export function modelFile(
+  { shape, variant, params, attention }: Model,
+  classes: string[],
+  steps: number,
+  warnings: readonly string[],
+): Buffer {
   const valuesOf = (name: string): Float32Array => (params[name] as tf.Tensor).dataSync() as Float32Array;
-  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps });
+  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, warnings });
 }

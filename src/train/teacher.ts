@@ -3,7 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { GqaError } from '../errors.js';
 import { type Params, paramsFrom } from '../model/params.js';
-import type { ModelShape } from '../model/sizes.js';
+import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { Pass } from '../model/vit.js';
 
 /** The student's sizes, with as many KV heads as heads. */
@@ -19,18 +19,33 @@ export const teacherPass = (shape: ModelShape, weights: tf.Tensor): Pass => ({
   weights,
 });
 
+export interface Teacher {
+  params: Params;
+  /** As `BuiltModel` has them. */
+  notices: string[];
+  warnings: string[];
+}
+
 /**
  * @param file  safetensors checkpoint
- * @param shape the student's
+ * @param shape the student's. @param classes the data set's names, in order
  * @throws GqaError `usage` when the file is no MHA model of the student's sizes and classes
  */
-export function buildTeacher(file: string, shape: ModelShape): Params {
-  const { values, fromKvHeads, fresh } = convertCheckpoint(file, teacherShape(shape), 0);
-  if (fresh.length > 0 || fromKvHeads !== shape.heads) {
-    const found = fresh.length > 0 ? 'another number of classes, or none' : `${fromKvHeads} KV heads`;
-    throw new GqaError('usage', `train.distill_from: ${file} has ${found}; expected an MHA model with ${shape.numClasses} classes`, {
-      hint: 'Uptrain the checkpoint with model.variant: mha first, and distil from its checkpoints/best/model.safetensors.',
-    });
+export function buildTeacher(file: string, shape: ModelShape, classes: readonly string[]): Teacher {
+  const { values, shape: found, fromKvHeads, freshBecause, notices, warnings } = convertCheckpoint(file, teacherShape(shape), 0, classes);
+  const eps = (of: ModelShape): number => of.layerNormEps ?? LAYER_NORM_EPS;
+  const problem =
+    freshBecause ??
+    (fromKvHeads !== shape.heads ? `it has ${fromKvHeads} KV heads` : null) ??
+    (eps(found) !== eps(shape) ? `its layer norm’s eps is ${eps(found)}, the student’s ${eps(shape)}` : null);
+  if (problem !== null) {
+    throw new GqaError(
+      'usage',
+      `train.distill_from: ${file} cannot teach this model: expected an MHA model with the data’s ${shape.numClasses} classes, but ${problem}`,
+      {
+        hint: 'Uptrain the checkpoint with model.variant: mha first, and distil from its checkpoints/best/model.safetensors.',
+      },
+    );
   }
-  return paramsFrom(teacherShape(shape), (name) => values[name] as Float32Array);
+  return { params: paramsFrom(teacherShape(shape), (name) => values[name] as Float32Array), notices, warnings };
 }

@@ -1,0 +1,410 @@
+/**
+ * What a file is, before any value of it is read: what every tensor is (ours, LayerScale's, left out, or a reason to refuse the file), which sizes the model has, and whether it is the
+ * config's. A file that cannot be computed exactly is refused in at most ten lines that begin with what it is.
+ */
+import path from 'node:path';
+import { modelSizes } from '../config/schema.js';
+import { GqaError } from '../errors.js';
+import { parameterSpecs } from '../model/params.js';
+import { LAYER_NORM_EPS, type ModelShape, tokens } from '../model/sizes.js';
+import { extraOf, FAMILIES, LEFT_OUT, REFUSED } from './extras.js';
+import { isAveraged, ourName, type Place, placesOf, withoutWrappers } from './names.js';
+import { type Safetensors, shown, type TensorEntry } from './safetensors.js';
+
+/** Where a parameter's values stand: a tensor of the file, or a third of it (timm's fused `attn.qkv`, query first). */
+export interface Source {
+  tensor: string;
+  /** Of the whole tensor, or of the third. */
+  shape: number[];
+  third: 0 | 1 | 2 | null;
+}
+
+export interface Survey {
+  /** By our names; the head's only where it can be taken over. A bias of q, k and v that is missing here is 0, and so is that of a head. */
+  sources: Map<string, Source>;
+  /** LayerScale's factors by the name of the layer whose outputs they multiply (`blocks.0.attn.proj`): tensors of the file. */
+  gammas: Map<string, string>;
+  /** Outputs of the head; null: there is none that can be taken over. */
+  headClasses: number | null;
+  /** Why there is none, for a message. */
+  headless: string | null;
+  /** Layer norm's eps, as models with these names have it unless something says otherwise. */
+  layerNormEps: number;
+  notices: string[];
+  warnings: string[];
+}
+
+type Sizes = Pick<ModelShape, 'imageSize' | 'patchSize' | 'embedDim' | 'depth' | 'mlpRatio'>;
+
+/** Kinds of numbers that weights are stored in; others are quantised, or no weights. */
+const WEIGHT_DTYPES: readonly string[] = ['F64', 'F32', 'F16', 'BF16'];
+
+/** Formats of the metadata whose layouts are torch's; a file without is taken to be torch's. */
+const TORCH_FORMATS: readonly (string | undefined)[] = [undefined, 'pt', 'pytorch', 'torch', 'np'];
+
+/** @throws GqaError `usage` when the file is no plain ViT of the config's sizes */
+export function survey(file: Safetensors, shape: ModelShape): Survey {
+  const format = file.metadata.format;
+  if (!TORCH_FORMATS.includes(format))
+    throw new GqaError('usage', `${file.path} was written for ${format} (metadata “format”), whose layouts differ from torch’s`, {
+      hint: 'Load it into timm’s or Hugging Face’s torch model, and save its state_dict as safetensors.',
+    });
+  const places = placesOf([...file.tensors.keys()].map(withoutWrappers));
+  const place = places.find(({ prefix }) => !isAveraged(`${prefix}x`)) ?? places[0];
+  const family = [...file.tensors.keys()].map((name) => extraOf(FAMILIES, name)).find((what) => what !== null);
+  if (place === undefined || (family !== undefined && isStages(place))) throw noVit(file, family ?? null);
+
+  const sorted = sortNames(file, place, places);
+  const is = sizesOf(sorted.ours, shape);
+  const reasons = [...refusals(sorted), ...foreignLayers(sorted.ours, is)];
+  const head = headOf(sorted, is.embedDim);
+  for (const name of ['head.weight', 'head.bias']) if (head.headless !== null) sorted.ours.delete(name);
+  const sources = sourcesOf(sorted.ours);
+  reasons.push(...(reasons.length > 0 ? [] : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 })));
+  if (reasons.length > 0) throw refuse(file, describe(place, is), 'gqa cannot compute it exactly', reasons);
+  const differing = differences(is, shape);
+  if (differing.length > 0) throw doesNotFit(file, place, is, differing);
+  return {
+    sources,
+    gammas: gammasOf(sorted.ours),
+    ...head,
+    layerNormEps: usualEps(place, sorted.ours),
+    notices: noticesOf(place, sorted, sources, head.headless),
+    warnings: sorted.outsideHead
+      ? [`${file.path}: its head lies outside the model (${sorted.outsideHead}): it is taken to read the class token after the last norm`]
+      : [],
+  };
+}
+
+/** The file's tensors, by what they are. */
+interface Sorted {
+  /** Our name (q, k and v still fused where they are; `blocks.0.ls1.gamma`) → the tensor. */
+  ours: Map<string, { tensor: string; entry: TensorEntry }>;
+  /** What it is → the names. */
+  leftOut: Map<string, string[]>;
+  refused: Map<string, string[]>;
+  unknown: string[];
+  /** Tensors of a head that is no linear layer, or not the model's own. */
+  otherHead: string[];
+  /** A head beside the model, where the model has none: its name. */
+  outsideHead: string | null;
+}
+
+const HEAD = /^(?:heads?|classifier|fc|cls_head|linear)\./;
+const LINEAR_HEAD = /^(?:head|classifier|fc|heads(?:\.head)?|linear)\.(weight|bias)$/;
+/** Heads that begin with something that is in `REFUSED`. */
+const POOLED_HEAD = /^head\.(?:norm|fc_norm|attention|probe)\b/;
+
+function sortNames(file: Safetensors, place: Place, places: readonly Place[]): Sorted {
+  const sorted: Sorted = { ours: new Map(), leftOut: new Map(), refused: new Map(), unknown: [], otherHead: [], outsideHead: null };
+  const add = (to: Map<string, string[]>, what: string, name: string): unknown => to.set(what, [...(to.get(what) ?? []), name]);
+  const rest: { tensor: string; entry: TensorEntry; name: string; within: string; inside: boolean }[] = [];
+  for (const [tensor, entry] of file.tensors) {
+    const name = withoutWrappers(tensor);
+    const inside = name.startsWith(place.prefix);
+    const within = relativeTo(place.prefix, name);
+    const ours = inside ? ourName(place.scheme, within) : null;
+    if (ours === null) rest.push({ tensor, entry, name, within, inside });
+    else if (sorted.ours.has(ours)) add(sorted.refused, 'two tensors for one place', tensor);
+    else sorted.ours.set(ours, { tensor, entry });
+  }
+  const ownHead = sorted.ours.has('head.weight');
+  const others = places.filter(({ prefix }) => prefix !== place.prefix && !isAveraged(`${prefix}x`)).map(({ prefix }) => prefix);
+  for (const { tensor, entry, name, within, inside } of rest) {
+    const second = others.find((prefix) => name.startsWith(prefix) && !place.prefix.startsWith(prefix));
+    const left = extraOf(LEFT_OUT, within);
+    const part = LINEAR_HEAD.exec(within)?.[1];
+    if (isAveraged(name)) add(sorted.leftOut, 'averaged copies of the weights', tensor);
+    else if (second !== undefined) add(sorted.refused, `a second model under “${second}”`, tensor);
+    else if (left !== null) add(sorted.leftOut, left, tensor);
+    else if (!ownHead && part !== undefined && (!inside || place.scheme.name !== 'timm’s names')) {
+      const key = `head.${part}`;
+      if (sorted.ours.has(key)) add(sorted.refused, 'two heads', tensor);
+      else sorted.ours.set(key, { tensor, entry });
+      if (!inside && !isTransformersHead(place, within)) sorted.outsideHead = tensor.replace(/\.(weight|bias)$/, '');
+    } else if (HEAD.test(within) && !POOLED_HEAD.test(within)) sorted.otherHead.push(tensor);
+    else {
+      const what = extraOf(REFUSED, within);
+      if (what !== null) add(sorted.refused, what, tensor);
+      else sorted.unknown.push(tensor);
+    }
+  }
+  if (sorted.ours.has('head.weight') && sorted.otherHead.length > 0) {
+    for (const tensor of sorted.otherHead) add(sorted.refused, 'two heads', tensor);
+  }
+  return sorted;
+}
+
+/** The name without the file's prefix, or without as many of its first parts as it has. */
+function relativeTo(prefix: string, name: string): string {
+  let start = prefix;
+  while (start !== '' && !name.startsWith(start)) start = start.replace(/[^.]*\.$/, '');
+  return name.slice(start.length);
+}
+
+/** Hugging Face keeps the classifier beside the model (`vit.…`, `classifier.…`), and it reads the class token. */
+const isTransformersHead = ({ scheme }: Place, within: string): boolean =>
+  scheme.name === 'Hugging Face’s names' && within.startsWith('classifier.');
+
+/** Hugging Face's ViT has 1e-12 where its config says nothing; its DINOv2 (blocks with `norm1`), timm and torchvision have 1e-6. */
+const usualEps = ({ scheme }: Place, ours: Sorted['ours']): number =>
+  scheme.name === 'Hugging Face’s names' && /layernorm_before/.test(ours.get('blocks.0.norm1.weight')?.tensor ?? '')
+    ? 1e-12
+    : LAYER_NORM_EPS;
+
+/** `layers.0.` of Swin has blocks with timm's names too. */
+const isStages = ({ prefix }: Place): boolean => /\.\d+\.$/.test(prefix);
+
+/** What the tensors alone say of the sizes; what they do not say is taken to be as the config has it. */
+function sizesOf(ours: Sorted['ours'], shape: ModelShape): Sizes {
+  const shapeOf = (name: string): number[] | undefined => ours.get(name)?.entry.shape;
+  const kernel = shapeOf('patch_embed.proj.weight') ?? [];
+  const embedDim = kernel[0] ?? shapeOf('norm.weight')?.[0] ?? shape.embedDim;
+  const patchSize = kernel.length === 4 ? (kernel[3] as number) : shape.patchSize;
+  const blocks = [...ours.keys()].flatMap((name) => /^blocks\.(\d+)\./.exec(name)?.[1] ?? []).map(Number);
+  const hidden = shapeOf('blocks.0.mlp.fc1.weight')?.[0];
+  const positions = shapeOf('pos_embed') ?? [];
+  const side = Math.sqrt((positions[1] ?? 0) - 1);
+  const whole = positions.length === 3 && side >= 1 && Number.isInteger(side);
+  const own = hidden === Math.round(embedDim * shape.mlpRatio) ? shape.mlpRatio : (hidden ?? 0) / embedDim;
+  return {
+    imageSize: whole ? side * patchSize : shape.imageSize,
+    patchSize,
+    embedDim,
+    depth: blocks.length > 0 ? Math.max(...blocks) + 1 : shape.depth,
+    mlpRatio: hidden === undefined ? shape.mlpRatio : own,
+  };
+}
+
+/** Why the file is refused: what, and examples. */
+interface Reason {
+  what: string;
+  names: string[];
+}
+
+const refusals = ({ refused, unknown }: Sorted): Reason[] => [
+  ...[...refused].map(([what, names]) => ({ what, names })),
+  ...(unknown.length > 0 ? [{ what: 'unknown to gqa, so perhaps part of the computation', names: unknown }] : []),
+];
+
+/** Layers that are no ViT's though their names are. */
+function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
+  const reasons: Reason[] = [];
+  const shapeOf = (name: string): number[] | undefined => ours.get(name)?.entry.shape;
+  const positions = shapeOf('pos_embed');
+  const posName = ours.get('pos_embed')?.tensor ?? 'pos_embed';
+  const grid = (positions?.[1] ?? 0) ** 0.5;
+  if (!ours.has('cls_token'))
+    reasons.push({ what: 'no class token: its head reads the mean of all patches, or pools them by attention', names: ['cls_token'] });
+  if (positions === undefined) reasons.push({ what: 'no position embeddings that are learned', names: ['pos_embed'] });
+  else if (positions.length !== 3 || positions[0] !== 1 || positions[2] !== is.embedDim)
+    reasons.push({
+      what: `position embeddings of the form [${positions.join(', ')}]; expected [1, tokens, ${is.embedDim}]`,
+      names: [posName],
+    });
+  else if (ours.has('cls_token') && Number.isInteger(grid))
+    reasons.push({
+      what: `position embeddings of ${positions[1]} tokens: ${grid} × ${grid} patches, without the class token (no_embed_class)`,
+      names: [posName],
+    });
+  else if (!Number.isInteger(((positions[1] ?? 0) - 1) ** 0.5))
+    reasons.push({
+      what: `position embeddings of ${positions[1]} tokens, which are no square of patches and a class token`,
+      names: [posName],
+    });
+  const kernel = shapeOf('patch_embed.proj.weight');
+  const kernelName = ours.get('patch_embed.proj.weight')?.tensor ?? '';
+  if (kernel !== undefined && kernel.length !== 4)
+    reasons.push({
+      what: `patches by a kernel of the form [${kernel.join(', ')}]; expected [${is.embedDim}, 3, patch, patch]`,
+      names: [kernelName],
+    });
+  else if (kernel !== undefined && kernel[1] !== 3)
+    reasons.push({ what: `made for pictures of ${kernel[1]} channels; gqa’s have 3`, names: [kernelName] });
+  else if (kernel !== undefined && kernel[2] !== kernel[3])
+    reasons.push({ what: `patches of ${kernel[2]} × ${kernel[3]} pixels; gqa’s are square`, names: [kernelName] });
+  const [fc1, fc2] = [shapeOf('blocks.0.mlp.fc1.weight'), shapeOf('blocks.0.mlp.fc2.weight')];
+  if (fc1 !== undefined && fc2 !== undefined && fc1[0] === 2 * (fc2[1] as number))
+    reasons.push({
+      what: 'a gated MLP (SwiGLU): fc1 has twice the outputs that fc2 reads',
+      names: [ours.get('blocks.0.mlp.fc1.weight')?.tensor ?? ''],
+    });
+  const norms = [...ours.keys()].filter((name) => /(^|\.)norm[12]?\.weight$/.test(name));
+  if (norms.length > 0 && norms.every((name) => !ours.has(name.replace('.weight', '.bias'))))
+    reasons.push({
+      what: 'norms without a bias (RMS norm, or a layer norm with bias=False)',
+      names: norms.map((name) => ours.get(name)?.tensor ?? name),
+    });
+  const stored = [...ours.values()].filter(({ entry }) => !WEIGHT_DTYPES.includes(entry.dtype));
+  if (stored.length > 0)
+    reasons.push({
+      what: `weights stored as ${[...new Set(stored.map(({ entry }) => entry.dtype))].join(', ')} (quantised?); gqa reads ${WEIGHT_DTYPES.join(', ')}`,
+      names: stored.map(({ tensor }) => tensor),
+    });
+  return reasons;
+}
+
+const NO_HEAD = 'the checkpoint has no head';
+
+/** The head, as far as it is one of ours: linear, reading the class token. */
+function headOf({ ours, otherHead }: Sorted, embedDim: number): { headClasses: number | null; headless: string | null } {
+  const none = (headless: string): { headClasses: null; headless: string } => ({ headClasses: null, headless });
+  const weight = ours.get('head.weight')?.entry.shape;
+  const bias = ours.get('head.bias')?.entry.shape;
+  if (weight === undefined) {
+    if (otherHead.length > 0) return none(`the checkpoint’s head is no single linear layer (${shown(otherHead[0] as string)})`);
+    return none(bias === undefined ? NO_HEAD : 'the checkpoint’s head has a bias only');
+  }
+  if (weight.length !== 2 || weight[1] !== embedDim)
+    return none(`the checkpoint’s head is [${weight.join(', ')}], where one of [classes, ${embedDim}] was expected`);
+  if (weight[0] === 0) return none(NO_HEAD);
+  if (bias !== undefined && (bias.length !== 1 || bias[0] !== weight[0]))
+    return none(`the checkpoint’s head has a bias of [${bias.join(', ')}], where [${weight[0]}] was expected`);
+  return { headClasses: weight[0] as number, headless: null };
+}
+
+function sourcesOf(ours: Sorted['ours']): Map<string, Source> {
+  const sources = new Map<string, Source>();
+  for (const [name, { tensor, entry }] of ours) {
+    const fused = /^(blocks\.\d+\.attn\.)qkv(\.\w+)$/.exec(name);
+    if (fused === null) sources.set(name, { tensor, shape: entry.shape, third: null });
+    else {
+      const shape = [(entry.shape[0] as number) / 3, ...entry.shape.slice(1)];
+      for (const third of [0, 1, 2] as const) {
+        const part = `${fused[1]}${'qkv'[third]}${fused[2]}`;
+        if (!ours.has(part)) sources.set(part, { tensor, shape, third });
+      }
+    }
+  }
+  return sources;
+}
+
+/** What is missing or misshapen, measured by the file's own sizes. */
+function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelShape): Reason[] {
+  const missing: string[] = [];
+  const misshapen: string[] = [];
+  for (const [name, { shape: wanted }] of Object.entries(parameterSpecs(own))) {
+    const source = sources.get(name);
+    const isKv = /\.attn\.[kv]\./.test(name);
+    if (source === undefined) {
+      if (!name.startsWith('head.') && !isZeroBias(name, sources)) missing.push(name);
+    } else if (!sameShape(source.shape, wanted) && !(isKv && sameShape(source.shape, [own.embedDim, ...wanted.slice(1)]))) {
+      misshapen.push(`${shown(source.tensor)} [${source.shape.join(', ')}], not [${wanted.join(', ')}]`);
+    }
+  }
+  for (const [name, { tensor, entry }] of ours) {
+    if (/\.ls[12]\.gamma$/.test(name) && entry.shape.reduce((product, size) => product * size, 1) !== own.embedDim)
+      misshapen.push(`${shown(tensor)} [${entry.shape.join(', ')}], not [${own.embedDim}]`);
+  }
+  for (const which of ['ls1', 'ls2']) {
+    const found = [...ours.keys()].filter((name) => name.endsWith(`.${which}.gamma`)).length;
+    if (found > 0)
+      for (let i = 0; i < own.depth; i++) if (!ours.has(`blocks.${i}.${which}.gamma`)) missing.push(`blocks.${i}.${which}.gamma`);
+  }
+  return [
+    ...(missing.length > 0 ? [{ what: `${missing.length} tensors are missing`, names: missing }] : []),
+    ...(misshapen.length > 0 ? [{ what: `${misshapen.length} tensors have another form`, names: misshapen }] : []),
+  ];
+}
+
+/** No bias of q, k and v in any block (qkv_bias: False), or none of k (BEiT): they are 0. One that only some blocks have is missing. */
+function isZeroBias(name: string, sources: Map<string, Source>): boolean {
+  const part = /^blocks\.\d+\.attn\.([qkv])\.bias$/.exec(name)?.[1];
+  if (part === undefined) return false;
+  const has = (which: string): boolean => [...sources.keys()].some((other) => other.endsWith(`.attn.${which}.bias`));
+  return !has(part) && (part === 'k' || ['q', 'v'].every((which) => !has(which)));
+}
+
+const gammasOf = (ours: Sorted['ours']): Map<string, string> =>
+  new Map(
+    [...ours].flatMap(([name, { tensor }]) => {
+      const found = /^(blocks\.\d+)\.ls([12])\.gamma$/.exec(name);
+      return found === null ? [] : [[`${found[1]}.${found[2] === '1' ? 'attn.proj' : 'mlp.fc2'}`, tensor] as const];
+    }),
+  );
+
+const SIZE_KEYS = {
+  imageSize: 'image_size',
+  patchSize: 'patch_size',
+  embedDim: 'embed_dim',
+  depth: 'depth',
+  mlpRatio: 'mlp_ratio',
+} as const satisfies Record<keyof Sizes, string>;
+
+function differences(is: Sizes, shape: ModelShape): (keyof Sizes)[] {
+  return (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).filter((key) =>
+    key === 'mlpRatio' ? Math.round(is.embedDim * is.mlpRatio) !== Math.round(is.embedDim * shape.mlpRatio) : is[key] !== shape[key],
+  );
+}
+
+function doesNotFit(file: Safetensors, place: Place, is: Sizes, differing: (keyof Sizes)[]): GqaError {
+  const named = Object.entries(modelSizes).find(([, size]) =>
+    (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).every((key) => size[SIZE_KEYS[key]] === is[key]),
+  );
+  const keys = (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).map((key) => `${SIZE_KEYS[key]}: ${is[key]}`).join(', ');
+  const hint =
+    named === undefined
+      ? `Set model.size: custom, ${keys}, and heads as it was trained with.`
+      : `Set model.size: ${named[0]}, or custom with ${keys}.`;
+  const lines = differing.map((key) => ({ what: `${SIZE_KEYS[key]} is ${is[key]}`, names: [] }));
+  const positions = differing.includes('imageSize')
+    ? [
+        {
+          what: `position embeddings of ${tokens({ ...is } as ModelShape)} tokens: ${is.imageSize} pixels with patch ${is.patchSize}; gqa does not resize them`,
+          names: [],
+        },
+      ]
+    : [];
+  return refuse(file, describe(place, is), 'it does not fit the model of the config', [...lines, ...positions], hint);
+}
+
+const describe = ({ scheme, prefix }: Place, { imageSize, patchSize, embedDim, depth }: Sizes): string =>
+  `a ViT with ${scheme.name}${prefix === '' ? '' : ` behind “${prefix}”`} (${imageSize} pixels, patch ${patchSize}, embed_dim ${embedDim}, depth ${depth})`;
+
+const MOST_REASONS = 6;
+
+function refuse(file: Safetensors, what: string, why: string, reasons: Reason[], hint?: string): GqaError {
+  const part = /-(\d{5}-of-\d{5})\.safetensors$/.exec(path.basename(file.path))?.[1];
+  const whole = part === undefined ? what : `a part (${part.replace('-of-', ' of ')}) of a checkpoint in several files`;
+  const line = ({ what: reason, names }: Reason): string => `  ${reason}${names.length === 0 ? '' : `: ${examples(names)}`}`;
+  const more = reasons.length > MOST_REASONS ? [`  and ${reasons.length - MOST_REASONS} more`] : [];
+  return new GqaError('usage', [`${file.path} is ${whole}: ${why}:`, ...reasons.slice(0, MOST_REASONS).map(line), ...more].join('\n'), {
+    hint:
+      hint ??
+      (part === undefined
+        ? 'Give a plain ViT: pre-norm blocks, a class token, learned positions, a linear head.'
+        : 'Join its parts in torch, and save them as one file.'),
+  });
+}
+
+function examples(names: string[]): string {
+  const first = names.slice(0, 2).map((name) => (name.includes(' ') ? name : shown(name)));
+  return `${first.join(', ')}${names.length > 2 ? ` and ${names.length - 2} more` : ''}`;
+}
+
+function noVit(file: Safetensors, family: string | null): GqaError {
+  const count = file.tensors.size;
+  const names = [...file.tensors.keys()];
+  const what = family === null ? 'no ViT whose names gqa knows (timm’s, Hugging Face’s, torchvision’s)' : `no plain ViT but ${family}`;
+  return new GqaError('usage', `${file.path} is ${what}: ${count} tensors${count === 0 ? '' : `: ${examples(names)}`}`, {
+    hint: 'Give a plain ViT as timm, Hugging Face or torchvision save it, as one .safetensors file.',
+  });
+}
+
+function noticesOf(place: Place, sorted: Sorted, sources: Map<string, Source>, headless: string | null): string[] {
+  const notices: string[] = [];
+  if (place.scheme.name !== 'timm’s names' || place.prefix !== '')
+    notices.push(`the checkpoint has ${place.scheme.name}${place.prefix === '' ? '' : ` behind “${place.prefix}”`}`);
+  const left = [...sorted.leftOut].map(([what, names]) => `${what} (${names.length})`);
+  if (sorted.otherHead.length > 0) left.push(`a head of another form (${sorted.otherHead.length})`);
+  else if (headless !== null && headless !== NO_HEAD) left.push('its head');
+  if (left.length > 0) notices.push(`left out of the checkpoint: ${left.join(', ')}`);
+  if (gammasOf(sorted.ours).size > 0) notices.push('LayerScale is folded into attn.proj and mlp.fc2');
+  const without = ['q', 'k', 'v'].filter((part) => !sources.has(`blocks.0.attn.${part}.bias`));
+  if (without.length > 0) notices.push(`no bias of ${without.join(', ')} in the checkpoint: zeros`);
+  if (headless === null && !sources.has('head.bias')) notices.push('no bias of the head in the checkpoint: zeros');
+  return notices;
+}
+
+export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((size, i) => size === b[i]);
