@@ -103,6 +103,9 @@ function classesOf({ id2label, label_names: names }: ConfigJson): string[] | nul
   return classes.every((name, i) => name === `LABEL_${i}` || name === String(i)) ? null : (classes as string[]);
 }
 
+/** Hugging Face's models whose blocks are a plain ViT's. */
+const PLAIN_TYPES: readonly string[] = ['vit', 'deit', 'vit_msn', 'vit_mae', 'dinov2'];
+
 /** What a config says that gqa does not compute: a rule each. */
 const RULES: readonly ((config: ConfigJson) => string | null)[] = [
   ({ hidden_act: act }) => (act && act !== 'gelu' ? `hidden_act is ${act}; gqa computes gelu (with the error function)` : null),
@@ -111,6 +114,9 @@ const RULES: readonly ((config: ConfigJson) => string | null)[] = [
     pooling && (type === 'beit' || type === 'data2vec-vision') ? 'use_mean_pooling: its head reads the mean of all patches' : null,
   ({ use_swiglu_ffn: gated }) => (gated ? 'use_swiglu_ffn: a gated MLP (SwiGLU)' : null),
   ({ global_pool: pool }) => (pool && pool !== 'token' ? `global_pool is ${pool}; gqa’s head reads the class token` : null),
+  ({ model_type: type }) => (type && !PLAIN_TYPES.includes(type) ? `model_type is ${type}; gqa computes ${PLAIN_TYPES.join(', ')}` : null),
+  ({ architecture: name }) =>
+    name && !/^(?:test_)?(?:vit|deit3?|flexivit)_/.test(name) ? `architecture is ${name}; gqa computes vit and deit` : null,
   ({ architecture: name }) =>
     /quickgelu/.test(name ?? '') ? `${name} has the quick GELU; gqa computes gelu (with the error function)` : null,
   ({ architecture: name }) =>

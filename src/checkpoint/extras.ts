@@ -32,18 +32,19 @@ export const LEFT_OUT: readonly Extra[] = [
 export const REFUSED: readonly Extra[] = [
   {
     pattern: /(?:^|\.)(?:lora_\w+|base_layer|modules_to_save|ia3_l|adapters?|adapter_\w+|prompt_(?:tokens|embeddings))(?:\.|$)/,
-    what: 'an adapter (PEFT, LoRA) beside the weights',
+    what: 'an adapter (PEFT, LoRA) beside the weights, to be merged first (merge_and_unload)',
   },
   {
     pattern:
       /(?:^|\.)(?:SCB|absmax|quant_map|nested_\w+|quant_state|qweight|qzeros|scales|g_idx|zero_point|weight_(?:scale\w*|format|zero_point)|input_scale|_packed_params\w*)(?:\.|$)/,
-    what: 'quantised weights',
+    what: 'quantised weights, to be saved as float32 first',
   },
   {
     pattern: /\.(?:weight_g|weight_v|weight_orig|weight_mask|weight_u|bias_orig|bias_mask)$|\.parametrizations\./,
-    what: 'weights in parts (weight norm, pruning, parametrizations)',
+    what: 'weights in parts (weight norm, pruning), to be joined first',
   },
   { pattern: /\.(?:running_mean|running_var|num_batches_tracked)$/, what: 'batch norm' },
+  { pattern: /\.attn\.[qkv]_bias$/, what: 'biases of q and v apart (BEiT, EVA), whose norms may stand behind attention' },
   { pattern: /\.attn\.(?:q_norm|k_norm|q_ln|k_ln|qk_norm|norm_q|norm_k|ln_q|ln_k)\./, what: 'norms on queries and keys (qk_norm)' },
   { pattern: /\.attn\.(?:norm|inner_attn_ln|ln)\.|\.mlp\.(?:norm|ffn_ln|ln)\./, what: 'a norm inside attention or MLP (scale_norm)' },
   { pattern: /\.(?:norm3|norm_post|post_norm\w*|ls3)\./, what: 'further norms in the blocks' },
@@ -87,7 +88,7 @@ export const REFUSED: readonly Extra[] = [
   { pattern: /^(?:blocks_token_only|cls_attn\w*|blocks_cls)\./, what: 'blocks for the class token alone (CaiT)' },
   {
     pattern: /(?:^|\.)(?:pixel_|image_|img_)?(?:mean|std)$|^(?:normalize|normalizer|preprocess|transform)\./,
-    what: 'mean and standard deviation of the pictures inside the model',
+    what: 'mean and standard deviation of the pictures inside the model, to be taken out (data.mean, data.std)',
   },
 ];
 
@@ -103,7 +104,7 @@ export const FAMILIES: readonly Extra[] = [
   },
   {
     pattern: /(?:^|\.)(?:layers|stages|transformers|stage\d*|network|blocks)\.\d+\.blocks\.\d+\./,
-    what: 'a network of stages (Swin, PiT, CrossViT and the like)',
+    what: 'a network of stages (Swin, ConvNeXt, PiT and the like)',
   },
   {
     pattern: /(?:^|\.)(?:stages\.\d+|layer[1-4]\.\d+|features\.\d+|downsample_layers)\./,

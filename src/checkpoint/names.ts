@@ -18,7 +18,6 @@ export const SCHEMES: readonly Scheme[] = [
     patterns: [
       [/^(cls_token|pos_embed|(?:patch_embed\.proj|norm|head)\.(?:weight|bias))$/, '$1'],
       [/^(blocks\.\d+\.(?:norm[12]|attn\.(?:qkv|[qkv]|proj)|mlp\.fc[12])\.(?:weight|bias))$/, '$1'],
-      [/^(blocks\.\d+\.attn\.[qkv])_bias$/, '$1.bias'], // BEiT: q and v have a bias
       [/^(blocks\.\d+\.ls[12]\.gamma)$/, '$1'],
       [/^blocks\.(\d+)\.gamma_([12])$/, 'blocks.$1.ls$2.gamma'], // BEiT, DeiT III before timm 0.9
     ],

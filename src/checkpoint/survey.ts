@@ -63,7 +63,7 @@ export function survey(file: Safetensors, shape: ModelShape): Survey {
   reasons.push(...(reasons.length > 0 ? [] : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 })));
   if (reasons.length > 0) throw refuse(file, describe(place, is), 'gqa cannot compute it exactly', reasons);
   const differing = differences(is, shape);
-  if (differing.length > 0) throw doesNotFit(file, place, is, differing);
+  if (differing.length > 0) throw doesNotFit(file, place, is, shape, differing);
   return {
     sources,
     gammas: gammasOf(sorted.ours),
@@ -115,7 +115,7 @@ function sortNames(file: Safetensors, place: Place, places: readonly Place[]): S
     const left = extraOf(LEFT_OUT, within);
     const part = LINEAR_HEAD.exec(within)?.[1];
     if (isAveraged(name)) add(sorted.leftOut, 'averaged copies of the weights', tensor);
-    else if (second !== undefined) add(sorted.refused, `a second model under “${second}”`, tensor);
+    else if (second !== undefined) add(sorted.refused, `a second model, under “${second}”: save the one that is wanted alone`, tensor);
     else if (left !== null) add(sorted.leftOut, left, tensor);
     else if (!ownHead && part !== undefined && (!inside || place.scheme.name !== 'timm’s names')) {
       const key = `head.${part}`;
@@ -207,7 +207,7 @@ function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
       what: `position embeddings of ${positions[1]} tokens: ${grid} × ${grid} patches, without the class token (no_embed_class)`,
       names: [posName],
     });
-  else if (!Number.isInteger(((positions[1] ?? 0) - 1) ** 0.5))
+  else if (ours.has('cls_token') && !Number.isInteger(((positions[1] ?? 0) - 1) ** 0.5))
     reasons.push({
       what: `position embeddings of ${positions[1]} tokens, which are no square of patches and a class token`,
       names: [posName],
@@ -337,7 +337,7 @@ function differences(is: Sizes, shape: ModelShape): (keyof Sizes)[] {
   );
 }
 
-function doesNotFit(file: Safetensors, place: Place, is: Sizes, differing: (keyof Sizes)[]): GqaError {
+function doesNotFit(file: Safetensors, place: Place, is: Sizes, shape: ModelShape, differing: (keyof Sizes)[]): GqaError {
   const named = Object.entries(modelSizes).find(([, size]) =>
     (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).every((key) => size[SIZE_KEYS[key]] === is[key]),
   );
@@ -346,7 +346,7 @@ function doesNotFit(file: Safetensors, place: Place, is: Sizes, differing: (keyo
     named === undefined
       ? `Set model.size: custom, ${keys}, and heads as it was trained with.`
       : `Set model.size: ${named[0]}, or custom with ${keys}.`;
-  const lines = differing.map((key) => ({ what: `${SIZE_KEYS[key]} is ${is[key]}`, names: [] }));
+  const lines = differing.map((key) => ({ what: `${SIZE_KEYS[key]} is ${is[key]}, in the config ${shape[key]}`, names: [] }));
   const positions = differing.includes('imageSize')
     ? [
         {
