@@ -37,7 +37,7 @@ const configSchema = z.object({
   global_pool: text,
   label_names: z.array(z.string()).nullish().catch(null),
   model_args: z
-    .object({ num_heads: number, embed_dim: number, act_layer: z.unknown(), norm_layer: z.unknown(), pre_norm: z.unknown() })
+    .object({ num_heads: number, embed_dim: number, act_layer: z.unknown().optional(), norm_layer: z.unknown().optional() })
     .nullish()
     .catch(null),
 });

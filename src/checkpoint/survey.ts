@@ -52,7 +52,7 @@ export function survey(file: Safetensors, shape: ModelShape): Survey {
   const places = placesOf([...file.tensors.keys()].map(withoutWrappers));
   const place = places.find(({ prefix }) => !isAveraged(`${prefix}x`)) ?? places[0];
   const family = [...file.tensors.keys()].map((name) => extraOf(FAMILIES, name)).find((what) => what !== null);
-  if (place === undefined || (family !== undefined && isStages(place))) throw noVit(file, family ?? null);
+  if (place === undefined || (family !== undefined && !hasOneStem(place))) throw noVit(file, family ?? null);
 
   const sorted = sortNames(file, place, places);
   const is = sizesOf(sorted.ours, shape);
@@ -152,8 +152,8 @@ const usualEps = ({ scheme }: Place, ours: Sorted['ours']): number =>
     ? 1e-12
     : LAYER_NORM_EPS;
 
-/** `layers.0.` of Swin has blocks with timm's names too. */
-const isStages = ({ prefix }: Place): boolean => /\.\d+\.$/.test(prefix);
+/** `layers.0.` of Swin has blocks with timm's names too, and CLIP's MLPs have Hugging Face's; neither has a ViT's patch projection with them. */
+const hasOneStem = ({ prefix, found }: Place): boolean => !/\.\d+\.$/.test(prefix) && found.has('patch_embed.proj.weight');
 
 /** What the tensors alone say of the sizes; what they do not say is taken to be as the config has it. */
 function sizesOf(ours: Sorted['ours'], shape: ModelShape): Sizes {

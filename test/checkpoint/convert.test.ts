@@ -7,34 +7,15 @@ import { convertCheckpoint } from '../../src/checkpoint/convert.js';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, openSafetensors, readTensor, type TensorData } from '../../src/checkpoint/safetensors.js';
 import { GqaError } from '../../src/errors.js';
-import { initialValues, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
+import { mha, timmTensors } from './tensors.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-convert-'));
-const mha: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 12, depth: 2, heads: 6, kvHeads: 6, mlpRatio: 2, numClasses: 5 };
 
 function write(name: string, bytes: Buffer): string {
   const file = path.join(folder, name);
   fs.writeFileSync(file, bytes);
   return file;
-}
-
-/** The tensors of an MHA model as timm stores them: q, k and v fused. */
-function timmTensors(change: (tensors: Record<string, TensorData>) => unknown = () => {}): Record<string, TensorData> {
-  const tensors: Record<string, TensorData> = {};
-  for (const [name, { shape }] of Object.entries(parameterSpecs(mha))) {
-    const data = initialValues(name, mha, 8).map((value, i) => value + 0.001 * (i % 7));
-    const part = /^(.*\.attn\.)([qkv])(\.\w+)$/.exec(name);
-    if (part === null) {
-      tensors[name] = { shape, data };
-      continue;
-    }
-    const fused = `${part[1]}qkv${part[3]}`;
-    const before = tensors[fused]?.data ?? new Float32Array(0);
-    tensors[fused] = { shape: [3 * (shape[0] as number), ...shape.slice(1)], data: Float32Array.of(...before, ...data) };
-  }
-  change(tensors);
-  return tensors;
 }
 
 const refused = (code: string, message: RegExp) => (error: unknown) =>
