@@ -55,7 +55,7 @@ export function readModelCard(file: Safetensors): ModelCard | null {
 /** The file's bytes; warnings are only written when there are some. `format: pt` is what timm and Hugging Face look for before they load a file. */
 export function encodeModel(
   valuesOf: (name: string) => Float32Array,
-  { warnings = [], ...card }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] },
+  { warnings = [], ...card }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] | undefined },
 ): Buffer {
   const tensors = Object.fromEntries(
     Object.entries(parameterSpecs(card.model))

@@ -14,7 +14,7 @@ export interface ModelShape {
   /** 0: without a head, as a file only. */
   numClasses: number;
   /** Left out: `LAYER_NORM_EPS`. */
-  layerNormEps?: number;
+  layerNormEps?: number | undefined;
 }
 
 /** Of timm's and torchvision's ViTs; torch's own default is 1e-5, Hugging Face's ViT has 1e-12. */
