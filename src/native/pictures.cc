@@ -95,7 +95,7 @@ napi_value DecodeJpeg(napi_env env, napi_callback_info info) {
         return found_width == width && found_height == height && components == 3 ? pixels.data : nullptr;
       });
   napi_value result;
-  napi_get_boolean(env, decoded != nullptr && warnings == 0, &result);
+  napi_create_double(env, decoded == nullptr ? -1 : static_cast<double>(warnings), &result);
   return result;
 }
 
