@@ -18,7 +18,10 @@ async function main() {
     .toBuffer();
   const expected = await sharp(encoded).raw().toBuffer();
   const found = new Uint8Array(height * width * 3);
-  assert(require(addon).decodeJpeg(encoded, found, height, width) && expected.equals(found), 'a JPEG came out otherwise than from sharp');
+  assert(
+    require(addon).decodeJpeg(encoded, found, height, width) === 0 && expected.equals(found),
+    'a JPEG came out otherwise than from sharp',
+  );
   console.log('{}');
 }
 

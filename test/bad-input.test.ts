@@ -156,7 +156,8 @@ for (const { what, code, message, break: breakIt, args, command } of CASES) {
   });
 }
 
-test('a picture that does not decode: exit 3 with its name, and a run that says it failed', async () => {
+/** A folder with pets/{train,test}/{cat,dog}/ of six JPEGs each and a config.yaml; and a JPEG of noise, to be damaged. */
+async function pets(): Promise<{ folder: string; large: Buffer }> {
   const folder = temporaryFolder();
   for (const split of ['train', 'test'])
     for (const name of ['cat', 'dog']) {
@@ -168,12 +169,6 @@ test('a picture that does not decode: exit 3 with its name, and a run that says 
         fs.writeFileSync(path.join(folder, 'pets', split, name, `${i}.jpg`), await picture.jpeg().toBuffer());
       }
     }
-  const broken = path.join(folder, 'pets/train/dog/3.jpg');
-  const noise = { type: 'gaussian', mean: 128, sigma: 30 } as const;
-  const large = await sharp({ create: { width: 400, height: 400, channels: 3, background: 'grey', noise } })
-    .jpeg()
-    .toBuffer();
-  fs.writeFileSync(broken, large.subarray(0, large.length / 2)); // its header is whole: it is found when its turn comes
   fs.writeFileSync(
     path.join(folder, 'config.yaml'),
     `name: pets
@@ -182,10 +177,54 @@ model: { size: custom, image_size: 16, patch_size: 8, embed_dim: 8, depth: 1, he
 train: { epochs: 1, batch_size: 4, lr: 1e-3 }
 `,
   );
+  const noise = { type: 'gaussian', mean: 128, sigma: 30 } as const;
+  const large = await sharp({ create: { width: 400, height: 400, channels: 3, background: 'grey', noise } })
+    .jpeg()
+    .toBuffer();
+  return { folder, large };
+}
+
+test('a picture that does not decode: exit 3 with its name, and a run that says it failed', async () => {
+  const { folder, large } = await pets();
+  fs.writeFileSync(path.join(folder, 'pets/train/dog/3.jpg'), large.subarray(0, large.length / 2)); // its header is whole: it is found when its turn comes
   const ran = gqa(['train', '--config', 'config.yaml', '--run-name', 'r'], folder);
   assert.equal(ran.code, 3, ran.stderr);
   assert.match(ran.stderr, /train.dog.3\.jpg/);
   assert.equal(JSON.parse(fs.readFileSync(path.join(folder, 'runs/pets/r/status.json'), 'utf8')).state, 'failed');
+});
+
+test('a JPEG that is damaged: used as far as it goes, said and listed, or refused', async () => {
+  const { folder, large } = await pets();
+  const half = Buffer.concat([large.subarray(0, large.length / 2), large.subarray(-2)]);
+  for (const file of ['pets/train/dog/3.jpg', 'pets/train/dog/4.jpg', 'pets/test/cat/0.jpg'])
+    fs.writeFileSync(path.join(folder, file), half);
+  const train = ['train', '--config', 'config.yaml', '--run-name'];
+  const ran = gqa([...train, 'r'], folder);
+  assert.equal(ran.code, 0, ran.stderr);
+  const list = path.join('runs/pets/r/damaged.jsonl');
+  assert.ok(ran.stderr.includes(`3 pictures are damaged and were decoded as far as they go: ${list}\n`), ran.stderr);
+  const lines = fs.readFileSync(path.join(folder, list), 'utf8').trim().split('\n');
+  assert.deepEqual(
+    lines
+      .map((line) => JSON.parse(line))
+      .map(({ split, reason }) => [split, /[34]\.jpg|cat.0\.jpg/.test(reason), /premature end/.test(reason)])
+      .sort(),
+    [
+      ['test', true, true],
+      ['train', true, true],
+      ['train', true, true],
+    ],
+  );
+  assert.ok(!fs.existsSync(path.join(folder, 'runs/pets/r/skipped.jsonl')));
+  const evaluated = gqa(['eval', 'runs/pets/r', '--json'], folder);
+  assert.equal(evaluated.code, 0, evaluated.stderr);
+  assert.match(
+    evaluated.stderr,
+    /1 picture is damaged and was decoded as far as it goes: .*0\.jpg \(\d+ bytes\) is damaged: Corrupt JPEG data/,
+  );
+  assert.deepEqual([JSON.parse(evaluated.stdout).damaged, JSON.parse(evaluated.stdout).skipped], [1, 0]);
+  const refused = gqa([...train, 's', '--set', 'data.on_bad_image=error'], folder);
+  assert.deepEqual([refused.code, /[034]\.jpg \(\d+ bytes\) does not decode/.test(refused.stderr)], [3, true], refused.stderr);
 });
 
 test('a loss that is not finite: exit 6 with step and learning rate, the run says it failed, its results stay readable', () => {

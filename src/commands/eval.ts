@@ -12,6 +12,7 @@ import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
 import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
+import { sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
 import { say, warn, warningLine } from './say.js';
 
@@ -65,11 +66,11 @@ export async function evaluate(options: EvalOptions): Promise<void> {
       wanted,
     );
     trainer.dispose();
-    const skipped = pipeline.skipped.length;
-    if (skipped > 0) say(`${skipped} pictures could not be read and were left out (data.on_bad_image: skip)`);
+    sayFlawed(pipeline, null);
     const report = {
       ...metrics,
-      skipped,
+      skipped: pipeline.skipped.length,
+      damaged: pipeline.damaged.length,
       split: options.split,
       overrides: options.set,
       variant: settings.variant,

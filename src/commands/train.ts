@@ -12,6 +12,7 @@ import type { Metrics } from '../train/evaluate.js';
 import { runExperiment, splitParts } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { buildTeacher } from '../train/teacher.js';
+import { keepFlawed, sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
 import { say, warn, warningLine } from './say.js';
 
@@ -90,12 +91,11 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         epochDone(result) {
           at = { epoch: result.epoch, step: result.step };
           run.epochDone(result);
-          run.noteSkipped(pipeline.skipped);
+          keepFlawed(pipeline, run);
         },
       });
-      run.noteSkipped(pipeline.skipped);
-      if (pipeline.skipped.length > 0)
-        say(`${pipeline.skipped.length} pictures could not be read and were left out: ${path.join(run.path, 'skipped.jsonl')}`);
+      keepFlawed(pipeline, run);
+      sayFlawed(pipeline, run.path);
       run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
       run.setStatus('done', { epoch: at.epoch, step: outcome.steps });
       const { converted, best, test, trainImagesPerSecond } = outcome;

@@ -50,8 +50,11 @@ export const configSchema = z.strictObject({
     cutmix: z.number().gt(0).nullable().default(null),
     /** Threads that decode and augment; 0: the main thread; auto: as many as cores, at most 8. */
     workers: z.union([count(0, 64), z.literal('auto')]).default('auto'),
-    /** A picture that cannot be read: ends the run (exit 3), or is left out and listed in the run's skipped.jsonl. */
-    on_bad_image: z.enum(['error', 'skip']).default('error'),
+    /**
+     * A picture that cannot be read ends the run (exit 3), but for `skip`: it is left out and listed in the run's skipped.jsonl. A JPEG that is damaged, but decodes as in Pillow,
+     * is so too; but for `warn`: it is used as far as it goes and listed in damaged.jsonl.
+     */
+    on_bad_image: z.enum(['warn', 'error', 'skip']).default('warn'),
     /** A picture file of more pixels is bad. */
     max_pixels: count(1).default(50_000_000),
     /** Seconds that work on one picture may take. */

@@ -35,7 +35,7 @@ async function commonSize(pictures: EncodedPicture[], reading: Reading): Promise
   let common: PictureSize | undefined;
   for (const picture of pictures) {
     const size = await pictureSize(picture, reading).catch((error: unknown) => {
-      if (reading.onBadImage === 'error') throw error;
+      if (reading.onBadImage !== 'skip') throw error;
       return common;
     });
     if (size === undefined) continue;

@@ -2,7 +2,10 @@
 import type { Config } from '../config/schema.js';
 
 export interface Reading {
-  /** `error`: a picture that cannot be read ends the run, naming it; `skip`: it counts for nothing and is listed. */
+  /**
+   * `error`: a picture that cannot be read, or that libjpeg warns about, ends the run, naming it; `skip`: it counts for nothing and is listed;
+   * `warn`: one that libjpeg warns about is decoded as far as it goes and listed, one that cannot be read ends the run.
+   */
   onBadImage: Config['data']['onBadImage'];
   /** A picture of more pixels is bad, and is not decoded. */
   maxPixels: number;
@@ -14,4 +17,4 @@ export interface Reading {
   cacheGb: number;
 }
 
-export const DEFAULT_READING: Reading = { onBadImage: 'error', maxPixels: 50_000_000, timeoutS: 60, cache: null, cacheGb: 20 };
+export const DEFAULT_READING: Reading = { onBadImage: 'warn', maxPixels: 50_000_000, timeoutS: 60, cache: null, cacheGb: 20 };

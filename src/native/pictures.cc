@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -59,10 +60,10 @@ bool GetArguments(napi_env env, napi_callback_info info, size_t count, napi_valu
   return napi_get_cb_info(env, info, &found, arguments, nullptr, nullptr) == napi_ok && found == count;
 }
 
-// A picture's bytes, and others of the same length.
+// A picture's bytes, and others of the same length, in other memory.
 bool GetPair(napi_env env, const napi_value* arguments, Bytes* from, Bytes* to) {
   return GetBytes(env, arguments[0], from) && GetBytes(env, arguments[1], to) && from->length == to->length &&
-         from->length % 3 == 0;
+         from->length % 3 == 0 && (from->data + from->length <= to->data || to->data + to->length <= from->data);
 }
 
 bool GetSize(napi_env env, const napi_value* arguments, int32_t* height, int32_t* width) {
@@ -95,17 +96,17 @@ napi_value DecodeJpeg(napi_env env, napi_callback_info info) {
         return found_width == width && found_height == height && components == 3 ? pixels.data : nullptr;
       });
   napi_value result;
-  napi_get_boolean(env, decoded != nullptr && warnings == 0, &result);
+  napi_create_double(env, decoded == nullptr ? -1 : static_cast<double>(warnings), &result);
   return result;
 }
 
 // For each target pixel along one axis: its first source pixel, how many, and their weights, as src/data/pictures/resample.ts makes them.
 struct Windows {
-  int target;
+  int32_t target;
   const int32_t* first;
   const int32_t* count;
   const int32_t* weights;
-  int stride;
+  int32_t stride;
 };
 
 constexpr int kWeightBits = 22;
@@ -156,8 +157,9 @@ bool GetWindows(napi_env env, const napi_value* arguments, int pixels, int targe
   size_t length[3];
   for (int i = 0; i < 3; i++)
     if (!GetArray(env, arguments[i], napi_int32_array, &ints[i], &length[i])) return false;
-  if (length[0] != static_cast<size_t>(target) || length[1] != length[0] || length[2] % length[0] != 0) return false;
-  *windows = {target, ints[0], ints[1], ints[2], static_cast<int>(length[2] / length[0])};
+  if (length[0] != static_cast<size_t>(target) || length[1] != length[0] || length[2] % length[0] != 0 || length[2] / length[0] > INT32_MAX)
+    return false;
+  *windows = {target, ints[0], ints[1], ints[2], static_cast<int32_t>(length[2] / length[0])};
   for (int i = 0; i < target; i++) {
     const int32_t first = windows->first[i], count = windows->count[i];
     if (first < 0 || count < 0 || count > windows->stride || first > pixels - count) return false;
@@ -184,7 +186,7 @@ bool GetResampling(napi_env env, napi_callback_info info, bool across, Resamplin
          GetWindows(env, arguments + 5, across ? given->width : given->height, target, &given->windows);
 }
 
-napi_value ResampleAcross(napi_env env, napi_callback_info info) {
+napi_value ResampleAcross(napi_env env, napi_callback_info info) try {
   Resampling given;
   if (!GetResampling(env, info, true, &given)) return Throw(env, "resampleAcross: wrong kinds, lengths or windows");
   const size_t source_bytes = BytesOf(1, given.width);
@@ -193,9 +195,11 @@ napi_value ResampleAcross(napi_env env, napi_callback_info info) {
   for (int row = 0; row < given.height; row++)
     AcrossRow(given.from.data + row * source_bytes, source_bytes, given.to.data + row * target_bytes, given.windows, wide.data());
   return nullptr;
+} catch (const std::bad_alloc&) {
+  return Throw(env, "resampleAcross: no memory for a row");
 }
 
-napi_value ResampleDown(napi_env env, napi_callback_info info) {
+napi_value ResampleDown(napi_env env, napi_callback_info info) try {
   Resampling given;
   if (!GetResampling(env, info, false, &given)) return Throw(env, "resampleDown: wrong kinds, lengths or windows");
   const Windows& windows = given.windows;
@@ -206,12 +210,14 @@ napi_value ResampleDown(napi_env env, napi_callback_info info) {
                 windows.weights + static_cast<size_t>(row) * windows.stride, windows.count[row], sums.data());
   }
   return nullptr;
+} catch (const std::bad_alloc&) {
+  return Throw(env, "resampleDown: no memory for a row");
 }
 
-// Takes pixels `step` apart, places and steps in fractions of 65536.
-void GatherRow(const uint8_t* from, int width, uint8_t* to, int count, int32_t x, int32_t y, int32_t step_x, int32_t step_y) {
-  for (int i = 0; i < count; i++, x += step_x, y += step_y, to += 3) {
-    const uint8_t* source = from + (static_cast<size_t>(y >> 16) * width + (x >> 16)) * 3;
+// Takes pixels `step` apart, places and steps in fractions of 65536: 32 bits hold those of 32,767 pixels, and not the place behind the last one.
+void GatherRow(const uint8_t* from, int32_t width, uint8_t* to, int32_t count, int64_t x, int64_t y, int32_t step_x, int32_t step_y) {
+  for (int32_t i = 0; i < count; i++, x += step_x, y += step_y, to += 3) {
+    const uint8_t* source = from + (static_cast<size_t>(y >> 16) * width + static_cast<size_t>(x >> 16)) * 3;
     std::memcpy(to, source, 3);
   }
 }
@@ -230,7 +236,7 @@ napi_value Gather(napi_env env, napi_callback_info info) {
   // A run is straight: with both its ends it lies in the picture.
   const auto inside = [](int64_t place, int32_t pixels) { return place >= 0 && place < static_cast<int64_t>(pixels) << 16; };
   for (int row = 0; good && row < height; row++) {
-    const int32_t* run = runs + row * 4;
+    const int32_t* run = runs + static_cast<size_t>(row) * 4;
     const int64_t steps = static_cast<int64_t>(run[1]) - run[0] - 1;
     good = run[0] >= 0 && run[0] <= run[1] && run[1] <= width &&
            (steps < 0 || (inside(run[2], width) && inside(run[3], height) && inside(run[2] + steps * step_x, width) &&
@@ -238,11 +244,11 @@ napi_value Gather(napi_env env, napi_callback_info info) {
   }
   if (!good) return Throw(env, "gather(from, to, height, width, stepX, stepY, runs): wrong kinds, lengths or runs");
   for (int row = 0; row < height; row++) {
-    const int32_t* run = runs + row * 4;
+    const int32_t* run = runs + static_cast<size_t>(row) * 4;
     uint8_t* target = to.data + row * BytesOf(1, width);
-    std::memset(target, 0, run[0] * 3);
-    GatherRow(from.data, width, target + run[0] * 3, run[1] - run[0], run[2], run[3], step_x, step_y);
-    std::memset(target + run[1] * 3, 0, (width - run[1]) * 3);
+    std::memset(target, 0, BytesOf(1, run[0]));
+    GatherRow(from.data, width, target + BytesOf(1, run[0]), run[1] - run[0], run[2], run[3], step_x, step_y);
+    std::memset(target + BytesOf(1, run[1]), 0, BytesOf(1, width - run[1]));
   }
   return nullptr;
 }
@@ -338,8 +344,8 @@ napi_value AwayFromGrey(napi_env env, napi_callback_info info) {
 
 // One row but its first and last pixel, from the rows above and below.
 FOR_EACH_MACHINE
-void SharpenRow(const uint8_t* above, const uint8_t* row, const uint8_t* below, uint8_t* __restrict to, int bytes, float factor) {
-  for (int i = 3; i < bytes - 3; i++) {
+void SharpenRow(const uint8_t* above, const uint8_t* row, const uint8_t* below, uint8_t* __restrict to, size_t bytes, float factor) {
+  for (size_t i = 3; i + 3 < bytes; i++) {
     const int around = above[i - 3] + above[i] + above[i + 3] + row[i - 3] + row[i + 3] + below[i - 3] + below[i] + below[i + 3];
     const int smooth = static_cast<int>((2u * (around + 5 * row[i]) + 13u) / 26u);
     to[i] = Blend(smooth, row[i], factor);
@@ -360,7 +366,7 @@ napi_value Sharpen(napi_env env, napi_callback_info info) {
   const size_t bytes = BytesOf(1, width);
   for (int row = 1; row < height - 1; row++) {
     const uint8_t* middle = from.data + row * bytes;
-    SharpenRow(middle - bytes, middle, middle + bytes, to.data + row * bytes, static_cast<int>(bytes), factor);
+    SharpenRow(middle - bytes, middle, middle + bytes, to.data + row * bytes, bytes, factor);
   }
   return nullptr;
 }

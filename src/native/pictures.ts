@@ -9,9 +9,9 @@ import { addonFile } from './addons.js';
 export interface PictureAddon {
   /**
    * @param pixels written; a grey picture's channels are equal
-   * @returns whether all went well; else the picture is damaged, cut short, not of this size, or of colours that are not handled, and `pixels` holds anything
+   * @returns how often libjpeg warned; −1 when the picture is cut short, damaged beyond that, not of this size, or of colours that are not handled: `pixels` then holds anything
    */
-  decodeJpeg(encoded: Uint8Array, pixels: Uint8Array, height: number, width: number): boolean;
+  decodeJpeg(encoded: Uint8Array, pixels: Uint8Array, height: number, width: number): number;
   resampleAcross(...parameters: [...Resampled, targetWidth: number, ...Windows]): void;
   resampleDown(...parameters: [...Resampled, targetHeight: number, ...Windows]): void;
   gather(from: Uint8Array, to: Uint8Array, height: number, width: number, stepX: number, stepY: number, runs: Int32Array): void;

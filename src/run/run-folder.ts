@@ -7,6 +7,7 @@
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
  *   skipped.jsonl  a line a picture that could not be read (data.on_bad_image: skip); not there when there is none
+ *   damaged.jsonl  a line a picture that is damaged and was decoded as far as it goes (data.on_bad_image: warn); not there when there is none
  *   checkpoints/   last/ and best/, a model file in each
  *
  * Every failed write is an error with exit code 5.
@@ -102,8 +103,8 @@ export interface RunFolder {
   testDone(best: { epoch: number; step: number | null; test: Figures }): void;
   /** One line of metrics.jsonl; keys flat and in snake_case. Numbers that are not finite are written as text, since JSON has none. */
   logStep(line: Record<string, number | string | null>): void;
-  /** Writes skipped.jsonl anew; nothing when there is none. */
-  noteSkipped(pictures: readonly { split: string; index: number; reason: string }[]): void;
+  /** Writes skipped.jsonl or damaged.jsonl anew; nothing when there is none. */
+  notePictures(which: 'skipped' | 'damaged', pictures: readonly { split: string; index: number; reason: string }[]): void;
   /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
   writeCheckpoint(which: 'last' | 'best', file: string, bytes: Uint8Array): string;
   /** Closes the files. Left undone, the end of the process notes the run as interrupted or failed. */
@@ -288,9 +289,9 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
       ]);
       append(metrics, `${JSON.stringify(Object.fromEntries(cells))}\n`, path.join(folder, 'metrics.jsonl'));
     },
-    noteSkipped(pictures) {
+    notePictures(which, pictures) {
       if (pictures.length === 0) return;
-      writeFileAtomic(path.join(folder, 'skipped.jsonl'), pictures.map((picture) => `${JSON.stringify(picture)}\n`).join(''));
+      writeFileAtomic(path.join(folder, `${which}.jsonl`), pictures.map((picture) => `${JSON.stringify(picture)}\n`).join(''));
     },
     writeCheckpoint(which, file, bytes) {
       const target = path.join(folder, 'checkpoints', which, file);

@@ -42,7 +42,7 @@ test('a config that names data and size gets every default of the schema', () =>
       randomErasing: 0,
       mixup: null,
       cutmix: null,
-      onBadImage: 'error',
+      onBadImage: 'warn',
       maxPixels: 50_000_000,
       timeoutS: 60,
       cache: null,

@@ -42,7 +42,7 @@ export async function previewGrid(
       batchSize: indices.length,
       epoch: column === 0 ? null : column,
       raw: split.source.kind === 'raw' ? split.source : null,
-      reading: { ...reading, onBadImage: 'error' },
+      reading: { ...reading, onBadImage: reading.onBadImage === 'skip' ? 'error' : reading.onBadImage },
       cache: null,
     };
     await makeBatch(pass, job, batch);

@@ -23,6 +23,8 @@ export interface SplitReport {
   width: [number, number] | null;
   /** Pictures that do not decode. */
   broken: { picture: string; reason: string }[];
+  /** Pictures that are damaged and decode as far as they go. */
+  damaged: { picture: string; reason: string }[];
 }
 
 /** Groups of pictures with the same pixels. */
@@ -81,12 +83,14 @@ export async function verifyDataset(dataset: Dataset, official: Official | null,
       height: null,
       width: null,
       broken: [],
+      damaged: [],
     };
     splits[name] = report;
     await inParallel(split.labels.length, async (index) => {
       watch.signal?.throwIfAborted();
       try {
         const picture = await pictureAt(split.source, index, null);
+        if (picture.damage !== null) report.damaged.push({ picture: pictureName(dataset, name, index), reason: picture.damage });
         report.height = widen(report.height, picture.height);
         report.width = widen(report.width, picture.width);
         const hash = hashOf(picture);
@@ -100,7 +104,7 @@ export async function verifyDataset(dataset: Dataset, official: Official | null,
       }
       watch.progress(++done);
     });
-    report.broken.sort((a, b) => (a.picture < b.picture ? -1 : 1));
+    for (const list of [report.broken, report.damaged]) list.sort((a, b) => (a.picture < b.picture ? -1 : 1));
   }
   return {
     name: dataset.name,
@@ -153,7 +157,7 @@ function problemsOf(dataset: Dataset, splits: Record<SplitName, SplitReport>, of
   const found = dataset.classes.length;
   if (official !== null && found !== official.classes) problems.push(`${found} classes; ${official.classes} are official`);
   for (const name of SPLITS) {
-    const { pictures, per_class, broken } = splits[name];
+    const { pictures, per_class, broken, damaged } = splits[name];
     if (official !== null && pictures !== official.pictures[name]) {
       problems.push(`${name}: ${pictures} pictures; ${official.pictures[name]} are official`);
     }
@@ -162,13 +166,12 @@ function problemsOf(dataset: Dataset, splits: Record<SplitName, SplitReport>, of
       const off = per_class.flatMap((count, c) => (count === wanted[c] ? [] : [`${dataset.classes[c]} ${count} instead of ${wanted[c]}`]));
       if (off.length > 0) problems.push(`${name}: ${off.length} classes with another number of pictures: ${someOf(off)}`);
     }
-    if (broken.length > 0) {
-      problems.push(
-        `${name}: ${broken.length} pictures do not decode:\n${someOf(
-          broken.map(({ reason }) => `  ${reason}`),
-          '\n',
-        )}`,
-      );
+    for (const [list, one, more] of [
+      [broken, 'picture does not decode', 'pictures do not decode'],
+      [damaged, 'picture is damaged and decodes as far as it goes', 'pictures are damaged and decode as far as they go'],
+    ] as const) {
+      const lines = list.map(({ reason }) => `  ${reason}`);
+      if (list.length > 0) problems.push(`${name}: ${list.length} ${list.length === 1 ? one : more}:\n${someOf(lines, '\n')}`);
     }
   }
   return problems;

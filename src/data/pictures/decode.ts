@@ -3,6 +3,7 @@
  * does not take, through sharp. The one module that touches sharp (loaded on first use: raw data sets never need it).
  * As torchvision does with Pillow (`convert('RGB')`, then resize): 8-bit RGB, transparency dropped so that what lies beneath shows, CMYK without a profile of inks, no EXIF rotation,
  * aspect ratio not kept. Unlike it, 16-bit grey keeps its high byte (Pillow makes everything above 255 white).
+ * JPEGs that libjpeg only warns about are decoded to Pillow's bytes too, under `onBadImage: warn`, and what Pillow refuses is refused: test/data/torchvision/damaged.py.
  */
 import type { Sharp } from 'sharp';
 import { GqaError } from '../../errors.js';
@@ -10,7 +11,7 @@ import { loadPictures } from '../../native/pictures.js';
 import type { EncodedSource, FileSource, PictureSize, Source } from '../dataset.js';
 import { readBytes } from '../files.js';
 import { DEFAULT_READING, type Reading } from '../reading.js';
-import { asPicture, type Picture, rawPicture, resizePicture } from './picture.js';
+import { asPicture, type Decoded, type Picture, rawPicture, resizePicture } from './picture.js';
 
 /** First bytes of the kinds of file that are read. */
 const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
@@ -50,22 +51,28 @@ function loadSharp(): Promise<typeof import('sharp').default> {
 /** A file's path, or the bytes of one with what messages call it. */
 export type EncodedPicture = string | { bytes: Uint8Array; name: string };
 
-/** What a picture may take. */
-export type Limits = Pick<Reading, 'maxPixels' | 'timeoutS'>;
+/** What a picture may take, and whether a damaged one is decoded as far as it goes (`warn`) or refused. */
+export type Limits = Pick<Reading, 'maxPixels' | 'timeoutS' | 'onBadImage'>;
 
 /**
  * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it as `resizePicture` does.
  * @returns interleaved RGB of `size`, or of the picture's own size when that is null
- * Errors: exit 3 with the picture's path or name, also for pictures that are damaged or cut short, have more pixels than `limits` or take longer.
+ * Errors: exit 3 with the picture's path or name, also for pictures that are damaged beyond what `limits` let pass or cut short, have more pixels than `limits` or take longer.
  */
-export async function decodePicture(picture: EncodedPicture, size: PictureSize | null, limits: Limits = DEFAULT_READING): Promise<Picture> {
+export async function decodePicture(picture: EncodedPicture, size: PictureSize | null, limits: Limits = DEFAULT_READING): Promise<Decoded> {
   const { bytes, name } = encodedBytes(picture);
   const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes); // a copy: sharp takes no shared memory
   const kind = kindOf(encoded, name);
   const frame = kind === 'JPEG' ? jpegFrame(encoded) : null;
   const native = frame === null ? null : decodedNatively(encoded, frame, limits);
-  const decoded = native ?? (await orUndecodable(encoded, name, () => decodedBySharp(encoded, kind, frame, limits)));
-  return size === null ? decoded : resizePicture(decoded, size);
+  const { damage, ...decoded } =
+    native?.warnings === 0
+      ? native.picture
+      : await orUndecodable(encoded, name, () => decodedBySharp(encoded, kind, frame, limits, native !== null));
+  return {
+    ...(size === null ? decoded : resizePicture(decoded, size)),
+    damage: damage === null ? null : `${name} (${encoded.length} bytes) is damaged: ${damage}`,
+  };
 }
 
 /** Picture `index` of a source that is not raw. */
@@ -75,10 +82,10 @@ export const encodedPicture = (source: FileSource | EncodedSource, index: number
     : { bytes: source.pictures[index] as Uint8Array, name: source.names[index] as string };
 
 /** Picture `index` of any source, as `decodePicture` gives it. */
-export async function pictureAt(source: Source, index: number, size: PictureSize | null): Promise<Picture> {
+export async function pictureAt(source: Source, index: number, size: PictureSize | null): Promise<Decoded> {
   if (source.kind !== 'raw') return decodePicture(encodedPicture(source, index), size);
   const picture = rawPicture(source, index);
-  return size === null ? picture : resizePicture(picture, size);
+  return { ...(size === null ? picture : resizePicture(picture, size)), damage: null };
 }
 
 /** Reads a file, if it is one. Errors: exit 3 with its path. */
@@ -90,12 +97,12 @@ export async function pictureSize(picture: EncodedPicture, limits: Limits = DEFA
   const { bytes, name } = encodedBytes(picture);
   const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
   kindOf(encoded, name);
-  const { height, width } = await orUndecodable(encoded, name, async () => (await opened(encoded, limits)).metadata());
+  const { height, width } = await orUndecodable(encoded, name, async () => (await opened(encoded, limits, 'error')).metadata());
   return { height, width };
 }
 
-const opened = async (bytes: Buffer, { maxPixels }: Limits): Promise<Sharp> =>
-  (await loadSharp())(bytes, { failOn: 'warning', limitInputPixels: maxPixels, ignoreIcc: true, autoOrient: false, animated: false });
+const opened = async (bytes: Buffer, { maxPixels }: Limits, failOn: 'warning' | 'error'): Promise<Sharp> =>
+  (await loadSharp())(bytes, { failOn, limitInputPixels: maxPixels, ignoreIcc: true, autoOrient: false, animated: false });
 
 async function orUndecodable<T>(bytes: Buffer, name: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -109,8 +116,34 @@ async function orUndecodable<T>(bytes: Buffer, name: string, work: () => Promise
   }
 }
 
-async function decodedBySharp(encoded: Buffer, kind: string, frame: JpegFrame | null, limits: Limits): Promise<Picture> {
-  const image = await opened(encoded, limits);
+/**
+ * A JPEG that libjpeg warns about is decoded again without minding, where that is wanted and the file ends as Pillow wants it. `damage` is the first warning.
+ * @param warned whether libjpeg has warned already: sharp does not see a warning of the last eight rows
+ */
+async function decodedBySharp(encoded: Buffer, kind: string, frame: JpegFrame | null, limits: Limits, warned: boolean): Promise<Decoded> {
+  try {
+    const picture = await decodedOnce(encoded, kind, frame, limits, 'warning');
+    if (!warned) return { ...picture, damage: null };
+    if (limits.onBadImage === 'warn') return { ...picture, damage: LAST_ROWS };
+    throw new Error(LAST_ROWS);
+  } catch (cause) {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    if (limits.onBadImage !== 'warn' || kind !== 'JPEG' || said.startsWith('timeout') || !endsWell(encoded)) throw cause;
+    const picture = await decodedOnce(encoded, kind, frame, limits, 'error');
+    return { ...picture, damage: (said.split('\n')[0] ?? said).replace(/^VipsJpeg: /, '') };
+  }
+}
+
+const LAST_ROWS = 'Corrupt JPEG data in the last rows';
+
+async function decodedOnce(
+  encoded: Buffer,
+  kind: string,
+  frame: JpegFrame | null,
+  limits: Limits,
+  failOn: 'warning' | 'error',
+): Promise<Picture> {
+  const image = await opened(encoded, limits, failOn);
   if (kind !== 'JPEG') return toPicture(image.removeAlpha(), limits);
   if (frame === null) throw new Error('no frame header in the JPEG');
   const { components } = frame;
@@ -120,16 +153,21 @@ async function decodedBySharp(encoded: Buffer, kind: string, frame: JpegFrame | 
 }
 
 /**
- * The pictures whose work is bounded by their length, so that they need no time limit: one after the other, not progressive. null for all others, for damaged ones and those cut short,
- * which sharp then says the reason of, and where there is no native addon.
+ * The pictures whose work is bounded by their length, so that they need no time limit: one after the other, not progressive; with the number of libjpeg's warnings.
+ * null for all others, for those cut short or not decodable, which sharp then says the reason of, and where there is no native addon.
  */
-function decodedNatively(encoded: Buffer, { sequential, height, width, components }: JpegFrame, { maxPixels }: Limits): Picture | null {
+function decodedNatively(
+  encoded: Buffer,
+  { sequential, height, width, components }: JpegFrame,
+  { maxPixels }: Limits,
+): { picture: Decoded; warnings: number } | null {
   const pixels = height * width;
   if (!sequential || (components !== 1 && components !== 3) || pixels === 0 || pixels > maxPixels || !hasEnd(encoded)) return null;
   const { addon } = loadPictures();
   if (addon === null) return null;
   const bytes = new Uint8Array(Buffer.allocUnsafeSlow(pixels * 3).buffer);
-  return addon.decodeJpeg(encoded, bytes, height, width) ? asPicture(bytes, { height, width }) : null;
+  const warnings = addon.decodeJpeg(encoded, bytes, height, width);
+  return warnings < 0 ? null : { picture: { ...asPicture(bytes, { height, width }), damage: null }, warnings };
 }
 
 /** Is there an end of image in the last bytes? Some writers put a few bytes behind it. */
@@ -143,18 +181,76 @@ interface JpegFrame {
   components: number;
 }
 
-/** A JPEG's frame header; null: there is none. Format: ITU-T T.81, B.1 and B.2.2: markers from byte 2 on, each with its length, up to the start of frame. */
+/** A segment of a JPEG: its marker's second byte, where that stands, and how long the segment is without the marker. */
+interface Segment {
+  marker: number;
+  at: number;
+  length: number;
+}
+
+const START_OF_SCAN = 0xda;
+const END_OF_IMAGE = 0xd9;
+const START_OF_IMAGE = 0xd8;
+/** Start of frame: C0 to CF without the tables DHT, JPG and DAC. */
+const isFrame = (marker: number): boolean => marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+const RESTART_INTERVAL = 0xdd;
+const isRestart = (marker: number): boolean => marker >= 0xd0 && marker <= 0xd7;
+/** 01 is TEM, 02 to bf are reserved: nobody knows of a length. */
+const standsAlone = (marker: number): boolean => isRestart(marker) || marker === START_OF_IMAGE || marker === END_OF_IMAGE || marker < 0xc0;
+
+/** The segments from a byte on, as libjpeg finds them: what is no marker is passed over, a marker may be padded with ff, and ff 00 is none. Format: ITU-T T.81, B.1. */
+function* segments(bytes: Buffer, from: number): Generator<Segment, void, undefined> {
+  for (let at = bytes.indexOf(0xff, from); at >= 0; ) {
+    while (bytes[at] === 0xff) at++;
+    const marker = bytes[at];
+    if (marker === undefined) return;
+    const length = standsAlone(marker) || at + 2 >= bytes.length ? 0 : Math.max(2, bytes.readUInt16BE(at + 1));
+    if (marker !== 0) yield { marker, at, length };
+    at = bytes.indexOf(0xff, at + 1 + length);
+  }
+}
+
+/** A JPEG's frame header; null: there is none before the first scan. Format: ITU-T T.81, B.2.2. */
 function jpegFrame(bytes: Buffer): JpegFrame | null {
-  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff; ) {
-    const marker = bytes[at + 1] ?? 0;
-    // Start of frame: C0 to CF without the tables DHT, JPG and DAC. A second ff is padding.
-    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      const sequential = marker <= 0xc1 && bytes[at + 4] === 8;
-      return { sequential, height: bytes.readUInt16BE(at + 5), width: bytes.readUInt16BE(at + 7), components: bytes[at + 9] ?? 0 };
-    }
-    at += marker === 0xff ? 1 : 2 + bytes.readUInt16BE(at + 2);
+  for (const { marker, at } of segments(bytes, 2)) {
+    if ([START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN].includes(marker) || marker < 0xc0) return null;
+    if (!isFrame(marker)) continue;
+    if (at + 8 >= bytes.length) return null;
+    const sequential = marker <= 0xc1 && bytes[at + 3] === 8;
+    return { sequential, height: bytes.readUInt16BE(at + 4), width: bytes.readUInt16BE(at + 6), components: bytes[at + 8] ?? 0 };
   }
   return null;
+}
+
+/** What libjpeg passes over behind the last scan: restarts, DNL, APP0 to APP15, comments. Tables are there too rare to be looked into. */
+const mayFollow = (marker: number): boolean =>
+  isRestart(marker) || marker === 0x01 || marker === 0xdc || (marker >= 0xe0 && marker <= 0xef) || marker === 0xfe;
+
+/**
+ * Is there nothing behind the scan of a JPEG but what may stand there? Pillow reads up to the end of image, or of the file, and refuses what it finds else; sharp stops with the last row.
+ * True where there are several scans: all are read before the first row, so that sharp refuses for itself.
+ */
+function endsWell(bytes: Buffer): boolean {
+  let frame: { marker: number; components: number } | null = null;
+  let restarts = false;
+  let inScan = false;
+  let unknown = false;
+  for (const { marker, at } of segments(bytes, 2)) {
+    if (inScan) {
+      if (marker === END_OF_IMAGE) return !unknown;
+      if (isRestart(marker)) unknown = false;
+      else if (restarts && marker < 0xc0)
+        unknown = true; // passed over on the way to the next restart
+      else if (!mayFollow(marker)) return false;
+    }
+    if (isFrame(marker)) frame = { marker, components: bytes[at + 8] ?? 0 };
+    if (marker === RESTART_INTERVAL) restarts = bytes[at + 3] !== 0 || bytes[at + 4] !== 0;
+    if (marker !== START_OF_SCAN) continue;
+    const several = frame !== null && (frame.marker === 0xc2 || frame.marker === 0xca || (bytes[at + 3] ?? 0) < frame.components);
+    if (several) return true;
+    inScan = true;
+  }
+  return inScan && !unknown;
 }
 
 /** A CMYK or YCCK JPEG as Pillow shows it: (255 − ink) · (255 − black) / 255, the inks as libvips gives them (put right where the file holds them inverted, as JPEGs do). */

@@ -13,6 +13,12 @@ export interface Picture {
   channelStride: number;
 }
 
+/** A picture from a file. */
+export interface Decoded extends Picture {
+  /** Which picture is damaged and how, where it was decoded as far as it goes; null: nothing was amiss. */
+  damage: string | null;
+}
+
 /** How a picture is moved: it is shifted by whole pixels (what comes in from outside is black), then mirrored. */
 export interface Placement {
   mirror: boolean;

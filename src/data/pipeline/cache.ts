@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
 import type { PictureSize } from '../dataset.js';
-import { asPicture, interleaved, type Picture } from '../pictures/picture.js';
+import { asPicture, type Decoded, interleaved, type Picture } from '../pictures/picture.js';
 
 const MAGIC = 0x31415147; // "GQA1"
 /** Words of the header: magic, height, width, checksum. */
@@ -58,16 +58,16 @@ function isAlive(pid: number): boolean {
 }
 
 /**
- * The picture from the cache, or made and put there when there is room.
+ * The picture from the cache, or made and put there when there is room. A damaged one is made each time, so that each run hears of it.
  * @param source path of the picture's file
  * @param size   what it is brought to; null: its own
  */
-export async function cached(cache: Cache, source: string, size: PictureSize | null, make: () => Promise<Picture>): Promise<Picture> {
+export async function cached(cache: Cache, source: string, size: PictureSize | null, make: () => Promise<Decoded>): Promise<Decoded> {
   const path = fileOf(cache, source, size);
   const found = path === null ? null : readEntry(path);
-  if (found !== null) return found;
+  if (found !== null) return { ...found, damage: null };
   const picture = await make();
-  if (path !== null) writeEntry(cache, path, picture);
+  if (path !== null && picture.damage === null) writeEntry(cache, path, picture);
   return picture;
 }
 

@@ -9,10 +9,10 @@ import { type Batch, partOf, type Source, type Split } from '../dataset.js';
 import { DEFAULT_READING, type Reading } from '../reading.js';
 import { type Cache, openCache } from './cache.js';
 import { type Making, mainThreadPool, type Pool, threadPool } from './pool.js';
-import type { BatchJob, BatchOptions, Gap } from './preprocess.js';
+import type { BatchJob, BatchOptions, Flaw } from './preprocess.js';
 
-/** A picture that was left out because it could not be read. */
-export interface Skipped {
+/** A picture that was left out because it could not be read, or that is damaged. */
+export interface Noted {
   split: Split['name'];
   /** In the split. */
   index: number;
@@ -26,7 +26,9 @@ export interface Pipeline {
    */
   batches(split: Split, indices: Int32Array, options: BatchOptions): AsyncGenerator<Batch, void, undefined>;
   /** What was left out so far under `onBadImage: skip`, each picture once. */
-  readonly skipped: readonly Skipped[];
+  readonly skipped: readonly Noted[];
+  /** What is damaged and was decoded as far as it goes so far, under `onBadImage: warn`, each picture once. */
+  readonly damaged: readonly Noted[];
   /** Ends the worker threads. */
   close(): Promise<void>;
 }
@@ -39,12 +41,20 @@ export function openPipeline(workers: number | 'auto', reading: Reading = DEFAUL
   const count = workers === 'auto' ? Math.min(availableParallelism(), MOST_AUTO_WORKERS) : workers;
   const pool = count === 0 ? mainThreadPool() : threadPool(count);
   const cache = reading.cache === null ? null : openCache(reading.cache, reading.cacheGb);
-  const skipped = new Map<string, Skipped>();
-  const common: Common = { pool, reading, cache, skip: (gap) => void skipped.set(`${gap.split} ${gap.index}`, gap) };
+  const [skipped, damaged] = [new Map<string, Noted>(), new Map<string, Noted>()];
+  const common: Common = {
+    pool,
+    reading,
+    cache,
+    note: (used, noted) => void (used ? damaged : skipped).set(`${noted.split} ${noted.index}`, noted),
+  };
   return {
     batches: (split, indices, options) => batches(common, split, indices, options),
     get skipped() {
       return [...skipped.values()];
+    },
+    get damaged() {
+      return [...damaged.values()];
     },
     close: pool.close,
   };
@@ -65,11 +75,12 @@ interface Common {
   pool: Pool;
   reading: Reading;
   cache: Cache | null;
-  skip(picture: Skipped): void;
+  /** @param used as in `Flaw` */
+  note(used: boolean, picture: Noted): void;
 }
 
 async function* batches(
-  { pool, reading, cache, skip }: Common,
+  { pool, reading, cache, note }: Common,
   split: Split,
   indices: Int32Array,
   options: BatchOptions,
@@ -88,9 +99,16 @@ async function* batches(
       }
       const first = made.shift();
       if (first === undefined) return;
-      const { pixels, gaps } = await first.making.made();
-      for (const { position, reason } of gaps) skip({ split: split.name, index: first.job.indices[position] as number, reason });
-      yield asBatch(first.job, pixels, gaps, split.labels, options);
+      const { pixels, flaws } = await first.making.made();
+      for (const { position, reason, used } of flaws)
+        note(used, { split: split.name, index: first.job.indices[position] as number, reason });
+      yield asBatch(
+        first.job,
+        pixels,
+        flaws.filter(({ used }) => !used),
+        split.labels,
+        options,
+      );
       first.making.release();
     }
   } finally {
@@ -107,7 +125,7 @@ function batchJob({ source }: Split, indices: Int32Array): BatchJob {
 function asBatch(
   { indices }: BatchJob,
   pixels: Uint8Array,
-  gaps: Gap[],
+  gaps: Flaw[],
   splitLabels: Int32Array,
   { batchSize, height, width }: BatchOptions,
 ): Batch {

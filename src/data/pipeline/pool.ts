@@ -5,13 +5,13 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { type ExitCodeName, GqaError } from '../../errors.js';
-import { type BatchJob, type Gap, makeBatch, type Pass } from './preprocess.js';
+import { type BatchJob, type Flaw, makeBatch, type Pass } from './preprocess.js';
 import { abandon, createRing, FAILED, MADE, PENDING, type Ring, reuse, setState, slotPixels, stateOf, whilePending } from './ring.js';
 
 /** A batch under way. */
 export interface Making {
-  /** Its bytes, [batchSize, height, width, 3], and the pictures left out. The bytes stay until `release`. Errors: exit 3, naming file or picture. */
-  made(): Promise<{ pixels: Uint8Array; gaps: Gap[] }>;
+  /** Its bytes, [batchSize, height, width, 3], and the pictures left out or damaged. The bytes stay until `release`. Errors: exit 3, naming file or picture. */
+  made(): Promise<{ pixels: Uint8Array; flaws: Flaw[] }>;
   /** The slot may be used for another batch. */
   release(): void;
 }
@@ -59,7 +59,7 @@ export type ToWorker =
 
 /** What a slot's state cannot say: errors as fields, since a thrown GqaError would arrive as a plain Error. */
 export type WorkerAnswer =
-  | { id: number; gaps: Gap[] }
+  | { id: number; flaws: Flaw[] }
   | { id: number; failure: { code: ExitCodeName; message: string; hint: string | undefined } | { stack: string } };
 
 /** Batches for each thread that are made ahead. */
@@ -82,7 +82,7 @@ export function mainThreadPool(): Pool {
     open(pass) {
       const pixels = new Uint8Array(new SharedArrayBuffer(batchBytes(pass)));
       return {
-        start: (job) => ({ made: async () => ({ gaps: await makeBatch(pass, job, pixels), pixels }), release() {} }),
+        start: (job) => ({ made: async () => ({ flaws: await makeBatch(pass, job, pixels), pixels }), release() {} }),
         end() {},
       };
     },
@@ -209,12 +209,12 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
     waiting.thread?.waiting.delete(waiting.id);
   }
 
-  async function made(waiting: Waiting): Promise<{ pixels: Uint8Array; gaps: Gap[] }> {
+  async function made(waiting: Waiting): Promise<{ pixels: Uint8Array; flaws: Flaw[] }> {
     await finished(waiting);
     const { ring, slot, lost, answer } = waiting;
     if (lost !== null) throw lost;
     if (answer !== null && 'failure' in answer) throw thrown(answer.failure);
-    return { pixels: slotPixels(ring, slot), gaps: answer?.gaps ?? [] };
+    return { pixels: slotPixels(ring, slot), flaws: answer?.flaws ?? [] };
   }
 
   function open(pass: Pass): Batches {

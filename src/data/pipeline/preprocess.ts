@@ -5,7 +5,16 @@ import type { EncodedSource, FileSource, RawSource } from '../dataset.js';
 import { type Augment, lightPlacement } from '../pictures/augment.js';
 import { decodePicture, encodedBytes, encodedPicture } from '../pictures/decode.js';
 import { erase } from '../pictures/erase.js';
-import { asPicture, interleaved, type Picture, placePicture, rawPicture, resizePicture, unmoved } from '../pictures/picture.js';
+import {
+  asPicture,
+  type Decoded,
+  interleaved,
+  type Picture,
+  placePicture,
+  rawPicture,
+  resizePicture,
+  unmoved,
+} from '../pictures/picture.js';
 import { applyOperation, drawOperations } from '../pictures/randaugment.js';
 import type { Reading } from '../reading.js';
 import { type Cache, cached } from './cache.js';
@@ -40,11 +49,13 @@ export interface BatchJob {
   encoded: FileSource | EncodedSource | null;
 }
 
-/** A picture that could not be read, and why. */
-export interface Gap {
+/** A picture that could not be read, or that is damaged, and why. */
+export interface Flaw {
   /** In the batch. */
   position: number;
   reason: string;
+  /** Damaged, but decoded as far as it goes; otherwise left out. */
+  used: boolean;
 }
 
 /** The steps of a picture's way, in order. */
@@ -58,7 +69,7 @@ export type Clock = (stage: Stage, milliseconds: number) => void;
  * Makes one batch.
  * @param out       [batchSize, height, width, 3] bytes, whatever they hold; rows beyond the indices, and those of pictures left out, become 0
  * @param onPicture told the position in the batch before each picture; returning false abandons the batch
- * @returns what was left out, under `onBadImage: skip`. Errors: exit 3, naming the file or picture
+ * @returns what was left out under `onBadImage: skip`, and what is damaged under `warn`. Errors: exit 3, naming the file or picture
  */
 export async function makeBatch(
   pass: Pass,
@@ -66,9 +77,9 @@ export async function makeBatch(
   out: Uint8Array,
   onPicture: (position: number) => boolean = () => true,
   clock: Clock | null = null,
-): Promise<Gap[]> {
+): Promise<Flaw[]> {
   const pictureBytes = pass.height * pass.width * 3;
-  const gaps: Gap[] = [];
+  const flaws: Flaw[] = [];
   const pictures = job.indices.length;
   // Where sharp decodes, it does so with the next picture (in its own thread) while this one is augmented (in ours).
   let ahead = pictures > 0 ? settled(readPicture(pass, job, 0, clock)) : undefined;
@@ -80,20 +91,21 @@ export async function makeBatch(
     try {
       if ('error' in read) throw read.error;
       writePicture(pass, read.picture, job.indices[position] as number, row, clock);
+      if (read.picture.damage !== null) flaws.push({ position, reason: read.picture.damage, used: true });
     } catch (error) {
-      if (pass.reading.onBadImage === 'error' || !(error instanceof GqaError)) throw error;
+      if (pass.reading.onBadImage !== 'skip' || !(error instanceof GqaError)) throw error;
       row.fill(0);
-      gaps.push({ position, reason: error.message });
+      flaws.push({ position, reason: error.message, used: false });
     }
   }
   await ahead; // of a batch that is abandoned
   out.fill(0, pictures * pictureBytes);
-  return gaps;
+  return flaws;
 }
 
-type Settled = { picture: Picture } | { error: unknown };
+type Settled = { picture: Decoded } | { error: unknown };
 
-const settled = (reading: Promise<Picture>): Promise<Settled> =>
+const settled = (reading: Promise<Decoded>): Promise<Settled> =>
   reading.then(
     (picture) => ({ picture }),
     (error: unknown) => ({ error }),
@@ -103,13 +115,14 @@ const settled = (reading: Promise<Picture>): Promise<Settled> =>
 const atOwnSize = ({ augment, epoch }: Pass): boolean => augment === 'paper' && epoch !== null;
 
 /** The picture as augmentation wants it: at its own size, or at the size of the batch. */
-async function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Picture> {
+async function readPicture(pass: Pass, { indices, encoded }: BatchJob, position: number, clock: Clock | null): Promise<Decoded> {
   const { raw, reading, cache } = pass;
-  if (encoded === null) return sized(pass, rawPicture(raw as RawSource, indices[position] as number), clock);
+  if (encoded === null) return { ...sized(pass, rawPicture(raw as RawSource, indices[position] as number), clock), damage: null };
   const picture = encodedPicture(encoded, position);
-  const make = async (): Promise<Picture> => {
+  const make = async (): Promise<Decoded> => {
     const read = timed(clock, 'read', () => encodedBytes(picture));
-    return sized(pass, await timedAsync(clock, 'decode', () => decodePicture(read, null, reading)), clock);
+    const decoded = await timedAsync(clock, 'decode', () => decodePicture(read, null, reading));
+    return { ...sized(pass, decoded, clock), damage: decoded.damage };
   };
   return cache === null || typeof picture !== 'string' ? make() : cached(cache, picture, atOwnSize(pass) ? null : pass, make);
 }

@@ -6,8 +6,8 @@
 /** State of a slot. */
 export const PENDING = 0;
 export const MADE = 1;
-/** Made, with pictures left out; a message tells which. */
-export const MADE_WITH_GAPS = 2;
+/** Made, with pictures left out or damaged; a message tells which. */
+export const MADE_WITH_FLAWS = 2;
 /** Not made; a message tells why. */
 export const FAILED = 3;
 

@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
 import { IDLE, JOB, now, POSITION, SINCE, STOP, type ToWorker, type WorkerAnswer, type WorkerData } from './pool.js';
 import { makeBatch, type Pass } from './preprocess.js';
-import { FAILED, isAbandoned, MADE, MADE_WITH_GAPS, type Ring, setState, slotPixels } from './ring.js';
+import { FAILED, isAbandoned, MADE, MADE_WITH_FLAWS, type Ring, setState, slotPixels } from './ring.js';
 
 const port = parentPort;
 if (port === null) throw new Error('worker.ts runs in a worker thread only');
@@ -27,10 +27,10 @@ async function work({ id, of, slot, job }: Extract<ToWorker, { job: unknown }>):
   };
   Atomics.store(state, JOB, id);
   try {
-    const gaps = await makeBatch(pass, job, slotPixels(ring, slot), goOn);
+    const flaws = await makeBatch(pass, job, slotPixels(ring, slot), goOn);
     if (Atomics.load(state, STOP) === 1) return;
-    if (gaps.length > 0) port?.postMessage({ id, gaps } satisfies WorkerAnswer);
-    setState(ring, slot, gaps.length > 0 ? MADE_WITH_GAPS : MADE);
+    if (flaws.length > 0) port?.postMessage({ id, flaws } satisfies WorkerAnswer);
+    setState(ring, slot, flaws.length > 0 ? MADE_WITH_FLAWS : MADE);
   } catch (error) {
     port?.postMessage({ id, failure: asFields(error) } satisfies WorkerAnswer);
     setState(ring, slot, FAILED);

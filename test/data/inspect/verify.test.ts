@@ -44,7 +44,7 @@ test('counts of classes and splits are compared with the official ones', async (
   const report = await verifyDataset(set, right, { progress: (count) => done.push(count) });
   assert.deepEqual(report.problems, []);
   assert.deepEqual(done, [1, 2, 3, 4, 5]);
-  assert.deepEqual(report.splits.train, { pictures: 3, per_class: [1, 2], height: [1, 1], width: [1, 1], broken: [] });
+  assert.deepEqual(report.splits.train, { pictures: 3, per_class: [1, 2], height: [1, 1], width: [1, 1], broken: [], damaged: [] });
   const wrong: Official = { classes: 2, pictures: { train: 4, test: 2 }, perClass: { train: 2, test: 1 } };
   assert.deepEqual((await verifyDataset(set, wrong, quiet)).problems, [
     'train: 3 pictures; 4 are official',
@@ -85,6 +85,11 @@ test('files: what does not decode is named, the others are still looked at; grey
   );
   place(root, 'train/b/cut.png', (await png(400, 'blue')).subarray(0, 60));
   place(root, 'train/b/page.jpg', '<html>not found</html>');
+  const noise = Uint8Array.from({ length: 40 * 40 * 3 }, (_, i) => (i * i * 7) % 251);
+  const jpeg = await sharp(noise, { raw: { width: 40, height: 40, channels: 3 } })
+    .jpeg()
+    .toBuffer();
+  place(root, 'train/b/short.jpg', Buffer.concat([jpeg.subarray(0, -300), jpeg.subarray(-2)]));
   place(root, 'test/a/1.png', await png(4, '#777777'));
   place(root, 'test/b/1.png', await png(4, 'green'));
   const report = await verifyDataset(readImageFolder('image-folder', root), null, quiet);
@@ -94,13 +99,18 @@ test('files: what does not decode is named, the others are still looked at; grey
   );
   assert.match(report.splits.train.broken[1]?.reason ?? '', /HTML/);
   assert.deepEqual(
+    report.splits.train.damaged.map(({ picture }) => picture),
+    [join('train/b/short.jpg')],
+  );
+  assert.match(report.problems.join('\n'), /train: 1 picture is damaged and decodes as far as it goes:\n.*short\.jpg .*premature end/);
+  assert.deepEqual(
     [report.splits.train.height, report.splits.test.height],
     [
-      [4, 8],
+      [4, 40],
       [4, 4],
     ],
   );
-  assert.equal(report.problems.length, 1);
+  assert.equal(report.problems.length, 2);
   assert.match(report.problems[0] ?? '', /^train: 2 pictures do not decode:\n.*cut\.png.*\n.*page\.jpg/);
   assert.deepEqual(
     report.duplicates.examples.map((group) => group.map(({ picture }) => picture)),

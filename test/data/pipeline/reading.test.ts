@@ -91,6 +91,44 @@ test('a bad picture is an error, or left out: weight 0, black, listed once', asy
   }
 });
 
+test('a damaged JPEG is an error, is left out, or is used as far as it goes and listed, in every pass and with a cache', async (t) => {
+  const folder = testFolder(t);
+  const split = await pictures(folder, 6);
+  const noise = Uint8Array.from({ length: 40 * 40 * 3 }, (_, i) => (i * i * 7) % 251);
+  const jpeg = await sharp(noise, { raw: { width: 40, height: 40, channels: 3 } })
+    .jpeg()
+    .toBuffer();
+  writeFileSync(pathOf(split, 2), Buffer.concat([jpeg.subarray(0, -300), jpeg.subarray(-2)]));
+  await assert.rejects(batchesOf(split, options, 2, { onBadImage: 'error' }), failure('data', '2.png', 'does not decode', 'premature end'));
+  const skipping = openPipeline(1, { ...DEFAULT_READING, onBadImage: 'skip' });
+  const [first] = await collect(skipping, split, { ...options, epoch: null });
+  assert.deepEqual([first?.images, skipping.skipped.length, skipping.damaged.length], [3, 1, 0]);
+  await skipping.close();
+
+  const expected = await batchesOf(split, options, 0, { onBadImage: 'warn' });
+  assert.deepEqual(
+    expected.map(({ images, weights }) => [images, ...weights]),
+    [
+      [4, 1, 1, 1, 1],
+      [2, 1, 1, 0, 0],
+    ],
+  );
+  for (const [workers, cache] of [
+    [0, null],
+    [2, null],
+    [2, join(folder, 'cache')],
+    [0, join(folder, 'cache')],
+  ] as const) {
+    const pipeline = openPipeline(workers, { ...DEFAULT_READING, cache });
+    assert.deepEqual(await collect(pipeline, split, options), expected);
+    assert.deepEqual([pipeline.skipped, pipeline.damaged.map(({ split: of, index }) => [of, index])], [[], [['train', 2]]]);
+    assert.match(pipeline.damaged[0]?.reason ?? '', /2\.png \(\d+ bytes\) is damaged: Corrupt JPEG data: premature end/);
+    await collect(pipeline, split, options);
+    assert.equal(pipeline.damaged.length, 1);
+    await pipeline.close();
+  }
+});
+
 test('a batch of nothing but bad pictures is an error also when they are to be skipped', async (t) => {
   const split = await pictures(testFolder(t), 4);
   for (let i = 0; i < 4; i++) rmSync(pathOf(split, i));
