@@ -110,6 +110,8 @@ export const configSchema = z.strictObject({
       grad_accum_steps: count(1, 65536).default(1),
       /** Weight of the old moving average of the parameters, which is then what is evaluated and saved; null: none is kept. */
       ema_decay: z.number().gt(0).lt(1).nullable().default(null),
+      /** Whether that weight rises from 0 at the beginning, to 1 − step^(−2/3) and `ema_decay` at most, as with timm's `use_warmup`: a short run averages its own weights only. */
+      ema_warmup: z.boolean().default(true),
       /** Parameters that are not trained. `all`: all but the head; `kv`: key and value projections; `all-but-kv`: only those and the head are trained. */
       freeze: z.enum(['none', 'all', 'kv', 'head', 'all-but-kv']).default('none'),
       /** safetensors checkpoint of an MHA model with the same sizes and classes, from whose logits the model learns; null: from the labels alone. */

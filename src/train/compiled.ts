@@ -10,6 +10,7 @@ import type { BlockState } from '../model/variants/key-driven.js';
 import { forward, type Pass } from '../model/vit.js';
 import { bytes, compile, type Feed, float32, int32, type Program, type TensorSpec, traced } from '../trace/compile.js';
 import { type StepSizes, stepSizeValues } from './adamw.js';
+import { rateAfter } from './average.js';
 import {
   accumulators,
   assignAll,
@@ -27,7 +28,7 @@ import {
   type Variables,
   valuesOf,
 } from './device-state.js';
-import { INITIAL_LOSS_SCALE, trainingPass, update } from './device-step.js';
+import { accumulation, INITIAL_LOSS_SCALE, trainingPass, update } from './device-step.js';
 import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
 import { type MixInputs, mixed, mixValues, UNMIXED } from './mix.js';
@@ -40,13 +41,14 @@ import type { Trainer, TrainerOptions } from './trainer.js';
 
 /** Has no values until `load`. @throws TraceError without the native backend */
 export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<Program<never>, 'phases'> {
-  const { shape, variant, adamw } = options;
+  const { shape, variant, adamw, ema } = options;
   const state = declareState(options);
   requirePrecision(options.precision, 'compiled');
   const program = compile(entryPoints(options, state), { precision: options.precision });
   const { run } = program;
   let evaluated = 0; // batches since beginEvaluation
   let momentsAreSet = false;
+  let leftOutBefore = 0; // steps, when the sums were last read
   /** Zeros come when they are first needed: evaluation alone goes without their memory, which is twice that of the parameters. */
   const setMoments = (): void => {
     if (!momentsAreSet) run.clearMoments({});
@@ -68,7 +70,8 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     phases: program.phases,
     train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       setMoments();
-      const sizes = { ...stepSizeValues(lr, step + 1, adamw), ...(state.lossScale === null ? {} : { done: step + 1 }) };
+      const averaging = ema === null ? {} : { emaRate: rateAfter(step + 1, ema) };
+      const sizes = { ...stepSizeValues(lr, step + 1, adamw), ...averaging, ...(state.lossScale === null ? {} : { done: step + 1 }) };
       const mixing = options.mix ? mixValues(mix, batch.weights) : {};
       const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step, ...mixing };
       if ('train' in run) run.train({ ...pass, ...sizes });
@@ -78,8 +81,11 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       }
     },
     readSums() {
-      const [loss, top1, images, badStep] = read(run.readSums({}).sums) as [number, number, number, number];
-      return { loss, top1, images, badStep };
+      const [loss, top1, images, badStep, scale, , leftOut] = read(run.readSums({}).sums) as [number, number, number, number, ...number[]];
+      if (scale === undefined || leftOut === undefined) return { loss, top1, images, badStep, float16: null };
+      const float16 = { leftOut: leftOut - leftOutBefore, scale };
+      leftOutBefore = leftOut;
+      return { loss, top1, images, badStep, float16 };
     },
     readCounts() {
       if (state.counts === null) return null;
@@ -116,6 +122,7 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       momentsAreSet = moments !== null;
       if (moments !== null) run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
       run.clearSums({});
+      leftOutBefore = 0;
     },
     loadTeacher(params) {
       run.loadTeacher(prefixed('teacher', params));
@@ -158,7 +165,7 @@ function entryPoints(options: TrainerOptions, state: State) {
     readSums: traced({}, () => {
       const sums = state.sums.read();
       state.sums.assign(tf.zeros([4]));
-      return { sums };
+      return { sums: state.lossScale === null ? sums : tf.concat([sums, state.lossScale.read()]) };
     }),
     clearSums: traced({}, () => clear([state.sums, ...accumulators(state)])),
     readCounts: traced({}, () => readAll(state.counts === null ? [] : [state.counts])),
@@ -188,7 +195,8 @@ const unallocated = (): Error => new Error('the variant allocates nothing by key
 /** An optimizer step in one call, or with accumulation in one for each batch and one for the update. */
 function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: TrainerOptions, state: State, pass: Pass) {
   const done: Record<string, TensorSpec> = state.lossScale === null ? {} : { done: float32() };
-  const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32(), ...done };
+  const averaging: Record<string, TensorSpec> = state.ema === null ? {} : { emaRate: float32() };
+  const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32(), ...averaging, ...done };
   const { gradients } = state;
   const train = traced({ ...pass, ...sizes }, (inputs: TracedInputs<PassInput | keyof StepSizes>) => {
     const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, meanOf);
@@ -197,15 +205,16 @@ function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: Tr
     return {};
   });
   if (gradients === null) return { train };
+  const { ofBatch, ofSum } = accumulation(options);
   const accumulate = traced(pass, (inputs: TracedInputs<PassInput>) => {
-    const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, () => tf.scalar(1));
+    const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, ofBatch);
     for (const [i, piece] of state.trained.pieces(found.gradients).entries()) gradients.sums.variables[i]?.assignAdd(piece);
     gradients.images.assignAdd(found.sums.images);
     tf.dispose(found);
     return {};
   });
   const finish = traced(sizes, (inputs: TracedInputs<keyof StepSizes>) => {
-    const factor = meanOf(gradients.images.read());
+    const factor = ofSum(gradients.images.read());
     update(
       options,
       state,

@@ -4,11 +4,11 @@ import type { BlockState } from '../model/variants/key-driven.js';
 import { forward } from '../model/vit.js';
 import { after, halfSquaredNorm, timesOrZero } from '../trace/native.js';
 import { applyAdam, subtractScaled, type Variable } from '../trace/variable.js';
-import { type StepSizes, withoutLeftOut } from './adamw.js';
+import { withoutLeftOut } from './adamw.js';
 import { clipFactor } from './clip.js';
 import { assignAll, feeds, type State, valuesOf } from './device-state.js';
 import { tracedNoise } from './noise.js';
-import { addedSums, type Differentiated, differentiate, type PassInputs } from './step.js';
+import { addedSums, type Differentiated, differentiate, meanOf, type PassInputs, type UpdateSizes } from './step.js';
 import { teacherPass } from './teacher.js';
 import type { TrainerOptions } from './trainer.js';
 
@@ -36,6 +36,24 @@ export function trainingPass(
   state.counts?.assign(tf.stack(found.counts));
   state.sums.assign(addedSums(state.sums.read(), found.sums, inputs.step));
   return found;
+}
+
+/** Batches of an optimizer step whose gradients are added up. */
+interface Accumulation {
+  /** (real pictures of a batch) → what makes its gradients those that are added. */
+  ofBatch(images: tf.Tensor): tf.Tensor;
+  /** (real pictures of the step) → what makes their sum that of the mean loss. */
+  ofSum(images: tf.Tensor): tf.Tensor;
+}
+
+/**
+ * Sums over pictures are added, and divided once. With float16 a full step's mean is added instead, as torch's `loss / accum_steps` does: a gradient of the sum, multiplied by the
+ * loss scale, does not fit into that type.
+ */
+export function accumulation({ batchSize, gradAccumSteps, precision }: TrainerOptions): Accumulation {
+  if (precision !== 'float16') return { ofBatch: () => tf.scalar(1), ofSum: meanOf };
+  const full = batchSize * gradAccumSteps;
+  return { ofBatch: () => tf.scalar(1 / full), ofSum: (images) => tf.div(full, images) };
 }
 
 /** What gradients and Adam's numbers become before the update. */
@@ -86,9 +104,9 @@ const scaleOf = (lossScale: Variable): tf.Tensor => tf.reshape(tf.slice(lossScal
 /**
  * The update, with gradients of the mean loss. AdamW as in adamw.ts: with a step size and an epsilon multiplied by √(1 − β₂ᵗ), the fused kernel has eps outside the corrected root, as torch does.
  */
-export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[], given: StepSizes & { done?: tf.Tensor }): void {
+export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[], given: UpdateSizes & { done?: tf.Tensor }): void {
   const { trained, first, second, ema } = state;
-  const { adamw, emaDecay } = options;
+  const { adamw } = options;
   const { gradient, taking } = prepared(options, state, pieces);
   const sizes = taking === null ? given : withoutLeftOut(given, given.done as tf.Tensor, taking.leftOut, adamw);
   const unless = (value: tf.Tensor, otherwise: number): tf.Tensor =>
@@ -105,6 +123,6 @@ export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[
     if (adamw.weightDecay !== 0) target.assign(tf.mul(target.read(), keep));
     applyAdam(target, { first: m, second: v, ...scalars, gradient: gradient(piece) });
     const average = ema?.variables[i];
-    if (average !== undefined) subtractScaled(average, tf.scalar(1 - (emaDecay ?? 0)), tf.sub(average.read(), target.read()));
+    if (average !== undefined) subtractScaled(average, given.emaRate as tf.Tensor, tf.sub(average.read(), target.read()));
   }
 }

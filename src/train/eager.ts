@@ -3,20 +3,20 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Params, parameterSpecs } from '../model/params.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward, type Pass } from '../model/vit.js';
-import { initialMoments, type Moments, stepSizes } from './adamw.js';
+import { initialMoments, type Moments } from './adamw.js';
 import { deviceBatch } from './device-batch.js';
 import { isTrained } from './freeze.js';
 import { evaluationSums } from './loss.js';
 import { type Mix, type MixInputs, mixed, mixValues, UNMIXED } from './mix.js';
 import { uniformNoise } from './noise.js';
 import { requirePrecision } from './precision.js';
-import { addedSums, differentiate, keepAll, mapped, meanOf, type TrainState, updated } from './step.js';
+import { addedSums, differentiate, keepAll, mapped, meanOf, type TrainState, updated, updateSizes } from './step.js';
 import { teacherPass } from './teacher.js';
 import type { Trainer, TrainerOptions } from './trainer.js';
 
 /** Has no values until `load`. @throws GqaError `usage` for another precision than float32 */
 export function createEagerTrainer(options: TrainerOptions): Trainer {
-  const { shape, variant, seed, adamw, evalAllocation, evalNoise, gradAccumSteps, precision } = options;
+  const { shape, variant, seed, evalAllocation, evalNoise, gradAccumSteps, precision } = options;
   requirePrecision(precision, 'eager');
   const fixedNoise = evalNoise === 'fixed' ? uniformNoise(shape, variant, seed, 'eval', 0) : null;
   let state: TrainState | undefined;
@@ -63,7 +63,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
         tf.dispose(sums);
         if (!last) return { state: { ...before.state, attention }, counts, running, accumulated: total as Accumulated };
         const mean = gradAccumSteps === 1 ? gradients : times(total.gradients, meanOf(total.images));
-        const next = updated(before.state, mean, stepSizes(lr, step + 1, adamw), options);
+        const next = updated(before.state, mean, updateSizes(lr, step + 1, options), options);
         return { state: { ...next, attention }, counts, running, accumulated: undefined as Accumulated };
       });
       keepAll(after); // a caller's tidy must not take them
@@ -74,7 +74,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       const [loss, top1, images, badStep] = running.dataSync() as unknown as [number, number, number, number];
       running.dispose();
       running = tf.keep(tf.zeros([4]));
-      return { loss, top1, images, badStep };
+      return { loss, top1, images, badStep, float16: null };
     },
     readCounts: () => (counts.length === 0 ? null : counts.map((block) => Array.from(block.dataSync()))),
     beginEvaluation() {
@@ -132,7 +132,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
         params: Object.fromEntries(names.map((name) => [name, (params[name] as tf.Tensor).clone()])),
         moments: moments === null ? tf.tidy(() => initialMoments(trained)) : copyOf(moments),
         attention: cloned(attention),
-        ema: options.emaDecay === null ? {} : clonedMap(trained),
+        ema: options.ema === null ? {} : clonedMap(trained),
       };
       endEvaluation();
       tf.dispose(state);

@@ -270,13 +270,13 @@ export function stepOptions({
   seed,
 }: Config): Omit<TrainerOptions, 'shape' | 'variant' | 'evalBatchSize' | 'height' | 'width'> {
   const { windowSize, evalAllocation, evalNoise } = model;
-  const { labelSmoothing, batchSize, clipGrad, gradAccumSteps, emaDecay, freeze, precision } = train;
+  const { labelSmoothing, batchSize, clipGrad, gradAccumSteps, emaDecay, emaWarmup, freeze, precision } = train;
   return {
     windowSize,
     labelSmoothing,
     adamw: train,
     clipGrad,
-    emaDecay,
+    ema: emaDecay === null ? null : { decay: emaDecay, warmup: emaWarmup },
     freeze,
     distill: train.distillFrom === null ? null : { weight: train.distillWeight, temperature: train.distillTemperature },
     recompute: train.recompute === 'blocks',

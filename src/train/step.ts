@@ -5,7 +5,8 @@ import type { Params } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward, type Pass } from '../model/vit.js';
-import { type AdamWOptions, adamw, type Moments, type StepSizes } from './adamw.js';
+import { type AdamWOptions, adamw, type Moments, type StepSizes, stepSizes } from './adamw.js';
+import { type AverageOptions, rateAfter } from './average.js';
 import { clipFactor, squaredNorm } from './clip.js';
 import { type FreezeName, isTrained } from './freeze.js';
 import { correctSums, crossEntropySum, distillationSum } from './loss.js';
@@ -50,8 +51,8 @@ export interface StepOptions {
   adamw: AdamWOptions;
   /** Largest Euclidean norm of all gradients together; null: as they come. */
   clipGrad: number | null;
-  /** Weight of the old moving average of the parameters, which is then what evaluation reads; null: none is kept. */
-  emaDecay: number | null;
+  /** Moving averages of the parameters, which are then what evaluation reads; null: none are kept. */
+  ema: AverageOptions | null;
   freeze: FreezeName;
   /** Loss (1 − weight) · cross-entropy + weight · distillation from a teacher's logits; null: the first alone. */
   distill: { weight: number; temperature: number } | null;
@@ -62,7 +63,7 @@ export interface StepOptions {
 /** The options that a user has to ask for, left out. */
 export const plain = {
   clipGrad: null,
-  emaDecay: null,
+  ema: null,
   freeze: 'none',
   distill: null,
   recompute: false,
@@ -147,15 +148,27 @@ function lossSum(
   return tf.add(tf.mul(own, 1 - weight), tf.mul(distillationSum(logits, teacher, weights, temperature), weight));
 }
 
+/** What changes from update to update, as scalars. */
+export interface UpdateSizes extends StepSizes {
+  /** With moving averages: weight of the new parameters in them, 1 − decay. */
+  emaRate?: tf.Tensor;
+}
+
+/** @param step optimizer steps done when this one is, from 1 */
+export const updateSizes = (lr: number, step: number, { adamw, ema }: Pick<StepOptions, 'adamw' | 'ema'>): UpdateSizes => ({
+  ...stepSizes(lr, step, adamw),
+  ...(ema === null ? {} : { emaRate: tf.scalar(rateAfter(step, ema)) }),
+});
+
 /** Parameters, moments and moving averages after an update with the gradients of the mean loss. Nothing is changed in place. */
 export function updated(
   state: TrainState,
   gradients: Params,
-  sizes: StepSizes,
-  { adamw: options, clipGrad, emaDecay }: Pick<StepOptions, 'adamw' | 'clipGrad' | 'emaDecay'>,
+  sizes: UpdateSizes,
+  { adamw: options, clipGrad, ema }: Pick<StepOptions, 'adamw' | 'clipGrad' | 'ema'>,
 ): Omit<TrainState, 'attention'> {
   const { params, moments } = adamw(state.params, clipped(gradients, clipGrad), state.moments, sizes, options);
-  return { params: { ...state.params, ...params }, moments, ema: emaDecay === null ? {} : averaged(state.ema, params, emaDecay) };
+  return { params: { ...state.params, ...params }, moments, ema: ema === null ? {} : averaged(state.ema, params, sizes.emaRate as tf.Tensor) };
 }
 
 function clipped(gradients: Params, clipGrad: number | null): Params {
@@ -164,9 +177,9 @@ function clipped(gradients: Params, clipGrad: number | null): Params {
   return mapped(gradients, (gradient) => tf.mul(gradient, factor));
 }
 
-/** a ← a − (1 − decay) · (a − parameter), as in timm's ModelEmaV3. */
-const averaged = (ema: Params, params: Params, decay: number): Params =>
-  mapped(ema, (value, name) => tf.sub(value, tf.mul(tf.sub(value, params[name] as tf.Tensor), 1 - decay)));
+/** a ← a − rate · (a − parameter). @param rate scalar, 1 − decay */
+const averaged = (ema: Params, params: Params, rate: tf.Tensor): Params =>
+  mapped(ema, (value, name) => tf.sub(value, tf.mul(tf.sub(value, params[name] as tf.Tensor), rate)));
 
 /** The same names with what `f` makes of each tensor. */
 export const mapped = (values: Params, f: (value: tf.Tensor, name: string) => tf.Tensor): Params =>

@@ -49,6 +49,15 @@ export interface TrainSums {
   images: number;
   /** The first step, counted from 1, whose loss was not finite; 0 when all were. */
   badStep: number;
+  /** What scaling the loss did; null but with float16. */
+  float16: LossScaling | null;
+}
+
+export interface LossScaling {
+  /** Optimizer steps that were left out since the sums were read before, since a gradient of theirs was not finite. */
+  leftOut: number;
+  /** What the loss is multiplied by in the next step. */
+  scale: number;
 }
 
 export interface EvaluationSums {

@@ -81,6 +81,7 @@ test('a config that names data and size gets every default of the schema', () =>
       clipGrad: null,
       gradAccumSteps: 1,
       emaDecay: null,
+      emaWarmup: true,
       freeze: 'none',
       distillFrom: null,
       distillWeight: 0.5,

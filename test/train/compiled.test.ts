@@ -165,7 +165,7 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
 const EVERYTHING = {
   clipGrad: 0.5,
   gradAccumSteps: 2,
-  emaDecay: 0.8,
+  ema: { decay: 0.8, warmup: true },
   freeze: 'kv',
   distill: { weight: 0.3, temperature: 2 },
   recompute: true,
@@ -290,7 +290,7 @@ test('moving averages follow the parameters by 1 − decay a step, and are what 
   const decay = 0.75;
   const batches = [batchOf(0), batchOf(1)];
   const steps = [0, 1, 2].map((count) => trained(optionsOf('gqa'), batches.slice(0, count), 1e-2));
-  const averaged = trained(optionsOf('gqa', { emaDecay: decay }), batches, 1e-2);
+  const averaged = trained(optionsOf('gqa', { ema: { decay, warmup: false } }), batches, 1e-2);
   const expected = Object.fromEntries(
     Object.keys(averaged).map((name) => [
       name,
