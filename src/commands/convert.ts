@@ -6,7 +6,7 @@ import { openSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
-import { writeFileAtomic } from '../run/atomic.js';
+import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { shapeOf } from '../train/model.js';
 import { say } from './say.js';
 
@@ -16,6 +16,7 @@ export async function convert(options: { checkpoint: string; config: string; set
   notices.forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
+  checkFile(options.out);
   const head = openSafetensors(options.checkpoint).tensors.get('head.weight');
   if (head === undefined) throw new GqaError('usage', `${options.checkpoint} has no head.weight, so the number of classes is unknown`);
   const shape = shapeOf(config.model, head.shape[0] as number);

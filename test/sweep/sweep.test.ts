@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 const sweepModule = new URL('../../src/commands/sweep.js', import.meta.url).href;
+const interruptModule = new URL('../../src/run/interrupt.js', import.meta.url).href;
 
 /** Stands in for `gqa train`: what it does depends on the number of KV heads it is given. */
 const standIn = `
@@ -22,7 +23,7 @@ const report = { run, kvParameters: 100, converted: { top1: 0.5 }, best: { top1:
 if (kvHeads === '1') { process.stderr.write('gqa: the loss is NaN at step 3\\n'); process.exit(6); }
 else if (kvHeads === '2') process.kill(process.pid, 'SIGKILL');
 else if (kvHeads === '3') process.stdout.write('not json');
-else if (kvHeads === '6') { process.on('SIGTERM', () => { appendFileSync(process.env.LOG, 'SIGTERM\\n'); process.exit(143); }); process.on('SIGINT', () => { appendFileSync(process.env.LOG, 'SIGINT\\n'); process.exit(130); }); process.stderr.write('waiting\\n'); setInterval(() => {}, 1000); }
+else if (kvHeads === '6') { for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGTERM: 143 })) process.on(signal, () => { appendFileSync(process.env.LOG, signal + '\\n'); process.exit(code); }); process.stderr.write('waiting\\n'); setInterval(() => {}, 1000); }
 else process.stdout.write(JSON.stringify(report));
 `;
 
@@ -46,7 +47,8 @@ function scene(): {
   writeFileSync(
     main,
     `import { sweep } from ${JSON.stringify(sweepModule)};
-     sweep(JSON.parse(process.argv[2]), [process.execPath, ${JSON.stringify(program)}]).catch((error) => { process.stderr.write(error.code + ': ' + error.message + '\\n'); process.exitCode = { usage: 2, sweepFailures: 7, sigint: 130, sigterm: 143 }[error.code] ?? 1; });`,
+     import { listenForSignals } from ${JSON.stringify(interruptModule)};
+     sweep(JSON.parse(process.argv[2]), listenForSignals(() => {}), [process.execPath, ${JSON.stringify(program)}]).catch((error) => { process.stderr.write(error.code + ': ' + error.message + '\\n'); process.exitCode = { usage: 2, sweepFailures: 7, sighup: 129, sigint: 130, sigterm: 143 }[error.code] ?? 1; });`,
   );
   const log = path.join(folder, 'log');
   const env = { ...process.env, LOG: log };
@@ -120,6 +122,7 @@ test('--json prints one document', async () => {
 });
 
 for (const [signal, code] of [
+  ['SIGHUP', 129],
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
