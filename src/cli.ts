@@ -330,15 +330,15 @@ function watchOutput(): Output {
 
 /** Ends the process once what was written has left it: native threads and workers would otherwise keep it alive. */
 function end(code: number, output: Output, stop: Stop): void {
+  const finish = (): void => {
+    if (output.failure === null || code !== ExitCode.ok) process.exit(code);
+    report(fileError('cannot write to stdout', output.failure), false);
+    process.stderr.write('', () => process.exit(ExitCode.io));
+  };
   process.exitCode = code;
   stop.signal.addEventListener('abort', () => process.exit(code === ExitCode.ok ? exitCodeOf(interruption(stop.signal)) : code)); // a reader that takes nothing must not hold it
-  process.stdout.write('', () =>
-    process.stderr.write('', () => {
-      if (output.failure === null || code !== ExitCode.ok) process.exit(code);
-      const told = fileError('cannot write to stdout', output.failure);
-      process.stderr.write(`gqa: ${told.message}\n`, () => process.exit(ExitCode.io));
-    }),
-  );
+  // An error of the last write is told after the write that follows it has been done with.
+  process.stdout.write('', () => setImmediate(() => process.stderr.write('', finish)));
 }
 
 async function main(argv: string[]): Promise<void> {

@@ -149,7 +149,7 @@ function dataNameOf(name: string): DataName {
 function formatReport({ name, from, official, classes, splits, duplicates, problems }: VerifyReport): string {
   const split = (of: 'train' | 'test'): string => {
     const { pictures, per_class, height, width, broken } = splits[of];
-    const [least, most] = [Math.min(...per_class), Math.max(...per_class)];
+    const [least, most] = per_class.reduce(([low, high], count) => [Math.min(low, count), Math.max(high, count)], [Infinity, 0]);
     const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
     const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
     return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken`;

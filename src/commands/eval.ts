@@ -125,19 +125,28 @@ function keptLogits(pictures: number, classes: number): { add(logits: Float32Arr
 
 const modelIn = (run: string, which: 'last' | 'best'): string => path.join(run, 'checkpoints', which, 'model.safetensors');
 
-/** Why a run has no best checkpoint, as its status.json tells it, and what there is instead. */
+/** What status.json says of a run that has no best checkpoint. */
+const WITHOUT_BEST: Record<string, (at: string) => string> = {
+  running: (at) => `The run is still in its first epoch, or was killed there (status.json: running, ${at}).`,
+  failed: (at) => `The run failed before its first epoch was measured (status.json: ${at}).`,
+  interrupted: (at) => `The run was interrupted before its first epoch was measured (status.json: ${at}).`,
+  done: () => 'The run came to its end (status.json): the file was taken away since.',
+};
+
+/** Why there is no best checkpoint, and what there is instead. */
 function withoutBest(run: string): string {
-  const last = fs.existsSync(modelIn(run, 'last'))
-    ? ` Its last model can be measured: gqa eval --checkpoint ${modelIn(run, 'last')} --config ${path.join(run, 'config.yaml')}`
+  const last = modelIn(run, 'last');
+  const instead = fs.existsSync(last)
+    ? `\nIts last model can be measured: gqa eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`
     : '';
+  let why: string | undefined;
   try {
     const { state, epoch, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')) as Record<string, unknown>;
-    if (state !== 'done')
-      return `The run is ${state} in epoch ${epoch}, after step ${step} (status.json): the best is chosen when an epoch is done.${last}`;
+    why = WITHOUT_BEST[String(state)]?.(`epoch ${epoch}, step ${step}`);
   } catch {
-    return `Nothing tells why: status.json cannot be read.${last}`;
+    // Told below.
   }
-  return `The run is done (status.json), so the file was taken away since.${last}`;
+  return `${why ?? 'Its status.json, which would tell why, cannot be read.'}${instead}`;
 }
 
 function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; checkpoint: string } {

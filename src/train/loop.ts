@@ -233,8 +233,6 @@ async function experiment(
       best = { epoch: 0, step: 0, top1, loss, path: save('best') };
     }
 
-    standing.doing = 'before the test';
-    await watch.stop.check();
     const { model: saved } = buildModel(best.path, shape, variant, config.seed); // what the file holds, not what memory holds
     trainer.load(saved, null);
     tf.dispose([saved.params, saved.attention]);
