@@ -85,7 +85,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
 }
 
 test('a model whose loss is not finite is not saved, and that is said', { skip }, () => {
-  const sets = ['train.lr=1e30', 'train.log_every=1000', 'data.limit=400', 'train.steps=null'];
+  const sets = ['model.variant=gqa', 'train.lr=1e30', 'train.log_every=1000', 'data.limit=400', 'train.steps=null'];
   const ran = gqaAt('look 20', 'SIGTERM', train('nan', ...sets));
   assert.equal(ran.code, 143, ran.stderr);
   assert.match(

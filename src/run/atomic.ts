@@ -45,12 +45,14 @@ export function writeFileAtomic(file: string, data: Uint8Array | string): void {
  * @throws GqaError `io` naming the file, as the writing would
  */
 export function checkFile(file: string): void {
-  const fails = (code: string): GqaError => fileError(`cannot write ${file}`, Object.assign(new Error(code), { code }));
+  const what = `cannot write ${file}`;
+  const folder = path.dirname(file);
+  checkFolder(folder, what);
+  const fails = (code: string): GqaError => fileError(what, Object.assign(new Error(code), { code }));
+  if (file === '' || !existsSync(folder)) throw fails('ENOENT');
   const there = statSync(file, { throwIfNoEntry: false });
   if (there?.isDirectory() || /[/\\]$/.test(file)) throw fails('EISDIR');
-  if (there !== undefined && !there.isFile()) throw new GqaError('io', `cannot write ${file}: it is a device or a pipe; expected a file`);
-  if (path.basename(file) === '' || !existsSync(path.dirname(file))) throw fails('ENOENT');
-  checkFolder(path.dirname(file), `cannot write ${file}`);
+  if (there !== undefined && !there.isFile()) throw new GqaError('io', `${what}: it is a device or a pipe; expected a file`);
 }
 
 /**
