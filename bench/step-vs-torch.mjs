@@ -72,16 +72,16 @@ const peer = startPeer({
 });
 const about = await peer.started;
 const backend = await startBackend('native');
-const ours = openStepBench(config, 'compiled', batch);
+const ours = await openStepBench(config, 'compiled', batch);
 
 const steps = Number(args.steps);
 const rounds = { train: [], evaluate: [] };
 for (const what of args.what.split(',')) {
-  ours[what](2);
+  await ours[what](2);
   await peer.ask({ [what]: 2 });
   for (let pair = 0; pair < Number(args.pairs); pair++) {
     await setTimeout(300); // threads of the other side that still spin
-    const mine = ours[what](steps);
+    const mine = await ours[what](steps);
     await setTimeout(300);
     const { ms } = await peer.ask({ [what]: steps });
     rounds[what].push({ ours: mine, torch: ms, ratio: ms / mine });

@@ -1,8 +1,11 @@
 /** Starts `gqa` with the terminal handed through, and ends as it ended: the same exit code, or the same signal. */
 
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import path from 'node:path';
 import { ROOT } from './setup.mjs';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /** @param {string[]} args of gqa; relative paths stay relative to the caller's folder */
 export function runCli(args) {
@@ -17,18 +20,16 @@ export function runCli(args) {
 export function runNode(args, options = {}) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { stdio: 'inherit', ...options });
-    // Ctrl-C reaches the child by itself; waiting for it lets the run save what it has. SIGTERM reaches only us.
-    const forward = () => child.kill('SIGTERM');
-    const wait = () => {};
-    process.removeAllListeners('SIGINT').on('SIGINT', wait);
-    process.removeAllListeners('SIGTERM').on('SIGTERM', forward);
+    // Passed on, and waited for, so that a run saves what it has. From a terminal a signal reaches the child by itself too: it takes what comes at once as one request.
+    const forward = (signal) => child.kill(signal);
+    for (const signal of SIGNALS) process.removeAllListeners(signal).on(signal, forward);
     child.on('error', (error) => {
       console.error(`${args[0]} could not be started: ${error.message}`);
       resolve(1);
     });
     child.on('close', (code, signal) => {
-      process.off('SIGINT', wait).off('SIGTERM', forward);
-      resolve(code ?? { SIGINT: 130, SIGTERM: 143 }[signal] ?? 1);
+      for (const each of SIGNALS) process.off(each, forward);
+      resolve(code ?? 128 + (constants.signals[signal] ?? 1));
     });
   });
 }

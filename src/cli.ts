@@ -3,8 +3,11 @@
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { say } from './commands/say.js';
 import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
-import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
+import { ExitCode, GqaError } from './errors.js';
+import { fileError } from './run/atomic.js';
+import { interruption, listenForSignals, type Stop } from './run/interrupt.js';
 import { gqaVersion } from './version.js';
 
 /** Oldest Node that sharp and commander run on. */
@@ -17,8 +20,13 @@ interface CommandSpec {
   arguments?: Argument[];
   options: Option[];
   example: string;
-  /** @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command declares them */
-  run(positional: (string | undefined)[], options: never): Promise<unknown>;
+  /**
+   * @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command declares them
+   * @param stop one that computes, or has something to tidy, ends by it; the others are left as they are and need not take it
+   */
+  run(positional: (string | undefined)[], options: never, stop: Stop): Promise<unknown>;
+  /** Whether `run` ends by itself when it is asked to stop. */
+  endsItself?: true;
 }
 
 const config = () => new Option('--config <file>', "config, ours or one of the paper's flat files");
@@ -43,7 +51,8 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa train --config configs/smoke.yaml --set model.variant=gqa --set model.kv_heads=2',
-    run: async (_, options) => (await import('./commands/train.js')).train(options),
+    run: async (_, options, stop) => (await import('./commands/train.js')).train(options, stop),
+    endsItself: true,
   },
   {
     name: 'eval',
@@ -60,7 +69,8 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa eval runs/smoke/20261122T161500Z --json',
-    run: async ([run], options) => {
+    endsItself: true,
+    run: async ([run], options, stop) => {
       const given = options as { checkpoint?: string; config?: string };
       if (run === undefined && (given.checkpoint === undefined || given.config === undefined)) {
         throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', { hint: 'See gqa eval --help.' });
@@ -70,7 +80,7 @@ const commands: CommandSpec[] = [
           hint: 'gqa eval --help',
         });
       }
-      await (await import('./commands/eval.js')).evaluate({ ...(run === undefined ? {} : { run }), ...(options as object) } as never);
+      await (await import('./commands/eval.js')).evaluate({ ...(run === undefined ? {} : { run }), ...(options as object) } as never, stop);
     },
   },
   {
@@ -101,7 +111,8 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa sweep --config configs/smoke.yaml --variants mha,gqa,dgqa-ema --kv-heads 1,2 --seeds 0,1',
-    run: async (_, options) => (await import('./commands/sweep.js')).sweep(options),
+    run: async (_, options, stop) => (await import('./commands/sweep.js')).sweep(options, stop),
+    endsItself: true,
   },
   {
     name: 'reference',
@@ -109,8 +120,9 @@ const commands: CommandSpec[] = [
     arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them')],
     options: [device(), eager(), json()],
     example: 'gqa reference test/reference',
-    run: async ([dir], options) =>
-      (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { eager: boolean; json: boolean }) }),
+    run: async ([dir], options, stop) =>
+      (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { eager: boolean; json: boolean }) }, stop),
+    endsItself: true,
   },
   {
     name: 'bench',
@@ -131,17 +143,19 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
-    run: async ([what], options) =>
+    run: async ([what], options, stop) =>
       what === 'data'
-        ? (await import('./commands/bench-data.js')).benchData(options)
-        : (await import('./commands/bench-step.js')).benchStep(options),
+        ? (await import('./commands/bench-data.js')).benchData(options, stop)
+        : (await import('./commands/bench-step.js')).benchStep(options, stop),
+    endsItself: true,
   },
   {
     name: 'quickstart',
     summary: 'train, convert, uptrain and compare on the pictures that come with the project',
     options: [set(), runsDir(), device()],
     example: 'gqa quickstart',
-    run: async (_, options) => (await import('./commands/quickstart.js')).quickstart(options),
+    run: async (_, options, stop) => (await import('./commands/quickstart.js')).quickstart(options, stop),
+    endsItself: true,
   },
   {
     name: 'data list',
@@ -161,7 +175,9 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa data fetch cifar10',
-    run: async ([name], options) => (await import('./commands/data.js')).dataFetch({ name: name ?? '', ...(options as object) } as never),
+    run: async ([name], options, stop) =>
+      (await import('./commands/data.js')).dataFetch({ name: name ?? '', ...(options as object) } as never, stop),
+    endsItself: true,
   },
   {
     name: 'data verify',
@@ -174,7 +190,9 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa data verify cifar10 --overview cifar10.png',
-    run: async ([name], options) => (await import('./commands/data.js')).dataVerify({ name: name ?? '', ...(options as object) } as never),
+    run: async ([name], options, stop) =>
+      (await import('./commands/data.js')).dataVerify({ name: name ?? '', ...(options as object) } as never, stop),
+    endsItself: true,
   },
   {
     name: 'data preview',
@@ -201,10 +219,10 @@ const commands: CommandSpec[] = [
 
 const exitCodesHelp = `
 Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment · 5 files and checkpoints · 6 training failed
-            7 a run of a sweep failed · 130 SIGINT · 143 SIGTERM
+            7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM
 `;
 
-function buildProgram(): Command {
+function buildProgram(stop: Stop): Command {
   const program = new Command('gqa')
     .description('Uptrain a pretrained Vision Transformer from multi-head to grouped-query attention, and compare the variants.')
     .version(gqaVersion(), '--version', 'print the version')
@@ -225,7 +243,8 @@ function buildProgram(): Command {
     for (const option of spec.options) command.addOption(option);
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
     command.action(async () => {
-      await spec.run(command.args, { ...defaults, ...command.opts<object>() } as never);
+      const running = spec.run(command.args, { ...defaults, ...command.opts<object>() } as never, stop);
+      await (spec.endsItself ? running : stop.during(running));
     });
   }
   return program;
@@ -291,30 +310,44 @@ function report(error: unknown, debug: boolean): void {
   else process.stderr.write(`gqa: unexpected error: ${message.split('\n')[0]}\n${debug ? '' : 'Run again with --debug for the stack.\n'}`);
 }
 
-/** Ends the process once what was written has left it: native threads and workers would otherwise keep it alive. */
-function end(code: number): void {
-  process.exitCode = code;
-  process.stdout.write('', () => process.stderr.write('', () => process.exit(code)));
+/** What became of stdout, whose reader may have left, or whose disk may be full. */
+interface Output {
+  failure: NodeJS.ErrnoException | null;
 }
 
-/** A command that ends in its own way on a signal (a sweep stops its child first) adds its own listener, and throws `sigint` or `sigterm`. */
-function endOnSignal(signal: NodeJS.Signals, name: ExitCodeName): void {
-  process.on(signal, () => {
-    if (process.listenerCount(signal) === 1) process.exit(ExitCode[name]);
+/**
+ * A reader that leaves early (`gqa sweep | head`) has seen enough: the command goes on to its end, since what it computes lies in files too. Another failure loses the results that stdout
+ * is for, which is told at the end. Losing the reader of the log (a terminal that is closed) must not end anything.
+ */
+function watchOutput(): Output {
+  const output: Output = { failure: null };
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') output.failure ??= error;
   });
+  process.stderr.on('error', () => {});
+  return output;
+}
+
+/** Ends the process once what was written has left it: native threads and workers would otherwise keep it alive. */
+function end(code: number, output: Output, stop: Stop): void {
+  const finish = (): void => {
+    if (output.failure === null || code !== ExitCode.ok) process.exit(code);
+    report(fileError('cannot write to stdout', output.failure), false);
+    process.stderr.write('', () => process.exit(ExitCode.io));
+  };
+  process.exitCode = code;
+  stop.signal.addEventListener('abort', () => process.exit(code === ExitCode.ok ? exitCodeOf(interruption(stop.signal)) : code)); // a reader that takes nothing must not hold it
+  // An error of the last write is told after the write that follows it has been done with.
+  process.stdout.write('', () => setImmediate(() => process.stderr.write('', finish)));
 }
 
 async function main(argv: string[]): Promise<void> {
-  // The reader of a pipe may leave early (`gqa sweep | head`): nobody is left to tell, and that is no failure.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? ExitCode.ok : ExitCode.io));
-  // Losing the reader of the log must not end a training.
-  process.stderr.on('error', () => {});
-  endOnSignal('SIGINT', 'sigint');
-  endOnSignal('SIGTERM', 'sigterm');
+  const output = watchOutput();
+  const stop = listenForSignals(say);
   const debug = argv.includes('--debug');
   process.on('uncaughtException', (error) => {
     report(error, debug);
-    end(exitCodeOf(error));
+    end(exitCodeOf(error), output, stop);
   });
   try {
     const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -324,11 +357,11 @@ async function main(argv: string[]): Promise<void> {
         `Node ${process.versions.node} is too old; expected ${oldestNode.join('.')} or newer (tested: 20, 22, 24)`,
       );
     }
-    await buildProgram().parseAsync(argv);
-    end(ExitCode.ok);
+    await buildProgram(stop).parseAsync(argv);
+    end(ExitCode.ok, output, stop);
   } catch (error) {
     report(error, debug);
-    end(exitCodeOf(error));
+    end(exitCodeOf(error), output, stop);
   }
 }
 

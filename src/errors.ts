@@ -16,6 +16,7 @@ export const ExitCode = {
   training: 6,
   /** A sweep came to its end, but some of its runs failed. */
   sweepFailures: 7,
+  sighup: 129,
   sigint: 130,
   sigterm: 143,
 } as const;
@@ -36,4 +37,16 @@ export class GqaError extends Error {
     this.code = code;
     this.hint = options.hint;
   }
+}
+
+/** The error that led to an end, with what went wrong besides while that was dealt with: the first one is what a user must see. */
+export function withAfterthought(error: unknown, afterthought: string): unknown {
+  if (error instanceof GqaError) {
+    return new GqaError(error.code, error.message, {
+      hint: error.hint === undefined ? afterthought : `${error.hint}\n${afterthought}`,
+      cause: error,
+    });
+  }
+  if (error instanceof Error) error.message = error.message.replace(/$/m, ` (${afterthought})`); // of its first line, which is what is shown
+  return error;
 }

@@ -22,6 +22,17 @@ export function gqa(args: string[], cwd: string = process.cwd(), env: NodeJS.Pro
   return { code: status, stdout, stderr };
 }
 
+const atPoint = new URL('./at-point.js', import.meta.url).href;
+
+/** The same with something that happens to it on its way: see at-point.ts. */
+export function gqaAt(at: string, then: string, args: string[]): Ran {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', atPoint, bin, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, AT: at, THEN: then },
+  });
+  return { code: status, stdout, stderr };
+}
+
 export const temporaryFolder = (): string => fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-'));
 
 /** Every file below a folder with its size and time, for “nothing was changed on disk”. */

@@ -30,7 +30,7 @@ test('gqa --help names every command and the exit codes', () => {
   assert.equal(stderr, '');
   for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstart', 'doctor'])
     assert.match(stdout, new RegExp(`^ {2}${name} `, 'm'));
-  assert.match(stdout, /0 ok · 1 unexpected · 2 usage or config .* 7 a run of a sweep failed · 130 SIGINT · 143 SIGTERM/s);
+  assert.match(stdout, /0 ok · 1 unexpected · 2 usage or config .* 7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM/s);
 });
 
 for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstart', 'doctor']) {
@@ -222,6 +222,7 @@ test('a reader of stdout that leaves early is no error', { skip: process.platfor
 });
 
 for (const [signal, code] of [
+  ['SIGHUP', 129],
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {

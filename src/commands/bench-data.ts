@@ -10,6 +10,7 @@ import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/prepr
 import { takeStratified } from '../data/subset.js';
 import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
+import { type Stop, unstoppable } from '../run/interrupt.js';
 import { formatTable } from '../run/table.js';
 
 export interface BenchDataOptions {
@@ -41,10 +42,10 @@ export interface DataBench {
   close(): Promise<void>;
 }
 
-/** The pipeline of a config, ready to be measured. */
-export async function openDataBench(config: Config, batchSize = config.train.batchSize): Promise<DataBench> {
+/** The pipeline of a config, ready to be measured. @param stop asked before every batch, and every picture that is measured alone */
+export async function openDataBench(config: Config, batchSize = config.train.batchSize, stop: Stop = unstoppable()): Promise<DataBench> {
   const { data, model, seed } = config;
-  const { train } = await withCommonSize(await openDataset(data), data);
+  const { train } = await stop.during(withCommonSize(await stop.during(openDataset(data)), data));
   const indices = takeStratified(train.labels, data.limit.train, seed, 'limit/train');
   const { height, width } = inputSize(train.source, model.imageSize);
   const options = { height, width, batchSize, seed, augment: data.augment, randomErasing: data.randomErasing };
@@ -58,7 +59,7 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
       const started = performance.now();
       let images = 0;
       for (let left = batches; left > 0; ) {
-        for await (const batch of pipeline.batches(train, indices, { ...options, epoch: ++epoch })) {
+        for await (const batch of stop.each(pipeline.batches(train, indices, { ...options, epoch: ++epoch }))) {
           images += batch.images;
           if (--left === 0) break;
         }
@@ -84,6 +85,7 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
       };
       for (const clock of [null, count]) {
         for (const index of chosen) {
+          await stop.check();
           const part = partOf(source, Int32Array.of(index));
           const job = { indices: Int32Array.of(index), encoded: part.kind === 'raw' ? null : part };
           await makeBatch(pass, job, pixels, () => true, clock);
@@ -95,11 +97,11 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
   };
 }
 
-export async function benchData(options: BenchDataOptions): Promise<void> {
+export async function benchData(options: BenchDataOptions, stop: Stop): Promise<void> {
   const { config } = readConfig(options.config, options.set);
   const { data } = config;
   const batchSize = options.batchSize ?? config.train.batchSize;
-  const bench = await openDataBench(config, batchSize);
+  const bench = await openDataBench(config, batchSize, stop);
   try {
     await bench.round(Math.min(options.batches, Math.ceil(bench.pictures / batchSize))); // threads start, code is compiled, a cache is filled
     const rates: number[] = [];

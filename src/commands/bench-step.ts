@@ -10,6 +10,7 @@ import { forwardFlops } from '../model/flops.js';
 import { countParameters, initialParams } from '../model/params.js';
 import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
+import { type Stop, unstoppable } from '../run/interrupt.js';
 import { formatTable } from '../run/table.js';
 import { type Operation, recordedOperations } from '../trace/profile.js';
 import { stepOptions } from '../train/loop.js';
@@ -59,7 +60,7 @@ interface Figures {
 /** A head of ten classes; the picture size is the model's. */
 const CLASSES = 10;
 
-export async function benchStep(options: BenchOptions): Promise<void> {
+export async function benchStep(options: BenchOptions, stop: Stop): Promise<void> {
   const { config } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
@@ -76,24 +77,21 @@ export async function benchStep(options: BenchOptions): Promise<void> {
     throw new GqaError('usage', '--profile needs the compiled step: the native runtime, and no --eager');
 
   const batchSize = options.batchSize ?? config.train.batchSize;
-  const runs = ways.map(({ mode, config }) => ({
-    mode,
-    variant: config.model.variant,
-    bench: openStepBench(config, mode, batchSize),
-    train: [] as number[],
-    evaluate: [] as number[],
-    rss: [] as number[],
-    tensors: [] as number[],
-    peakMb: 0,
-  }));
+  const runs = [];
+  for (const { mode, config } of ways) {
+    await stop.check();
+    const bench = await openStepBench(config, mode, batchSize, stop);
+    const measured = { train: [] as number[], evaluate: [] as number[], rss: [] as number[], tensors: [] as number[], peakMb: 0 };
+    runs.push({ mode, variant: config.model.variant, bench, ...measured });
+  }
   for (const { bench } of runs) {
-    bench.train(2);
-    bench.evaluate(1);
+    await bench.train(2);
+    await bench.evaluate(1);
   }
   for (let round = 0; round < options.rounds; round++) {
     for (const run of runs) {
-      run.train.push(run.bench.train(options.steps));
-      run.evaluate.push(run.bench.evaluate(Math.ceil(options.steps / 2)));
+      run.train.push(await run.bench.train(options.steps));
+      run.evaluate.push(await run.bench.evaluate(Math.ceil(options.steps / 2)));
       run.rss.push(process.memoryUsage.rss() / 1e6);
       run.tensors.push(tf.memory().numTensors);
       run.peakMb = process.resourceUsage().maxRSS / 1e3;
@@ -191,16 +189,16 @@ export interface StepBench {
   /** Building the trainer, fresh weights and the first step. */
   compileMs: number;
   /** Milliseconds of a step; the sums are read at the end, as at a log line. */
-  train(steps: number): number;
+  train(steps: number): Promise<number>;
   /** Milliseconds of a batch. */
-  evaluate(batches: number): number;
+  evaluate(batches: number): Promise<number>;
   /** The operations of one step; null where they are not recorded. */
   profile(): Operation[] | null;
   dispose(): void;
 }
 
-/** A config's model on random pictures of its own size, ready to be timed: one step is done. The backend is started. */
-export function openStepBench(config: Config, mode: TrainerMode, batchSize: number): StepBench {
+/** A config's model on random pictures of its own size, ready to be timed: one step is done. The backend is started. @param stop asked before every batch */
+export async function openStepBench(config: Config, mode: TrainerMode, batchSize: number, stop: Stop = unstoppable()): Promise<StepBench> {
   const started = performance.now();
   const { variant } = config.model;
   const shape = shapeOf(config.model, CLASSES);
@@ -226,24 +224,28 @@ export function openStepBench(config: Config, mode: TrainerMode, batchSize: numb
   }
   const { gradAccumSteps } = config.train;
   let step = 0;
-  const train = (steps: number): number => {
+  const train = async (steps: number): Promise<number> => {
     const begun = performance.now();
     for (const end = step + steps; step < end; step++) {
       for (let i = 0; i < gradAccumSteps; i++) {
+        await stop.check();
         trainer.train(batch, { step, lr: 1e-5, refresh: i === 0 && step % 10 === 0, last: i === gradAccumSteps - 1 });
       }
     }
     trainer.readSums();
     return (performance.now() - begun) / steps;
   };
-  train(1);
+  await train(1);
   return {
     compileMs: performance.now() - started,
     train,
-    evaluate(batches) {
+    async evaluate(batches) {
       const begun = performance.now();
       trainer.beginEvaluation();
-      for (let i = 0; i < batches; i++) trainer.evaluate(batch).dispose();
+      for (let i = 0; i < batches; i++) {
+        await stop.check();
+        trainer.evaluate(batch).dispose();
+      }
       trainer.readEvaluation();
       return (performance.now() - begun) / batches;
     },

@@ -5,7 +5,7 @@ import { encodeModel } from '../checkpoint/model-file.js';
 import { readConfig } from '../config/load.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
-import { writeFileAtomic } from '../run/atomic.js';
+import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { shapeOf } from '../train/model.js';
 import { say, warningLine } from './say.js';
 
@@ -15,6 +15,7 @@ export async function convert(options: { checkpoint: string; config: string; set
   notices.forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
+  checkFile(options.out);
   const { variant } = config.model;
   const wanted = { ...shapeOf(config.model, 0), numClasses: null };
   const {

@@ -6,7 +6,7 @@ import { openDataset } from '../data/open.js';
 import { encodePng } from '../data/pictures/decode.js';
 import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
-import { writeFileAtomic } from '../run/atomic.js';
+import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { say } from './say.js';
 
 export interface DataPreviewOptions {
@@ -24,6 +24,7 @@ export interface DataPreviewOptions {
 export async function dataPreview({ config: file, set, out, rows, columns, json }: DataPreviewOptions): Promise<void> {
   const { config, notices } = readConfig(file, set);
   notices.forEach(say);
+  checkFile(out);
   const { data, model, seed } = config;
   const { train } = await withCommonSize(await openDataset(data), data);
   const indices = takeStratified(train.labels, rows, seed, 'preview');

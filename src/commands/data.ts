@@ -9,7 +9,8 @@ import { overviewPng } from '../data/inspect/overview.js';
 import { type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
 import { GqaError } from '../errors.js';
-import { writeFileAtomic } from '../run/atomic.js';
+import { checkFile, writeFileAtomic } from '../run/atomic.js';
+import { interruption, type Stop } from '../run/interrupt.js';
 import { type Progress, progress } from '../run/progress.js';
 import { type Column, formatTable } from '../run/table.js';
 import { say } from './say.js';
@@ -33,24 +34,19 @@ export interface DataFetchOptions {
  * @param known what can be fetched, and @param patient how patiently; tests give their own
  * @throws GqaError as `fetchDataset`; `usage` for a name that is not known
  */
-export async function dataFetch(options: DataFetchOptions, known: Catalogue = catalogue, patient?: Patience): Promise<void> {
+export async function dataFetch(options: DataFetchOptions, stop: Stop, known: Catalogue = catalogue, patient?: Patience): Promise<void> {
   const { name, root, mirror, offline } = options;
   const entry = entryOf(name, known);
-  const signals = abortOnSignals();
-  try {
-    if (!options.json) say(`${entry.title}, ${entry.page}\nterms: ${entry.terms}`);
-    const result = await fetchDataset(
-      name,
-      entry,
-      { root, mirror, offline, ...(patient === undefined ? {} : { patient }) },
-      { ...terminal(), signal: signals.signal },
-    );
-    if (options.json) process.stdout.write(`${JSON.stringify({ name, ...result })}\n`);
-    else if (result.state === 'needed') process.stdout.write(instructions(name, root, result.files));
-    else process.stdout.write(`${name}: ${result.state === 'present' ? 'there already' : 'installed'} in ${result.folder}\n`);
-  } finally {
-    signals.release();
-  }
+  if (!options.json) say(`${entry.title}, ${entry.page}\nterms: ${entry.terms}`);
+  const result = await fetchDataset(
+    name,
+    entry,
+    { root, mirror, offline, ...(patient === undefined ? {} : { patient }) },
+    { ...terminal(), signal: stop.signal },
+  );
+  if (options.json) process.stdout.write(`${JSON.stringify({ name, ...result })}\n`);
+  else if (result.state === 'needed') process.stdout.write(instructions(name, root, result.files));
+  else process.stdout.write(`${name}: ${result.state === 'present' ? 'there already' : 'installed'} in ${result.folder}\n`);
 }
 
 /** Every data set that a config may name. */
@@ -111,31 +107,29 @@ export interface DataVerifyOptions {
 
 /**
  * @param known where the official counts stand; tests give their own
- * @throws GqaError `data` when something is wrong, after the report was given; `usage` for a name that is none
+ * @throws GqaError `data` when something is wrong, after the report was given; `usage` for a name that is none; `io` for a file that cannot be written, before anything is read
  */
-export async function dataVerify(options: DataVerifyOptions, known: Catalogue = catalogue): Promise<void> {
+export async function dataVerify(options: DataVerifyOptions, stop: Stop, known: Catalogue = catalogue): Promise<void> {
   const name = dataNameOf(options.name);
-  const dataset = await openDataset({ name, root: options.root });
+  for (const file of [options.report, options.overview]) if (file !== undefined) checkFile(file);
+  const dataset = await stop.during(openDataset({ name, root: options.root }));
   const total = dataset.train.labels.length + dataset.test.labels.length;
   const bar = progress(`verifying ${name}`, total);
   const started = performance.now();
-  const signals = abortOnSignals();
   let report: VerifyReport;
   try {
     report = await verifyDataset(dataset, known[name] ?? null, {
       progress: (done) => bar.update(done, { imagesPerSecond: (1000 * done) / (performance.now() - started) }),
-      signal: signals.signal,
+      signal: stop.signal,
     });
   } catch (error) {
-    if (!signals.signal.aborted) throw error;
-    throw new GqaError(signals.signal.reason === 'SIGTERM' ? 'sigterm' : 'sigint', 'stopped; nothing was written');
+    throw stop.signal.aborted ? interruption(stop.signal, '; nothing was written') : error;
   } finally {
     bar.stop();
-    signals.release();
   }
-  if (options.report !== undefined) writeFileAtomic(options.report, `${JSON.stringify(report, null, 2)}\n`);
-  if (options.overview !== undefined) writeFileAtomic(options.overview, await overviewPng(dataset));
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+  if (options.report !== undefined) writeFileAtomic(options.report, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.overview !== undefined) writeFileAtomic(options.overview, await stop.during(overviewPng(dataset)));
   if (report.problems.length > 0) {
     throw new GqaError('data', `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`, {
       hint: known[name] === undefined ? 'Replace the pictures named.' : `gqa data fetch ${name} brings it afresh into another --root.`,
@@ -155,7 +149,7 @@ function dataNameOf(name: string): DataName {
 function formatReport({ name, from, official, classes, splits, duplicates, problems }: VerifyReport): string {
   const split = (of: 'train' | 'test'): string => {
     const { pictures, per_class, height, width, broken, damaged } = splits[of];
-    const [least, most] = [Math.min(...per_class), Math.max(...per_class)];
+    const [least, most] = per_class.reduce(([low, high], count) => [Math.min(low, count), Math.max(high, count)], [Infinity, 0]);
     const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
     const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
     return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
@@ -225,25 +219,6 @@ function terminal(): Pick<FetchWatch, 'progress' | 'notice'> {
     notice(line) {
       stop();
       say(line);
-    },
-  };
-}
-
-/** The first signal lets what runs tidy up, and tell how to go on; a second one ends the process. */
-function abortOnSignals(): { signal: AbortSignal; release(): void } {
-  const controller = new AbortController();
-  const listeners = (['SIGINT', 'SIGTERM'] as const).map((signal) => {
-    const listener = (): void => {
-      if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
-      controller.abort(signal);
-    };
-    process.on(signal, listener);
-    return { signal, listener };
-  });
-  return {
-    signal: controller.signal,
-    release: () => {
-      for (const { signal, listener } of listeners) process.off(signal, listener);
     },
   };
 }

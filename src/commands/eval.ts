@@ -6,8 +6,9 @@ import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Dataset } from '../data/dataset.js';
-import { GqaError } from '../errors.js';
-import { writeFileAtomic } from '../run/atomic.js';
+import { GqaError, withAfterthought } from '../errors.js';
+import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atomic.js';
+import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
 import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
@@ -31,12 +32,16 @@ export interface EvalOptions {
   eager: boolean;
 }
 
-/** Prints the metrics (with `json` as one document). A run keeps them in `eval/<split>/metrics.json`. */
-export async function evaluate(options: EvalOptions): Promise<void> {
+/**
+ * Prints the metrics (with `json` as one document), then writes: a run keeps them in `eval/<split>/metrics.json`.
+ * @throws GqaError `io` before anything is computed when a file cannot be written, or after the metrics were printed when that shows only then
+ */
+export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> {
   const source = sourceOf(options);
+  checkPlaces(options);
   const { config, notices } = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
   notices.forEach(say);
-  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
+  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const { model: settings } = config;
     const shape = shapeOf(settings, dataset.classes.length);
@@ -47,14 +52,8 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     warnings.forEach(warn);
     const parts = splitParts(config, dataset);
     const part = partOf(options.split, parts, config);
-    const logits: number[] = [];
-    const labels: number[] = [];
-    const keep = (batchLogits: Float32Array, batchLabels: Int32Array): void => {
-      logits.push(...batchLogits);
-      labels.push(...batchLabels);
-    };
-    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode);
-    const wanted = options.logits === undefined ? null : keep;
+    const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
+    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode, stop);
     const metrics = await evaluateWithProgress(
       config,
       trainer,
@@ -62,8 +61,8 @@ export async function evaluate(options: EvalOptions): Promise<void> {
       pipeline,
       part,
       options.split,
-      { progress },
-      wanted,
+      { progress, stop },
+      kept?.add ?? null,
     );
     trainer.dispose();
     sayFlawed(pipeline, null);
@@ -79,41 +78,91 @@ export async function evaluate(options: EvalOptions): Promise<void> {
       device: `${backend.name} ${backend.device} ${mode}`,
       warnings,
     };
-    if (options.logits !== undefined) {
-      const shape = [metrics.images, dataset.classes.length];
-      writeFileAtomic(
-        options.logits,
-        encodeSafetensors({
-          logits: { shape, data: Float32Array.from(logits) },
-          labels: { shape: [metrics.images], data: Int32Array.from(labels) },
-        }),
-      );
-    }
-    if (options.run !== undefined) {
-      const folder = path.join(options.run, 'eval', options.split);
-      fs.mkdirSync(folder, { recursive: true });
-      writeFileAtomic(path.join(folder, 'metrics.json'), `${JSON.stringify(report, null, 2)}\n`);
-    }
     process.stdout.write(
       options.json
         ? `${JSON.stringify(report)}\n`
         : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
+    if (options.run !== undefined) {
+      const folder = evalFolder(options.run, options.split);
+      makeFolder(folder);
+      writeFileAtomic(path.join(folder, 'metrics.json'), `${JSON.stringify(report, null, 2)}\n`);
+    }
+    if (options.logits !== undefined && kept !== null) writeFileAtomic(options.logits, kept.file());
   } finally {
     await pipeline.close();
   }
 }
 
+const evalFolder = (run: string, split: string): string => path.join(run, 'eval', split);
+
+function checkPlaces({ run, split, logits }: EvalOptions): void {
+  if (logits !== undefined) checkFile(logits);
+  if (run === undefined) return;
+  try {
+    checkFolder(evalFolder(run, split), `cannot write ${path.join(evalFolder(run, split), 'metrics.json')}`);
+  } catch (error) {
+    throw withAfterthought(
+      error,
+      `To measure it without keeping the figures: gqa eval --checkpoint ${modelIn(run, 'best')} --config ${path.join(run, 'config.yaml')}`,
+    );
+  }
+}
+
+/** Logits and labels of so many pictures at most, in order, and their file. */
+function keptLogits(pictures: number, classes: number): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array } {
+  const logits = new Float32Array(pictures * classes);
+  const labels = new Int32Array(pictures);
+  let images = 0;
+  return {
+    add(batchLogits, batchLabels) {
+      logits.set(batchLogits, images * classes);
+      labels.set(batchLabels, images);
+      images += batchLabels.length;
+    },
+    file: () =>
+      encodeSafetensors({
+        logits: { shape: [images, classes], data: logits.subarray(0, images * classes) },
+        labels: { shape: [images], data: labels.subarray(0, images) },
+      }),
+  };
+}
+
+const modelIn = (run: string, which: 'last' | 'best'): string => path.join(run, 'checkpoints', which, 'model.safetensors');
+
+/** What status.json says of a run that has no best checkpoint. */
+const WITHOUT_BEST: Record<string, (at: string) => string> = {
+  running: (at) => `The run is still in its first epoch, or was killed there (status.json: running, ${at}).`,
+  failed: (at) => `The run failed before its first epoch was measured (status.json: ${at}).`,
+  interrupted: (at) => `The run was interrupted before its first epoch was measured (status.json: ${at}).`,
+  done: () => 'The run came to its end (status.json): the file was taken away since.',
+};
+
+/** Why there is no best checkpoint, and what there is instead. */
+function withoutBest(run: string): string {
+  const last = modelIn(run, 'last');
+  const instead = fs.existsSync(last)
+    ? `\nIts last model can be measured: gqa eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`
+    : '';
+  let why: string | undefined;
+  try {
+    const { state, epoch, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')) as Record<string, unknown>;
+    why = WITHOUT_BEST[String(state)]?.(`epoch ${epoch}, step ${step}`);
+  } catch {
+    // Told below.
+  }
+  return `${why ?? 'Its status.json, which would tell why, cannot be read.'}${instead}`;
+}
+
 function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; checkpoint: string } {
   if (run !== undefined && checkpoint === undefined && config === undefined) {
-    const best = path.join(run, 'checkpoints', 'best', 'model.safetensors');
+    const best = modelIn(run, 'best');
     if (!fs.existsSync(path.join(run, 'config.yaml'))) {
       throw new GqaError('usage', `${run}: not a run folder: it holds no config.yaml`, {
         hint: 'Give runs/<name>/<run>, or --checkpoint FILE --config FILE.',
       });
     }
-    if (!fs.existsSync(best))
-      throw new GqaError('io', `${best}: there is no such checkpoint`, { hint: 'The run ended before its first epoch did.' });
+    if (!fs.existsSync(best)) throw new GqaError('io', `${best}: there is no such checkpoint`, { hint: withoutBest(run) });
     return { config: path.join(run, 'config.yaml'), checkpoint: best };
   }
   if (run === undefined && checkpoint !== undefined && config !== undefined) return { config, checkpoint };

@@ -5,6 +5,7 @@ import type { Dataset } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
 import { openPipeline, type Pipeline } from '../data/pipeline/pipeline.js';
 import { type Backend, startBackend } from '../native/backend.js';
+import type { Stop } from '../run/interrupt.js';
 import { requirePrecision } from '../train/precision.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
@@ -18,9 +19,13 @@ export interface Prepared {
 }
 
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
-export async function prepare(config: Config, eager: boolean): Promise<Prepared> {
-  const dataset = await withCommonSize(await openDataset(config.data), config.data);
+export async function prepare(config: Config, eager: boolean, stop: Stop): Promise<Prepared> {
+  await stop.check();
+  const opened = await stop.during(openDataset(config.data));
+  const dataset = await stop.during(withCommonSize(opened, config.data));
+  await stop.check();
   const backend = await startBackend(config.device);
+  await stop.check();
   if (backend.notice !== null) say(backend.notice);
   say(
     `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,

@@ -2,6 +2,7 @@
 import path from 'node:path';
 import type { Config } from '../config/schema.js';
 import { startBackend } from '../native/backend.js';
+import type { Stop } from '../run/interrupt.js';
 import { timeStamp } from '../run/run-folder.js';
 import { packageRoot } from '../version.js';
 import { evaluate } from './eval.js';
@@ -22,7 +23,7 @@ export interface QuickstartOptions {
 }
 
 /** Runs go to `runsDir`; the comparison is printed at the end. About 2 minutes on 2 cores. */
-export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOptions): Promise<void> {
+export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOptions, stop: Stop): Promise<void> {
   const { name, notice } = await startBackend(device);
   const smaller = name === 'wasm';
   const own = [`device=${device}`, `data.root=${JSON.stringify(fromRoot('datasets/fashion-mnist-subset'))}`];
@@ -33,19 +34,22 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
       : 'quickstart: 2,000 training pictures, 200 of them for validation, and 1,000 test pictures of Fashion-MNIST',
   );
   say('\n1. Train a small ViT with multi-head attention (MHA) from scratch');
-  const mha = await train({ config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, eager: false, json: false });
+  const mha = await train({ config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, eager: false, json: false }, stop);
   say('\n2. Evaluate its best checkpoint on the validation part');
-  await evaluate({ run: mha.run, set: [], split: 'val', eager: false, json: false });
+  await evaluate({ run: mha.run, set: [], split: 'val', eager: false, json: false }, stop);
   say('\n3. Convert it to GQA variants, evaluate them as converted, uptrain each, beside MHA uptrained for the same budget');
-  await sweep({
-    config: fromRoot('configs/quickstart/uptrain.yaml'),
-    set: [...sets, `model.pretrained=${JSON.stringify(path.resolve(mha.run, 'checkpoints/best/model.safetensors'))}`],
-    variants: ['mha', 'gqa', 'dgqa-ema'],
-    name: `quickstart-uptrain-${timeStamp()}`,
-    ...(smaller ? { device: 'wasm' } : {}), // the reason was told: no need to tell it for each run
-    runsDir,
-    json: false,
-  });
+  await sweep(
+    {
+      config: fromRoot('configs/quickstart/uptrain.yaml'),
+      set: [...sets, `model.pretrained=${JSON.stringify(path.resolve(mha.run, 'checkpoints/best/model.safetensors'))}`],
+      variants: ['mha', 'gqa', 'dgqa-ema'],
+      name: `quickstart-uptrain-${timeStamp()}`,
+      ...(smaller ? { device: 'wasm' } : {}), // the reason was told: no need to tell it for each run
+      runsDir,
+      json: false,
+    },
+    stop,
+  );
   say(
     '\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see README for what such differences mean.',
   );

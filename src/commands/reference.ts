@@ -6,6 +6,7 @@ import { GqaError } from '../errors.js';
 import { startBackend } from '../native/backend.js';
 import { type CaseResult, compareAttention } from '../reference/attention.js';
 import { comparePreprocess } from '../reference/preprocess.js';
+import type { Stop } from '../run/interrupt.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
@@ -24,11 +25,12 @@ export interface ReferenceOptions {
 }
 
 /** Prints a line per case and `N passed, N failed` (with `json` one document). @throws GqaError when a case failed or there was none */
-export async function reference({ dir, device, eager, json }: ReferenceOptions): Promise<void> {
+export async function reference({ dir, device, eager, json }: ReferenceOptions, stop: Stop): Promise<void> {
   const kinds = kindsIn(dir);
   const backend = await startBackend(device ?? 'auto');
   if (backend.notice !== null) say(backend.notice);
   const mode: TrainerMode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
+  await stop.check();
   say(`${mode} on ${backend.name} ${backend.version}, ${backend.device}`);
   const cases: (CaseResult & { kind: string })[] = [];
   const print = (line: string): void => {
@@ -38,6 +40,7 @@ export async function reference({ dir, device, eager, json }: ReferenceOptions):
     for await (const result of (KINDS[kind] as (typeof KINDS)[string])(folder, mode)) {
       print(`${result.passed ? 'pass' : 'FAIL'}  ${result.name}: ${result.detail}`);
       cases.push({ kind, ...result });
+      await stop.check();
     }
   }
   const passed = cases.filter((result) => result.passed).length;

@@ -1,12 +1,14 @@
 /** `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the others. */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { deviceOverride } from '../config/overrides.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
+import { interruption, type Stop } from '../run/interrupt.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
-import { startChild } from '../sweep/child.js';
+import { type Child, startChild } from '../sweep/child.js';
 import { describePoint, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
 import { say, warningLine } from './say.js';
@@ -28,10 +30,11 @@ const cli = fileURLToPath(new URL('../cli.js', import.meta.url));
 
 /**
  * @param program what runs a point, given the arguments of `gqa`; tests put another in its place
- * @throws GqaError `usage` before anything is started, `sweepFailures` at the end when a run failed, `sigint` or `sigterm` when interrupted
+ * @throws GqaError `usage` before anything is started, `sweepFailures` at the end when a run failed, the interruption when asked to stop
  */
 export async function sweep(
   options: SweepOptions,
+  stop: Stop,
   program: readonly string[] = [process.execPath, ...process.execArgv, cli],
 ): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
@@ -46,10 +49,23 @@ export async function sweep(
   );
   const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
   const leaderboard = path.join(folder, 'leaderboard.csv');
-  const signals = forwardSignals();
+  let unwritten: unknown = null;
+  const writeLeaderboard = (): void => {
+    try {
+      writeFileAtomic(leaderboard, leaderboardCsv(rows));
+      unwritten = null;
+    } catch (error) {
+      unwritten = error; // the runs go on: their own figures are not lost with the table
+    }
+  };
+  // However the sweep itself ends, no run goes on unseen.
+  let running: Child | null = null;
+  const endRun = (): void => running?.kill('SIGTERM');
+  process.on('exit', endRun);
   try {
     for (const [i, row] of rows.entries()) {
-      if (signals.received() !== null) break;
+      await setImmediate(); // lets signals in
+      if (stop.signal.aborted) break;
       say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
       const args = [...sets, ...row.point.sets, `name=${JSON.stringify(name)}`].flatMap((set) => ['--set', set]);
       const child = startChild(program, [
@@ -63,15 +79,19 @@ export async function sweep(
         options.runsDir,
         '--json',
       ]);
-      signals.target(child.kill);
+      running = child;
+      stop.passTo(child.kill);
       row.outcome = await child.outcome;
-      signals.target(null);
+      stop.passTo(null);
+      running = null;
       if (row.outcome.state !== 'done') say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
-      writeFileAtomic(leaderboard, leaderboardCsv(rows)); // after every point: a sweep that is killed keeps what it found
+      writeLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
   } finally {
-    signals.release();
+    stop.passTo(null);
+    process.off('exit', endRun);
   }
+  if (stop.signal.aborted) writeLeaderboard();
 
   process.stdout.write(
     options.json
@@ -79,12 +99,12 @@ export async function sweep(
       : `${leaderboardTable(rows)}${warningsOf(rows)}`,
   );
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
-  const signal = signals.received();
-  if (signal !== null)
-    throw new GqaError(
-      signal === 'SIGINT' ? 'sigint' : 'sigterm',
-      `interrupted with ${done} of ${rows.length} runs done; see ${leaderboard}`,
+  if (stop.signal.aborted)
+    throw interruption(
+      stop.signal,
+      ` with ${done} of ${rows.length} runs done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}`,
     );
+  if (unwritten !== null) throw unwritten;
   if (done < rows.length) throw new GqaError('sweepFailures', `${rows.length - done} of ${rows.length} runs failed; see ${leaderboard}`);
 }
 
@@ -105,37 +125,6 @@ function makeSweepFolder(runsDir: string, name: string): string {
     throw fileError(`cannot make ${folder}`, error);
   }
   return folder;
-}
-
-/** SIGINT, SIGTERM and a lost terminal go to the run that is computing; the sweep ends when it has ended. */
-function forwardSignals(): {
-  received(): NodeJS.Signals | null;
-  target(kill: ((signal: NodeJS.Signals) => void) | null): void;
-  release(): void;
-} {
-  let received: NodeJS.Signals | null = null;
-  let kill: ((signal: NodeJS.Signals) => void) | null = null;
-  const listeners = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) => {
-    const listener = () => {
-      received = signal === 'SIGHUP' ? 'SIGTERM' : signal;
-      kill?.(received);
-    };
-    process.on(signal, listener);
-    return { signal, listener };
-  });
-  // However the sweep itself ends, no run goes on unseen.
-  const atExit = () => kill?.('SIGTERM');
-  process.on('exit', atExit);
-  return {
-    received: () => received,
-    target(next) {
-      kill = next;
-    },
-    release() {
-      for (const { signal, listener } of listeners) process.off(signal, listener);
-      process.off('exit', atExit);
-    },
-  };
 }
 
 /** Each point's warnings, those of several points once. */

@@ -3,10 +3,11 @@ import path from 'node:path';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
-import { ExitCode, GqaError } from '../errors.js';
+import { GqaError, withAfterthought } from '../errors.js';
 import { countParameters } from '../model/params.js';
+import { isInterruption, type Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
-import { checkRun, createRun } from '../run/run-folder.js';
+import { checkRun, createRun, type RunFolder } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
 import { runExperiment, splitParts } from '../train/loop.js';
@@ -47,12 +48,12 @@ export interface TrainReport {
   warnings: string[];
 }
 
-export async function train(options: TrainOptions): Promise<TrainReport> {
+export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
   const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   notices.forEach(say);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
   checkRun(place);
-  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
+  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
@@ -60,7 +61,9 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const parts = splitParts(config, dataset);
     const built = buildModel(pretrained, shape, variant, config.seed, dataset.classes);
     requireSomethingToMeasure(config, built);
+    await stop.check();
     const teacher = distillFrom === null ? null : buildTeacher(distillFrom, built.model.shape, dataset.classes);
+    await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = {
       ...config,
@@ -77,27 +80,23 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     built.notices.forEach(say);
     warnings.forEach(warn);
     if (teacher !== null) [`distilling from ${distillFrom}`, ...teacher.notices].forEach(say);
-    const stop = stopOnSignal();
-    let at = { epoch: 0, step: 0 };
     try {
       const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher?.params ?? null, mode, {
         notice: say,
         progress,
-        stopRequested: stop.requested,
+        stop,
+        reached: run.reached,
         checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
         logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait }) {
           run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond, data_wait: dataWait });
         },
         epochDone(result) {
-          at = { epoch: result.epoch, step: result.step };
           run.epochDone(result);
           keepFlawed(pipeline, run);
         },
       });
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
-      run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
-      run.setStatus('done', { epoch: at.epoch, step: outcome.steps });
       const { converted, best, test, trainImagesPerSecond } = outcome;
       const device = `${backend.name} ${backend.device} ${mode}`;
       const report: TrainReport = {
@@ -115,15 +114,13 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
         trainImagesPerSecond,
         warnings,
       };
-      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
+      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol)); // before a disk that is full can lose it
+      run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
+      run.setStatus('done');
+      run.close();
       return report;
     } catch (error) {
-      const interrupted = error instanceof GqaError && (error.code === 'sigint' || error.code === 'sigterm');
-      run.setStatus(interrupted ? 'interrupted' : 'failed', at);
-      throw error;
-    } finally {
-      stop.release();
-      run.close();
+      throw closedEarly(run, error);
     }
   } finally {
     await pipeline.close();
@@ -155,20 +152,13 @@ function describe(
   ].join('\n');
 }
 
-/** The first SIGINT or SIGTERM ends the run after the step it is in, with a checkpoint; the second one ends the process. */
-function stopOnSignal(): { requested: () => 'sigint' | 'sigterm' | null; release: () => void } {
-  let asked: 'sigint' | 'sigterm' | null = null;
-  const ask = (code: 'sigint' | 'sigterm') => () => {
-    if (asked !== null) process.exit(ExitCode[code]);
-    asked = code;
-    say(`${code === 'sigint' ? 'SIGINT' : 'SIGTERM'}: stopping after this step; again to stop at once`);
-  };
-  const listeners = { SIGINT: ask('sigint'), SIGTERM: ask('sigterm') };
-  for (const [signal, listener] of Object.entries(listeners)) process.on(signal, listener);
-  return {
-    requested: () => asked,
-    release() {
-      for (const [signal, listener] of Object.entries(listeners)) process.off(signal, listener);
-    },
-  };
+/** Notes in the run's status why it ended. @returns the error, with what went wrong besides */
+function closedEarly(run: RunFolder, error: unknown): unknown {
+  try {
+    run.setStatus(isInterruption(error) ? 'interrupted' : 'failed');
+    run.close();
+    return error;
+  } catch (second) {
+    return withAfterthought(error, second instanceof Error ? second.message : String(second));
+  }
 }

@@ -1,5 +1,17 @@
 /** Files that are either there in full or not at all: written aside, flushed to the disk, then renamed over the old one. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import path from 'node:path';
 import { GqaError } from '../errors.js';
 
@@ -10,7 +22,7 @@ import { GqaError } from '../errors.js';
  */
 export function writeFileAtomic(file: string, data: Uint8Array | string): void {
   const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
-  const aside = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}.tmp`);
+  const aside = path.join(path.dirname(file), `.${path.basename(file).slice(0, 40)}.${process.pid}.tmp`); // a name may be as long as names may be
   try {
     const handle = openSync(aside, 'w');
     try {
@@ -26,6 +38,45 @@ export function writeFileAtomic(file: string, data: Uint8Array | string): void {
     throw fileError(`cannot write ${file}`, error);
   }
   flushFolder(path.dirname(file));
+}
+
+/**
+ * Says before anything is computed whether `writeFileAtomic` can write the file; changes nothing. What happens meanwhile (a disk that fills) it cannot know.
+ * @throws GqaError `io` naming the file, as the writing would
+ */
+export function checkFile(file: string): void {
+  const what = `cannot write ${file}`;
+  const folder = path.dirname(file);
+  checkFolder(folder, what);
+  const fails = (code: string): GqaError => fileError(what, Object.assign(new Error(code), { code }));
+  if (file === '' || !existsSync(folder)) throw fails('ENOENT');
+  const there = statSync(file, { throwIfNoEntry: false });
+  if (there?.isDirectory() || /[/\\]$/.test(file)) throw fails('EISDIR');
+  if (there !== undefined && !there.isFile()) throw new GqaError('io', `${what}: it is a device or a pipe; expected a file`);
+}
+
+/**
+ * Says whether files can be made in a folder, or the folder itself where it is not there yet; changes nothing.
+ * @param what could not be done, for the message. @throws GqaError `io`
+ */
+export function checkFolder(folder: string, what: string): void {
+  let nearest = path.resolve(folder);
+  while (!existsSync(nearest)) nearest = path.dirname(nearest);
+  try {
+    if (!statSync(nearest).isDirectory()) throw Object.assign(new Error(`${nearest} is a file`), { code: 'ENOTDIR' });
+    accessSync(nearest, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw fileError(what, error);
+  }
+}
+
+/** With those around it. @returns the topmost folder that was not there before */
+export function makeFolder(folder: string): string | undefined {
+  try {
+    return mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    throw fileError(`cannot make ${folder}`, error);
+  }
 }
 
 function removeAside(file: string): void {
@@ -60,6 +111,12 @@ const reasons: Record<string, { reason: string; hint?: string }> = {
   ENOTDIR: { reason: 'a part of the path is a file, not a folder' },
   EISDIR: { reason: 'a folder stands there' },
   ENOENT: { reason: 'the folder does not exist' },
+  EFBIG: {
+    reason: 'the file would be larger than is allowed here',
+    hint: 'A limit of the shell (ulimit -f), a batch system or the file system: write elsewhere.',
+  },
+  EIO: { reason: 'the device failed' },
+  EMFILE: { reason: 'too many files are open' },
   ENAMETOOLONG: { reason: 'the name is too long' },
 };
 

@@ -3,7 +3,7 @@
  *
  *   config.yaml    resolved; `gqa train --config` repeats the run from it
  *   meta.json      versions, git commit, device, machine, command line, settings, warnings
- *   status.json    {state, epoch, step, pid, updated}; never half-written
+ *   status.json    {state, epoch, step, pid, updated}: the epoch it is in and the optimizer steps done; never half-written
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
  *   skipped.jsonl  a line a picture that could not be read (data.on_bad_image: skip); not there when there is none
@@ -13,19 +13,7 @@
  * Every failed write is an error with exit code 5.
  */
 import { execFileSync } from 'node:child_process';
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  rmdirSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmdirSync, rmSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -33,7 +21,8 @@ import { dumpConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { gqaVersion, packageRoot } from '../version.js';
-import { fileError, writeFileAtomic } from './atomic.js';
+import { checkFolder, fileError, makeFolder, writeFileAtomic } from './atomic.js';
+import { wasInterrupted } from './interrupt.js';
 import { toCsv } from './table.js';
 
 /**
@@ -97,7 +86,10 @@ export interface RunFolder {
   run: string;
   /** runs/<name>/<run>, as it can be given to `gqa eval`. */
   path: string;
-  setStatus(state: RunState, at: { epoch: number; step: number }): void;
+  /** Notes how far the run is; status.json follows every few seconds. */
+  reached(at: { epoch: number; step: number }): void;
+  /** @param at left out: as far as was noted last */
+  setStatus(state: RunState, at?: { epoch: number; step: number }): void;
   epochDone(result: EpochResult): void;
   /** The last row of results.csv. */
   testDone(best: { epoch: number; step: number | null; test: Figures }): void;
@@ -110,6 +102,9 @@ export interface RunFolder {
   /** Closes the files. Left undone, the end of the process notes the run as interrupted or failed. */
   close(): void;
 }
+
+/** How often a run that goes on writes status.json, in milliseconds. */
+const STATUS_EVERY_MS = 10_000;
 
 const runNamePattern = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/;
 
@@ -128,14 +123,7 @@ export function checkRun({ runsDir = 'runs', name, runName }: RunPlace): void {
     const folder = path.join(runsDir, name, runName);
     if (existsSync(folder)) throw runExists(folder);
   }
-  let ancestor = path.resolve(runsDir, name);
-  while (!existsSync(ancestor)) ancestor = path.dirname(ancestor);
-  try {
-    if (!statSync(ancestor).isDirectory()) throw Object.assign(new Error(`${ancestor} is a file`), { code: 'ENOTDIR' });
-    accessSync(ancestor, constants.W_OK | constants.X_OK);
-  } catch (error) {
-    throw fileError(`cannot write runs in ${path.join(runsDir, name)}`, error);
-  }
+  checkFolder(path.resolve(runsDir, name), `cannot write runs in ${path.join(runsDir, name)}`);
 }
 
 const runExists = (folder: string): GqaError =>
@@ -169,25 +157,20 @@ export function createRun(
     );
     results = openSync(path.join(folder, 'results.csv'), 'ax');
     metrics = openSync(path.join(folder, 'metrics.jsonl'), 'ax');
-    writeSync(results, toCsv([[...resultColumns]]));
+    append(results, toCsv([[...resultColumns]]), path.join(folder, 'results.csv'));
     run = openRun(folder, config, results, metrics);
     run.setStatus('running', { epoch: 0, step: 0 });
     return run;
   } catch (error) {
-    if (run) run.close();
-    else for (const handle of [results, metrics]) if (handle >= 0) closeSync(handle);
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
-    if (firstMade !== undefined) removeEmpty(parent, firstMade);
+    try {
+      if (run) run.close();
+      else for (const handle of [results, metrics]) if (handle >= 0) closeSync(handle);
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+      if (firstMade !== undefined) removeEmpty(parent, firstMade);
+    } catch {
+      // What led here is told: it is why the rest cannot be taken away either.
+    }
     throw error instanceof GqaError ? error : fileError(`cannot make a run folder in ${parent}`, error);
-  }
-}
-
-/** @returns the topmost folder that was not there before */
-function makeFolder(folder: string): string | undefined {
-  try {
-    return mkdirSync(folder, { recursive: true });
-  } catch (error) {
-    throw fileError(`cannot make ${folder}`, error);
   }
 }
 
@@ -232,11 +215,13 @@ export function timeStamp(): string {
 function openRun(folder: string, config: Config, results: number, metrics: number): RunFolder {
   const started = performance.now();
   let status: { state: RunState; epoch: number; step: number } = { state: 'running', epoch: 0, step: 0 };
+  let statusWritten = Number.NEGATIVE_INFINITY;
   let open = true;
-  const setStatus: RunFolder['setStatus'] = (state, at) => {
+  const setStatus: RunFolder['setStatus'] = (state, at = status) => {
     status = { state, epoch: at.epoch, step: at.step };
+    statusWritten = performance.now();
     const text = JSON.stringify({ ...status, pid: process.pid, updated: new Date().toISOString() });
-    writeFileAtomic(path.join(folder, 'status.json'), `${text}\n`);
+    writeStatus(path.join(folder, 'status.json'), `${text}\n`);
   };
   const appendRow = (row: Partial<Record<ResultColumn, number | string | null>>): void => {
     const time = { time_s: (performance.now() - started) / 1000, rss_mb: process.memoryUsage.rss() / 1e6 };
@@ -248,17 +233,20 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
     if (!open) return;
     open = false;
     process.off('exit', atExit);
-    closeSync(results);
-    closeSync(metrics);
+    try {
+      closeSync(results);
+    } finally {
+      closeSync(metrics);
+    }
   };
   // A run that was not brought to its end says so, whatever ended it (kill -9 aside: then the process of `pid` is gone).
   const atExit = (code: number): void => {
     try {
-      if (status.state === 'running') setStatus(code === 130 || code === 143 ? 'interrupted' : 'failed', status);
+      if (status.state === 'running') setStatus(wasInterrupted(code) ? 'interrupted' : 'failed');
+      close();
     } catch {
       // The process is ending for a reason that was told; a disk that is full by now must not hide it.
     }
-    close();
   };
   process.on('exit', atExit);
   return {
@@ -266,6 +254,10 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
     run: path.basename(folder),
     path: folder,
     setStatus,
+    reached(at) {
+      status = { ...status, epoch: at.epoch, step: at.step };
+      if (performance.now() - statusWritten > STATUS_EVERY_MS) setStatus('running');
+    },
     epochDone({ epoch, step, lr, train, selection, imagesPerSecond, dataWait, tensors }) {
       appendRow({
         row: 'epoch',
@@ -311,13 +303,40 @@ function rounded(cell: number | string | null): number | string | null {
   return typeof cell === 'number' && Number.isFinite(cell) ? Number(cell.toPrecision(7)) : cell;
 }
 
+/** In one piece; on a full disk, which has no room for a second file, over the old one: a run that failed must not be told as running. */
+function writeStatus(file: string, text: string): void {
+  try {
+    writeFileAtomic(file, text);
+  } catch (error) {
+    try {
+      const handle = openSync(file, 'r+');
+      writeSync(handle, text);
+      ftruncateSync(handle, Buffer.byteLength(text));
+      closeSync(handle);
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/** A row or line in full, or none of it. */
 function append(handle: number, text: string, file: string): void {
+  const { size } = fstatSync(handle);
   try {
     const bytes = Buffer.from(text, 'utf8');
     // A disk that is nearly full takes a part first, and says so only at the next call.
     for (let offset = 0; offset < bytes.length; ) offset += writeSync(handle, bytes, offset);
   } catch (error) {
+    cutBack(handle, size);
     throw fileError(`cannot write ${file}`, error);
+  }
+}
+
+function cutBack(handle: number, size: number): void {
+  try {
+    ftruncateSync(handle, size);
+  } catch {
+    // The device has failed altogether; the error that led here tells so.
   }
 }
 

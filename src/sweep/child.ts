@@ -1,6 +1,7 @@
 /** One point of a sweep as a process of its own: whatever ends it (a bad loss, a crash in native code, the kernel's memory killer) leaves the sweep standing. */
 import { spawn } from 'node:child_process';
 import { z } from 'zod';
+import { wasInterrupted } from '../run/interrupt.js';
 
 /** What `gqa train --json` prints, as far as a sweep reads it. */
 const reportSchema = z.object({
@@ -46,8 +47,8 @@ export function startChild(program: readonly string[], args: readonly string[]):
 }
 
 function outcomeOf(code: number | null, signal: NodeJS.Signals | null, text: string): PointOutcome {
+  if (code !== 0 && wasInterrupted(code, signal)) return { state: 'interrupted', how: signal ?? `exit ${code}` };
   if (signal !== null) return { state: 'crashed', how: signal };
-  if (code === 130 || code === 143) return { state: 'interrupted', how: `exit ${code}` };
   if (code !== 0) return { state: 'failed', how: `exit ${code}` };
   try {
     return { state: 'done', report: reportSchema.parse(JSON.parse(text)) };

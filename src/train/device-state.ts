@@ -39,16 +39,7 @@ export interface State {
   evalSums: Variable;
 }
 
-export function declareState({
-  shape,
-  variant,
-  evalAllocation,
-  freeze,
-  ema,
-  gradAccumSteps,
-  distill,
-  precision,
-}: TrainerOptions): State {
+export function declareState({ shape, variant, evalAllocation, freeze, ema, gradAccumSteps, distill, precision }: TrainerOptions): State {
   const { depth, heads, kvHeads } = shape;
   const rule = variantOf(variant).allocation;
   const shapes = shapesOf(shape);

@@ -2,16 +2,16 @@
  * The experiment, from top to bottom: split the data, take the model as it was built, evaluate it as converted, train, evaluate and save after every epoch,
  * and measure the best checkpoint on the test split at the end. It computes; what it finds goes to the `Watch` it is given.
  */
-import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import type { Batch, Dataset, Split } from '../data/dataset.js';
 import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
 import { holdOut, takeStratified } from '../data/subset.js';
-import { GqaError } from '../errors.js';
+import { GqaError, withAfterthought } from '../errors.js';
 import type { Params } from '../model/params.js';
 import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
+import { interruption, isInterruption, type Stop } from '../run/interrupt.js';
 import type { Progress } from '../run/progress.js';
 import type { EpochResult } from '../run/run-folder.js';
 import { calibrate } from './calibrate.js';
@@ -55,8 +55,10 @@ export interface Watch {
   epochDone(result: EpochResult): void;
   /** Saves a model file; returns its path. */
   checkpoint(which: 'last' | 'best', bytes: Buffer): string;
-  /** Asked before every step. */
-  stopRequested(): 'sigint' | 'sigterm' | null;
+  /** After every optimizer step, and when an epoch begins. */
+  reached(at: { epoch: number; step: number }): void;
+  /** Asked before every batch and between phases. */
+  stop: Stop;
 }
 
 export interface Outcome {
@@ -80,7 +82,8 @@ export function splitParts(config: Config, dataset: Dataset): Parts {
 
 /**
  * @param classes names, for the checkpoints. @param parts as `splitParts` gives them. @param teacher as `buildTeacher` gives it; freed once it is taken over
- * @throws GqaError `training` when the loss is not finite, `sigint` or `sigterm` when asked to stop (the last checkpoint is saved first)
+ * @throws GqaError `training` when the loss is not finite; the interruption when asked to stop. Whatever ends it in the middle of an epoch, the model as it is then is saved first
+ *   (unless it is no longer finite), and the error tells which checkpoints there are
  */
 export async function runExperiment(
   config: Config,
@@ -92,6 +95,57 @@ export async function runExperiment(
   mode: TrainerMode,
   watch: Watch,
 ): Promise<Outcome> {
+  const standing: Standing = { doing: 'before the first step', step: 0, totalSteps: 0, last: null, best: null, notSaved: null };
+  try {
+    return await experiment(config, classes, parts, pipeline, built, teacher, mode, watch, standing);
+  } catch (error) {
+    const models = savedModels(standing);
+    if (isInterruption(error)) {
+      const steps = standing.step === 0 ? '' : ` after step ${standing.step} of ${standing.totalSteps}`;
+      throw interruption(watch.stop.signal, `${steps} (${standing.doing})`, models);
+    }
+    throw standing.step === 0 ? error : withAfterthought(error, models);
+  }
+}
+
+/** How far an experiment is, for what is told when it ends early. */
+interface Standing {
+  doing: string;
+  step: number;
+  totalSteps: number;
+  /** Checkpoints that are on the disk. */
+  last: SavedModel | null;
+  best: SavedModel | null;
+  /** Why the model as it is was not saved. */
+  notSaved: string | null;
+}
+
+interface SavedModel {
+  step: number;
+  path: string;
+}
+
+/** True whatever ended the run: which model lies where. */
+function savedModels({ step, last, best, notSaved }: Standing): string {
+  const lacking = notSaved === null ? [] : [`The model after step ${step} was not saved: ${notSaved}`];
+  const saved = [last, best].filter((model) => model !== null);
+  const places = saved.map(({ step, path }, i) =>
+    i === 0 ? `The model after step ${step} is in ${path}` : `the best one, after step ${step}, in ${path}`,
+  );
+  return [...lacking, saved.length === 0 ? 'No model was saved.' : `${places.join('; ')}.`].join('\n');
+}
+
+async function experiment(
+  config: Config,
+  classes: string[],
+  parts: Parts,
+  pipeline: Pipeline,
+  built: BuiltModel,
+  teacher: Params | null,
+  mode: TrainerMode,
+  watch: Watch,
+  standing: Standing,
+): Promise<Outcome> {
   const { shape, variant } = built.model;
   const { train } = config;
   const onTest = train.protocol === 'paper';
@@ -99,14 +153,33 @@ export async function runExperiment(
     `${parts.train.indices.length} training, ${parts.selection.indices.length} ${onTest ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : `validation, ${parts.test.indices.length} test pictures`}`,
   );
 
-  const trainer = await readyTrainer(config, built, pipeline, parts, parts.train, mode);
-  const measure = (part: Part, label: string): Promise<Metrics> =>
-    evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
-  const modelNow = (step: number): Buffer => {
+  const trainer = await readyTrainer(config, built, pipeline, parts, parts.train, mode, watch.stop);
+  const measure = (part: Part, label: string): Promise<Metrics> => {
+    standing.doing = label;
+    return evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
+  };
+  /** @returns its path */
+  const save = (which: 'last' | 'best'): string => {
+    const { step } = standing;
     const now = trainer.model();
-    const bytes = modelFile(now, classes, step, built.warnings);
-    tf.dispose([now.params, now.attention]);
-    return bytes;
+    try {
+      const path = watch.checkpoint(which, modelFile(now, classes, step, built.warnings));
+      standing[which] = { step, path };
+      return path;
+    } finally {
+      tf.dispose([now.params, now.attention]);
+    }
+  };
+  /** In the middle of an epoch: what was trained since the last checkpoint is kept, unless that would put a bad model in the place of a good one. */
+  const saveUnfinished = (): void => {
+    if (standing.step === (standing.last?.step ?? 0)) return;
+    try {
+      const { badStep } = trainer.readSums();
+      if (badStep > 0) standing.notSaved = `the loss was not finite at step ${badStep}`;
+      else save('last');
+    } catch (error) {
+      standing.notSaved = error instanceof Error ? error.message : String(error);
+    }
   };
   try {
     if (teacher !== null) {
@@ -121,19 +194,35 @@ export async function runExperiment(
 
     const stepsPerEpoch = Math.ceil(parts.train.indices.length / (train.batchSize * train.gradAccumSteps));
     const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
+    standing.totalSteps = totalSteps;
     const timed = { images: 0, seconds: 0 }; // training alone, without evaluation
-    let step = 0;
     let best: (Outcome['best'] & { path: string }) | null = null;
-    for (let epoch = 1; step < totalSteps; epoch++) {
-      const trained = await trainEpoch(config, trainer, pipeline, parts.train, { epoch, step, stepsPerEpoch, totalSteps }, watch, modelNow);
-      step = trained.step;
+    for (let epoch = 1; standing.step < totalSteps; epoch++) {
+      standing.doing = `epoch ${epoch}`;
+      watch.reached({ epoch, step: standing.step });
+      const stepDone = (step: number): void => {
+        standing.step = step;
+        watch.reached({ epoch, step });
+      };
+      const trained = await trainEpoch(
+        config,
+        trainer,
+        pipeline,
+        parts.train,
+        { epoch, step: standing.step, stepsPerEpoch, totalSteps },
+        watch,
+        stepDone,
+      ).catch((error: unknown) => {
+        if (!isDivergence(error)) saveUnfinished();
+        throw error;
+      });
+      const { step } = trained;
+      save('last'); // before anything else can go wrong: a picture of the validation part, a full disk
       timed.images += trained.images;
       timed.seconds += trained.seconds;
       const selection = await measure(parts.selection, `${onTest ? 'test' : 'validation'} after epoch ${epoch}`);
-      const bytes = modelNow(step);
-      watch.checkpoint('last', bytes);
       if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
-        best = { epoch, step, top1: selection.top1, loss: selection.loss, path: watch.checkpoint('best', bytes) };
+        best = { epoch, step, top1: selection.top1, loss: selection.loss, path: save('best') };
       }
       const { lr, means, images, seconds, waited } = trained;
       const pace = { imagesPerSecond: images / seconds, dataWait: waited / seconds };
@@ -142,7 +231,7 @@ export async function runExperiment(
     if (best === null) {
       // Nothing was trained: the model as it came is the best there is.
       const { top1, loss } = converted ?? (await measure(parts.selection, 'untrained'));
-      best = { epoch: 0, step: 0, top1, loss, path: watch.checkpoint('best', modelNow(0)) };
+      best = { epoch: 0, step: 0, top1, loss, path: save('best') };
     }
 
     const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes); // what the file holds, not what memory holds
@@ -150,11 +239,20 @@ export async function runExperiment(
     tf.dispose([saved.params, saved.attention]);
     const test = await measure(parts.test, `test, best epoch (${best.epoch})`);
     const { path: _, ...chosen } = best;
-    return { converted, best: chosen, test, steps: step, trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null };
+    return {
+      converted,
+      best: chosen,
+      test,
+      steps: standing.step,
+      trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null,
+    };
   } finally {
     trainer.dispose();
   }
 }
+
+/** Whether training itself went wrong, so that its model is not worth saving. */
+const isDivergence = (error: unknown): boolean => error instanceof GqaError && error.code === 'training';
 
 /** Where in the run an epoch begins. */
 interface Clock {
@@ -165,7 +263,7 @@ interface Clock {
   totalSteps: number;
 }
 
-/** One pass over the training pictures, or what is left of the run's steps. */
+/** One pass over the training pictures, or what is left of the run's steps. @param stepDone called after every optimizer step with the number of steps done */
 async function trainEpoch(
   config: Config,
   trainer: Trainer,
@@ -173,7 +271,7 @@ async function trainEpoch(
   part: Part,
   { epoch, step: firstStep, stepsPerEpoch, totalSteps }: Clock,
   watch: Watch,
-  modelNow: (step: number) => Buffer,
+  stepDone: (step: number) => void,
 ): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number; waited: number }> {
   const { train, model } = config;
   const lastStep = Math.min(totalSteps, firstStep + stepsPerEpoch);
@@ -198,21 +296,15 @@ async function trainEpoch(
   let waited = 0; // seconds, since the last line
   let asked = started;
   try {
-    for await (const batch of batches) {
+    for await (const batch of watch.stop.each(batches)) {
       waited += (performance.now() - asked) / 1000;
-      await setImmediate(); // lets signals in, which a native call holds back
-      const stop = watch.stopRequested();
-      if (stop !== null) {
-        const path = watch.checkpoint('last', modelNow(step));
-        throw new GqaError(stop, `stopped after step ${step} of ${totalSteps}; the model is in ${path}`);
-      }
       const inStep = batchIndex % train.gradAccumSteps;
       const last = inStep === train.gradAccumSteps - 1 || batchIndex === lastBatch;
       const refresh = inStep === 0 && (step - firstStep) % model.windowSize === 0;
       const mix = drawMix(config.data, model.imageSize, draws(config.seed, 'mix', epoch, batchIndex));
       trainer.train(batch, { step, lr: rate(step), refresh, last, mix });
       batchIndex++;
-      if (last) step++;
+      if (last) stepDone(++step);
 
       if (last && (step % train.logEvery === 0 || step === lastStep)) {
         const sums = trainer.readSums(); // host sync
@@ -253,7 +345,7 @@ const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: n
 
 function notFinite(step: number, lr: number): GqaError {
   return new GqaError('training', `the loss is not finite at step ${step}, learning rate ${lr}`, {
-    hint: 'Lower train.lr, or add train.warmup_steps. The last checkpoint that was saved is still good.',
+    hint: 'Lower train.lr, or add train.warmup_steps.',
   });
 }
 
@@ -302,15 +394,18 @@ export async function readyTrainer(
   { train }: Parts,
   part: Part,
   mode: TrainerMode,
+  stop: Stop,
 ): Promise<Trainer> {
   const { model } = built;
+  await stop.check();
   const trainer = TRAINERS[mode](trainerOptions(config, built, part));
   try {
     trainer.load(model, null);
     tf.dispose(model.params);
     if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
       const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
-      const attention = await calibrate(trainer, model, model.attention, testBatches(config, pipeline, { split: train.split, indices }));
+      const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
+      const attention = await calibrate(trainer, model, model.attention, batches);
       trainer.loadAttention(attention);
       tf.dispose(attention);
     }
@@ -341,7 +436,7 @@ export async function evaluateWithProgress(
   pipeline: Pipeline,
   part: Part,
   label: string,
-  watch: Pick<Watch, 'progress'>,
+  watch: Pick<Watch, 'progress' | 'stop'>,
   onLogits: ((logits: Float32Array, labels: Int32Array) => void) | null = null,
 ): Promise<Metrics> {
   const bar = watch.progress(label, part.indices.length);
@@ -349,7 +444,7 @@ export async function evaluateWithProgress(
   const show = ({ images, loss, top1 }: Metrics): void =>
     bar.update(images, { loss, top1, imagesPerSecond: images / ((performance.now() - started) / 1000) });
   try {
-    return await evaluate(trainer, numClasses, testBatches(config, pipeline, part), show, onLogits);
+    return await evaluate(trainer, numClasses, watch.stop.each(testBatches(config, pipeline, part)), show, onLogits);
   } finally {
     bar.stop();
   }

@@ -4,6 +4,7 @@ import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { VariantName } from '../config/names.js';
 import type { Config } from '../config/schema.js';
+import { GqaError } from '../errors.js';
 import { initialParams, type Params, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
@@ -85,13 +86,30 @@ export function buildModel(
   };
 }
 
-/** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it. @param warnings of how it came to be, which it carries on */
+/**
+ * The model's file (host sync: every parameter is read back).
+ * @param steps optimizer steps behind it
+ * @param warnings of how it came to be, which it carries on
+ * @throws GqaError `training` when a parameter is not finite: such a file must not take the place of a good one
+ */
 export function modelFile(
   { shape, variant, params, attention }: Model,
   classes: string[],
   steps: number,
   warnings: readonly string[],
 ): Buffer {
-  const valuesOf = (name: string): Float32Array => (params[name] as tf.Tensor).dataSync() as Float32Array;
+  const valuesOf = (name: string): Float32Array => {
+    const values = (params[name] as tf.Tensor).dataSync() as Float32Array;
+    if (!allFinite(values))
+      throw new GqaError('training', `${name} is not finite after step ${steps}`, { hint: 'Lower train.lr, or add train.warmup_steps.' });
+    return values;
+  };
   return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, warnings });
+}
+
+/** 0 · x is 0 for every finite x, and NaN for the others; a sum of them shows it without a branch for each value. */
+function allFinite(values: Float32Array): boolean {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += 0 * (values[i] as number);
+  return sum === 0;
 }

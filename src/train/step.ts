@@ -168,7 +168,11 @@ export function updated(
   { adamw: options, clipGrad, ema }: Pick<StepOptions, 'adamw' | 'clipGrad' | 'ema'>,
 ): Omit<TrainState, 'attention'> {
   const { params, moments } = adamw(state.params, clipped(gradients, clipGrad), state.moments, sizes, options);
-  return { params: { ...state.params, ...params }, moments, ema: ema === null ? {} : averaged(state.ema, params, sizes.emaRate as tf.Tensor) };
+  return {
+    params: { ...state.params, ...params },
+    moments,
+    ema: ema === null ? {} : averaged(state.ema, params, sizes.emaRate as tf.Tensor),
+  };
 }
 
 function clipped(gradients: Params, clipGrad: number | null): Params {

@@ -117,7 +117,7 @@ test('data fetch: Ctrl-C keeps what came, says how to go on, and the next call a
     }, 20);
   });
   assert.equal(stopped.code, 130, stopped.stderr);
-  assert.match(stopped.stderr, /stopped; what was downloaded is kept in .*\nThe same command goes on from there/);
+  assert.match(stopped.stderr, /stopped by SIGINT; what was downloaded is kept in .*\nThe same command goes on from there/);
   assert.match(stopped.stderr, /fetching cifar-10-binary\.tar\.gz 1\.0\/170\.1 MB/);
   assert.equal(statSync(part).size, 1_000_000);
   assert.ok(!existsSync(join(root, '.cifar10.fetch/lock')));

@@ -144,6 +144,7 @@ test('a checkpoint is written under its name, and the old one is kept until the 
 });
 
 for (const [code, state] of [
+  [129, 'interrupted'],
   [130, 'interrupted'],
   [143, 'interrupted'],
   [1, 'failed'],

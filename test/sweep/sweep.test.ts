@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 const sweepModule = new URL('../../src/commands/sweep.js', import.meta.url).href;
+const interruptModule = new URL('../../src/run/interrupt.js', import.meta.url).href;
 
 /** Stands in for `gqa train`: what it does depends on the number of KV heads it is given. */
 const standIn = `
@@ -22,7 +23,8 @@ const report = { run, kvParameters: 100, converted: { top1: 0.5 }, best: { top1:
 if (kvHeads === '1') { process.stderr.write('gqa: the loss is NaN at step 3\\n'); process.exit(6); }
 else if (kvHeads === '2') process.kill(process.pid, 'SIGKILL');
 else if (kvHeads === '3') process.stdout.write('not json');
-else if (kvHeads === '6') { process.on('SIGTERM', () => { appendFileSync(process.env.LOG, 'SIGTERM\\n'); process.exit(143); }); process.on('SIGINT', () => { appendFileSync(process.env.LOG, 'SIGINT\\n'); process.exit(130); }); process.stderr.write('waiting\\n'); setInterval(() => {}, 1000); }
+else if (kvHeads === '6') { for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGTERM: 143 })) process.on(signal, () => { appendFileSync(process.env.LOG, signal + '\\n'); process.exit(code); }); process.stderr.write('waiting\\n'); setInterval(() => {}, 1000); }
+else if (kvHeads === '12') { process.stderr.write('waiting\\n'); setInterval(() => {}, 1000); }
 else process.stdout.write(JSON.stringify(report));
 `;
 
@@ -46,7 +48,8 @@ function scene(): {
   writeFileSync(
     main,
     `import { sweep } from ${JSON.stringify(sweepModule)};
-     sweep(JSON.parse(process.argv[2]), [process.execPath, ${JSON.stringify(program)}]).catch((error) => { process.stderr.write(error.code + ': ' + error.message + '\\n'); process.exitCode = { usage: 2, sweepFailures: 7, sigint: 130, sigterm: 143 }[error.code] ?? 1; });`,
+     import { listenForSignals } from ${JSON.stringify(interruptModule)};
+     sweep(JSON.parse(process.argv[2]), listenForSignals(() => {}), [process.execPath, ${JSON.stringify(program)}]).catch((error) => { process.stderr.write(error.code + ': ' + error.message + '\\n'); process.exitCode = { usage: 2, io: 5, sweepFailures: 7, sighup: 129, sigint: 130, sigterm: 143 }[error.code] ?? 1; });`,
   );
   const log = path.join(folder, 'log');
   const env = { ...process.env, LOG: log };
@@ -120,6 +123,7 @@ test('--json prints one document', async () => {
 });
 
 for (const [signal, code] of [
+  ['SIGHUP', 129],
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
@@ -146,6 +150,31 @@ for (const [signal, code] of [
     assert.deepEqual(states, ['state', 'done', `interrupted (exit ${code})`, 'not run']);
   });
 }
+
+test('a run that does not listen yet when the signal comes is interrupted by it, not crashed', {
+  skip: process.platform === 'win32' && 'Windows has no such signals',
+}, async () => {
+  const { runsDir, start } = scene();
+  const child = start({ variants: ['gqa'], kvHeads: [12, 4] });
+  let sent = false;
+  const result = await ended(child, (stderr) => {
+    if (!sent && stderr.includes('waiting')) sent = child.kill('SIGTERM');
+  });
+  assert.equal(result.code, 143, result.stderr);
+  assert.match(result.stderr, /sigterm: stopped by SIGTERM with 0 of 2 runs done; see /);
+  const states = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8');
+  assert.match(states, /interrupted \(SIGTERM\)[\s\S]*not run/);
+});
+
+test('a leaderboard that cannot be written stops no run, and its table is printed before it is told: exit 5', async () => {
+  const { runsDir, start } = scene();
+  const child = start({ kvHeads: [4, 3] });
+  const result = await ended(child, () => mkdirSync(path.join(runsDir, 's', 'leaderboard.csv', 'inner'), { recursive: true }));
+  assert.equal(result.code, 5, result.stderr);
+  assert.match(result.stdout, /gqa +4 .*done/);
+  assert.match(result.stdout, /gqa +3 .*failed/);
+  assert.match(result.stderr, /io: cannot write .*leaderboard\.csv/);
+});
 
 test('invalid points, and the name of a sweep that exists, are exit 2 with nothing made or started', () => {
   const { folder, config, runsDir } = scene();

@@ -1,7 +1,5 @@
 /** Whole runs through the command line: the same figures again, with any number of workers, on wasm too, and what they leave behind. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -177,37 +175,6 @@ test('a compiled run and one operation by operation give the same figures, to th
     `${compiled.test.loss} compiled, ${eager.test.loss} eagerly`,
   );
   assert.equal(compiled.test.top1, eager.test.top1);
-});
-
-test('SIGINT ends a run after the step it is in: exit 130, its model saved, its state told', async () => {
-  const runsDir = temporaryFolder();
-  const long = ['--set', 'train.epochs=100000', '--set', 'train.steps=null', '--set', 'data.limit=400', '--set', 'train.log_every=1'];
-  const child = spawn(process.execPath, [
-    'bin/gqa.js',
-    'train',
-    '--config',
-    CONFIG,
-    '--runs-dir',
-    runsDir,
-    '--run-name',
-    'r',
-    ...SMALL,
-    ...long,
-  ]);
-  let told = '';
-  let asked = false;
-  child.stderr.setEncoding('utf8').on('data', (part: string) => {
-    told += part;
-    if (!asked && told.includes('validation after epoch 1 ')) asked = child.kill('SIGINT'); // once: a second one would end it at once
-  });
-  const [code] = await once(child, 'close');
-  assert.equal(code, 130, told);
-  const run = path.join(runsDir, 'smoke/r');
-  const { state, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8'));
-  assert.equal(state, 'interrupted');
-  const card = JSON.parse(openSafetensors(path.join(run, 'checkpoints/last/model.safetensors')).metadata.gqa as string);
-  assert.ok(card.steps >= step && card.steps > 0, `${card.steps} steps saved, ${step} told`);
-  assert.match(told, /stopped after step \d+ of \d+; the model is in /);
 });
 
 test('bench measures both ways of running a step in one document', (t) => {

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, sta
 import { join, resolve } from 'node:path';
 import { GqaError } from '../../errors.js';
 import { fileError } from '../../run/atomic.js';
+import { interruption } from '../../run/interrupt.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
 import type { CatalogueEntry, Download } from './catalogue.js';
 import { algorithmOf, checksum, download, type Patience, patience } from './download.js';
@@ -47,7 +48,7 @@ const BLOCK_BYTES = 4096;
 
 /**
  * Brings a data set into `<root>/<entry.folder>`, or finds that it is there. Either all of it stands there afterwards, or nothing of it.
- * Errors: exit 3 for content that is not the official one, or a folder that holds only a part; exit 4 for the network; exit 5 for the disk; `sigint` or `sigterm` when
+ * Errors: exit 3 for content that is not the official one, or a folder that holds only a part; exit 4 for the network; exit 5 for the disk; the interruption when
  * stopped, with what was downloaded kept.
  */
 export async function fetchDataset(name: string, entry: CatalogueEntry, options: FetchOptions, watch: FetchWatch): Promise<Fetched> {
@@ -285,13 +286,7 @@ function isRunning(pid: number): boolean {
 }
 
 function stopped(work: string, signal: AbortSignal): GqaError {
-  return new GqaError(
-    signal.reason === 'SIGTERM' ? 'sigterm' : 'sigint',
-    `stopped; what was downloaded is kept in ${work}, nothing was installed`,
-    {
-      hint: 'The same command goes on from there.',
-    },
-  );
+  return interruption(signal, `; what was downloaded is kept in ${work}, nothing was installed`, 'The same command goes on from there.');
 }
 
 function onDisk<T>(what: string, act: () => T): T {

@@ -1,4 +1,5 @@
 /** A picture of a data set: a row a class, its index before some of its training pictures. */
+import { setImmediate } from 'node:timers/promises';
 import type { Dataset, Split } from '../dataset.js';
 import { encodePng, pictureAt } from '../pictures/decode.js';
 import { interleaved, type Picture } from '../pictures/picture.js';
@@ -37,6 +38,7 @@ export async function overviewPng(dataset: Dataset): Promise<Buffer> {
   const width = columns * block.width;
   const pixels = new Uint8Array(width * rows * block.height * 3);
   for (let label = 0; label < classes; label++) {
+    await setImmediate(); // lets signals in
     const left = Math.floor(label / rows) * block.width;
     const top = (label % rows) * block.height + GAP;
     drawNumber(pixels, width, label, left + GAP, top + Math.max(0, Math.floor((side - 5 * DOT) / 2)));

@@ -1,4 +1,5 @@
 /** A picture of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … disturb it in the others. */
+import { setImmediate } from 'node:timers/promises';
 import { partOf, type Split } from '../dataset.js';
 import { type BatchOptions, makeBatch, type Pass } from '../pipeline/preprocess.js';
 import type { Reading } from '../reading.js';
@@ -46,6 +47,7 @@ export async function previewGrid(
       cache: null,
     };
     await makeBatch(pass, job, batch);
+    await setImmediate(); // lets signals in
     for (let row = 0; row < indices.length; row++) {
       const picture = batch.subarray(row * height * width * 3, (row + 1) * height * width * 3);
       draw(grid, picture, { height, width }, zoom, GAP + row * cellHeight, GAP + column * cellWidth);

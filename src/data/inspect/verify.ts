@@ -124,7 +124,7 @@ async function inParallel(count: number, act: (index: number) => Promise<void>):
     while (next < count) {
       const index = next++;
       await act(index);
-      if (index % 256 === 0) await new Promise(setImmediate); // raw pictures need no waiting, but progress and signals need a turn
+      if (index % 16 === 0) await new Promise(setImmediate); // raw pictures need no waiting, but progress and signals need a turn
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
