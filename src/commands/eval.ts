@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { encodeSafetensors } from '../checkpoint/safetensors.js';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
@@ -13,6 +14,7 @@ import { percent } from '../run/table.js';
 import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { prepare } from './prepare.js';
+import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
 export interface EvalOptions {
@@ -33,8 +35,10 @@ export interface EvalOptions {
 /** Prints the metrics (with `json` as one document). A run keeps them in `eval/<split>/metrics.json`. */
 export async function evaluate(options: EvalOptions): Promise<void> {
   const source = sourceOf(options);
-  const { config, notices } = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
-  notices.forEach(say);
+  const read = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
+  const { config } = read;
+  [...read.notices, ...requireEffect(source.config, [read], 'eval')].forEach(say);
+  await requirePaths(source.config, read, ['data.root'], options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint });
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
   try {
     const { model: settings } = config;

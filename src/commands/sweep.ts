@@ -2,13 +2,16 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { dumpConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { absolutePaths } from '../config/paths.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
 import { startChild } from '../sweep/child.js';
-import { describePoint, planGrid } from '../sweep/grid.js';
+import { describePoint, type Point, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
+import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
 export interface SweepOptions {
@@ -36,9 +39,13 @@ export async function sweep(
 ): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
   const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
-  const { points, notices, config } = planGrid(options.config, [...sets, ...named], options);
-  const name = options.name ?? `${config.name.slice(0, 70)}-sweep-${timeStamp()}`;
+  const { points, notices } = planGrid(options.config, [...sets, ...named], options);
+  const [first] = points;
+  if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
+  await requirePaths(options.config, first.read, ['data.root', 'model.pretrained', 'train.distill_from']);
+  const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);
+  const configs = writeConfigs(folder, name, points);
 
   notices.forEach(say);
   say(
@@ -51,18 +58,8 @@ export async function sweep(
     for (const [i, row] of rows.entries()) {
       if (signals.received() !== null) break;
       say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
-      const args = [...sets, ...row.point.sets, `name=${JSON.stringify(name)}`].flatMap((set) => ['--set', set]);
-      const child = startChild(program, [
-        'train',
-        '--config',
-        options.config,
-        ...args,
-        '--run-name',
-        row.point.runName,
-        '--runs-dir',
-        options.runsDir,
-        '--json',
-      ]);
+      const where = ['--run-name', row.point.runName, '--runs-dir', options.runsDir];
+      const child = startChild(program, ['train', '--config', configs[i] as string, ...where, '--json']);
       signals.target(child.kill);
       row.outcome = await child.outcome;
       signals.target(null);
@@ -103,6 +100,21 @@ function makeSweepFolder(runsDir: string, name: string): string {
     throw fileError(`cannot make ${folder}`, error);
   }
   return folder;
+}
+
+/** A config for every point, before the first of them starts: editing the base config meanwhile changes no point. */
+function writeConfigs(folder: string, name: string, points: readonly Point[]): string[] {
+  const configs = path.join(folder, 'configs');
+  try {
+    mkdirSync(configs);
+  } catch (error) {
+    throw fileError(`cannot make ${configs}`, error);
+  }
+  return points.map(({ runName, read }) => {
+    const file = path.join(configs, `${runName}.yaml`);
+    writeFileAtomic(file, dumpConfig(absolutePaths({ ...read.config, name })));
+    return file;
+  });
 }
 
 /** SIGINT, SIGTERM and a lost terminal go to the run that is computing; the sweep ends when it has ended. */

@@ -1,7 +1,9 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
 import path from 'node:path';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { absolutePaths } from '../config/paths.js';
 import { ExitCode, GqaError } from '../errors.js';
 import { countParameters } from '../model/params.js';
 import { progress } from '../run/progress.js';
@@ -12,6 +14,7 @@ import { runExperiment, splitParts } from '../train/loop.js';
 import { buildModel, shapeOf } from '../train/model.js';
 import { buildTeacher } from '../train/teacher.js';
 import { prepare } from './prepare.js';
+import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
 export interface TrainOptions {
@@ -42,10 +45,12 @@ export interface TrainReport {
 }
 
 export async function train(options: TrainOptions): Promise<TrainReport> {
-  const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
-  notices.forEach(say);
+  const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
+  const { config } = read;
+  [...read.notices, ...requireEffect(options.config, [read], 'train')].forEach(say);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
   checkRun(place);
+  await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'train.distill_from']);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
@@ -55,12 +60,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const built = buildModel(pretrained, shape, variant, config.seed);
     const teacher = distillFrom === null ? null : buildTeacher(distillFrom, shape);
     // What the run was made of, wherever it is repeated or evaluated from.
-    const found = {
-      ...config,
-      data: { ...config.data, root: dataset.from },
-      model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
-      train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
-    };
+    const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
     const run = createRun({ ...place, config: found, device: backend });
     const { parameters, kvParameters } = countParameters(shape);
     say(
