@@ -1,5 +1,5 @@
 /** `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the others. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dumpConfig } from '../config/load.js';
@@ -46,6 +46,10 @@ export async function sweep(
   const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);
   const configs = writeConfigs(folder, name, points);
+  const changed = watchFiles({
+    'model.pretrained': first.read.config.model.pretrained,
+    'train.distill_from': first.read.config.train.distillFrom,
+  });
 
   notices.forEach(say);
   say(
@@ -58,6 +62,13 @@ export async function sweep(
     for (const [i, row] of rows.entries()) {
       if (signals.received() !== null) break;
       say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
+      const other = changed();
+      if (other.length > 0) {
+        row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun` };
+        say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
+        writeFileAtomic(leaderboard, leaderboardCsv(rows));
+        continue;
+      }
       const where = ['--run-name', row.point.runName, '--runs-dir', options.runsDir];
       const child = startChild(program, ['train', '--config', configs[i] as string, ...where, '--json']);
       signals.target(child.kill);
@@ -115,6 +126,16 @@ function writeConfigs(folder: string, name: string, points: readonly Point[]): s
     writeFileAtomic(file, dumpConfig(absolutePaths({ ...read.config, name })));
     return file;
   });
+}
+
+/** Checkpoints that every point begins with: gives the keys of those that are no longer what they were. */
+function watchFiles(files: Record<string, string | null>): () => string[] {
+  const stampOf = (file: string | null): string => {
+    const found = file === null ? undefined : statSync(file, { throwIfNoEntry: false });
+    return found === undefined ? '' : `${found.ino} ${found.size} ${found.mtimeMs}`;
+  };
+  const before = Object.entries(files).map(([key, file]) => ({ key, file, stamp: stampOf(file) }));
+  return () => before.filter(({ file, stamp }) => stampOf(file) !== stamp).map(({ key }) => key);
 }
 
 /** SIGINT, SIGTERM and a lost terminal go to the run that is computing; the sweep ends when it has ended. */
