@@ -34,6 +34,7 @@ const idleRules: readonly IdleRule[] = [
     keys: ['data.val_fraction'],
     without: ({ train }) => (train.protocol === 'paper' ? 'train.protocol paper has no validation part' : null),
   },
+  { keys: ['train.ema_warmup'], without: ({ train }) => (train.emaDecay === null ? 'no train.ema_decay is given' : null) },
   { keys: ['data.cache_gb'], without: ({ data }) => (data.cache === null ? 'no data.cache is named' : null) },
   {
     keys: ['train.distill_weight', 'train.distill_temperature'],
@@ -57,6 +58,7 @@ const ofOptimizer = [
     'clip_grad',
     'grad_accum_steps',
     'ema_decay',
+    'ema_warmup',
     'freeze',
     'distill_from',
     'distill_weight',
@@ -68,7 +70,20 @@ const ofOptimizer = [
 const ofTraining = ['batch_size', 'protocol', 'precision'].map((key) => `train.${key}`);
 const ofAugmentation = ['random_erasing', 'mixup', 'cutmix'].map((key) => `data.${key}`);
 const ofPictures = [
-  ...['root', 'labels', 'limit', 'val_fraction', 'augment', 'workers', 'on_bad_image', 'max_pixels', 'timeout_s', 'cache', 'cache_gb'],
+  ...[
+    'root',
+    'labels',
+    'val_is',
+    'limit',
+    'val_fraction',
+    'augment',
+    'workers',
+    'on_bad_image',
+    'max_pixels',
+    'timeout_s',
+    'cache',
+    'cache_gb',
+  ],
 ].map((key) => `data.${key}`);
 const ofStep = ['window_size', 'calibration_images', 'eval_allocation', 'eval_noise'].map((key) => `model.${key}`);
 const ofVariant = ['model.variant', 'model.kv_heads', ...ofStep];

@@ -179,11 +179,16 @@ export async function openDataset(wanted: Wanted): Promise<Dataset> {
   if (found !== undefined) return found.layout.read(found.folder, wanted);
   const layouts = LAYOUTS[name];
   const tried = layouts.map((layout) =>
-    [`${layout.expected} in one of:`, ...places.filter((place) => place.layout === layout).map(({ folder }) => `  ${folder}`)].join('\n'),
+    [`${layout.expected} in one of:`, ...inLines(places.filter((place) => place.layout === layout).map(({ folder }) => folder))].join('\n'),
   );
   throw new GqaError('data', `${name} was not found; expected ${tried.join('\nor ')}`, {
     hint: [...fetching(wanted), ...layouts.flatMap(({ hint }) => hint ?? [])].join('\n'),
   });
+}
+
+/** The first place on a line of its own: that is where most people look. */
+function inLines([first, ...others]: string[]): string[] {
+  return [`  ${first}`, ...(others.length > 0 ? [`  ${others.join(', ')}`] : [])];
 }
 
 /** Data sets without an official address to fetch them from. */

@@ -61,13 +61,10 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
         }
         const point = pointOf(read);
         const ignored = kvHeads !== undefined && isFixed(point.variant);
-        if (points.has(point.runName))
-          notices.push(
-            ignored
-              ? `${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`
-              : `${describePoint(point)} is asked for more than once: it runs once`,
-          );
-        else points.set(point.runName, point);
+        if (ignored)
+          notices.push(`${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`);
+        else if (points.has(point.runName)) notices.push(`${describePoint(point)} is asked for more than once: it runs once`);
+        points.set(point.runName, points.get(point.runName) ?? point);
       }
     }
   }
