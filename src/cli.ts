@@ -4,6 +4,7 @@
  */
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
+import { expandHome, notExpanded } from './config/home.js';
 import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
 import { ExitCode, GqaError } from './errors.js';
 import { fileError } from './run/atomic.js';
@@ -20,6 +21,8 @@ interface CommandSpec {
   arguments?: Argument[];
   options: Option[];
   example: string;
+  /** Options that only one value of the first argument uses, by commander's names. */
+  optionsOf?: Record<string, string>;
   /**
    * @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command declares them
    * @param stop one that computes, or has something to tidy, ends by it; the others are left as they are and need not take it
@@ -29,12 +32,13 @@ interface CommandSpec {
   endsItself?: true;
 }
 
-const config = () => new Option('--config <file>', "config, ours or one of the paper's flat files");
+const config = () => new Option('--config <file>', "config, ours or one of the paper's flat files").argParser(aPath);
 const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
-const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').default('runs');
+const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').argParser(aPath).default('runs');
 const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
 const eager = () => new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
-const dataRoot = () => new Option('--root <dir>', 'below which data sets lie, as data.root of a config').default(defaultDataRoot);
+const dataRoot = () =>
+  new Option('--root <dir>', 'below which data sets lie, as data.root of a config').argParser(aPath).default(defaultDataRoot);
 const json = () => new Option('--json', 'one JSON document on stdout');
 
 const commands: CommandSpec[] = [
@@ -57,13 +61,13 @@ const commands: CommandSpec[] = [
   {
     name: 'eval',
     summary: "measure a run's best checkpoint, or any checkpoint",
-    arguments: [new Argument('[run]', 'run folder, e.g. runs/smoke/20261122T161500Z')],
+    arguments: [new Argument('[run]', 'run folder, e.g. runs/smoke/20261122T161500Z').argParser(aPath)],
     options: [
-      new Option('--checkpoint <file>', "safetensors file with timm's names; needs --config"),
+      new Option('--checkpoint <file>', "safetensors file with timm's names; needs --config").argParser(aPath),
       config(),
       set(),
       new Option('--split <split>', 'which pictures').choices(['train', 'val', 'test']).default('test'),
-      new Option('--logits <file>', 'write the logits as safetensors'),
+      new Option('--logits <file>', 'write the logits as safetensors').argParser(aPath),
       device(),
       eager(),
       json(),
@@ -87,10 +91,10 @@ const commands: CommandSpec[] = [
     name: 'convert',
     summary: 'write the checkpoint of a variant, converted but not trained',
     options: [
-      new Option('--checkpoint <file>', "safetensors file with timm's names").makeOptionMandatory(),
+      new Option('--checkpoint <file>', "safetensors file with timm's names").argParser(aPath).makeOptionMandatory(),
       config().makeOptionMandatory(),
       set(),
-      new Option('--out <file>', 'safetensors file to write').makeOptionMandatory(),
+      new Option('--out <file>', 'safetensors file to write').argParser(aPath).makeOptionMandatory(),
       json(),
     ],
     example: 'gqa convert --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out gqa.safetensors',
@@ -117,7 +121,7 @@ const commands: CommandSpec[] = [
   {
     name: 'reference',
     summary: "compare with numbers of the paper's own code",
-    arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them')],
+    arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them').argParser(aPath)],
     options: [device(), eager(), json()],
     example: 'gqa reference test/reference',
     run: async ([dir], options, stop) =>
@@ -143,6 +147,7 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
+    optionsOf: { steps: 'step', compare: 'step', profile: 'step', device: 'step', eager: 'step', batches: 'data', stepMs: 'data' },
     run: async ([what], options, stop) =>
       what === 'data'
         ? (await import('./commands/bench-data.js')).benchData(options, stop)
@@ -185,8 +190,8 @@ const commands: CommandSpec[] = [
     arguments: [new Argument('<name>', 'as data.name of a config')],
     options: [
       dataRoot(),
-      new Option('--overview <file>', 'write a PNG with 8 pictures of each class'),
-      new Option('--report <file>', 'write the whole report as JSON'),
+      new Option('--overview <file>', 'write a PNG with 8 pictures of each class').argParser(aPath),
+      new Option('--report <file>', 'write the whole report as JSON').argParser(aPath),
       json(),
     ],
     example: 'gqa data verify cifar10 --overview cifar10.png',
@@ -200,7 +205,7 @@ const commands: CommandSpec[] = [
     options: [
       config().makeOptionMandatory(),
       set(),
-      new Option('--out <file>', 'PNG to write').default('preview.png'),
+      new Option('--out <file>', 'PNG to write').argParser(aPath).default('preview.png'),
       new Option('--rows <n>', 'pictures').argParser(wholeNumber(1, 100)).default(8),
       new Option('--columns <n>', 'the picture as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
       json(),
@@ -218,6 +223,8 @@ const commands: CommandSpec[] = [
 ];
 
 const exitCodesHelp = `
+More of each command: gqa help <command>, e.g. gqa help data fetch
+
 Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment · 5 files and checkpoints · 6 training failed
             7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM
 `;
@@ -243,7 +250,8 @@ function buildProgram(stop: Stop): Command {
     for (const option of spec.options) command.addOption(option);
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
     command.action(async () => {
-      const running = spec.run(command.args, { ...defaults, ...command.opts<object>() } as never, stop);
+      requireUsed(spec, command);
+      const running = spec.run(command.processedArgs as (string | undefined)[], { ...defaults, ...command.opts<object>() } as never, stop);
       await (spec.endsItself ? running : stop.during(running));
     });
   }
@@ -262,6 +270,36 @@ function groupOf(program: Command, name: string): Command {
       .description(groups[name] ?? '')
       .helpCommand(false)
   );
+}
+
+/** An option that was given for nothing is a slip: `gqa bench data --steps 5`. */
+function requireUsed({ name, optionsOf = {}, options }: CommandSpec, command: Command): void {
+  const [what] = command.args;
+  const surplus = options.filter((option) => {
+    const of = optionsOf[option.attributeName()];
+    return of !== undefined && of !== what && command.getOptionValueSource(option.attributeName()) === 'cli';
+  });
+  if (surplus.length === 0) return;
+  throw new GqaError('usage', `gqa ${name} ${what} does not use ${surplus.map(({ long }) => long).join(', ')}`, {
+    hint: surplus.map((option) => `${option.long} is for gqa ${name} ${optionsOf[option.attributeName()]}.`).join(' '),
+  });
+}
+
+/** `gqa help data fetch` and `gqa data help fetch` are `gqa data fetch --help`. Words that are no command are left to be complained about. */
+function helpAsked([node = '', script = '', ...args]: string[]): string[] {
+  const words = args.filter((arg) => !arg.startsWith('-'));
+  const asked = words[0] === 'help' || (Object.hasOwn(groups, words[0] ?? '') && words[1] === 'help');
+  if (!asked) return [node, script, ...args];
+  const wanted = words.filter((word) => word !== 'help').slice(0, 2);
+  const known = commands.map(({ name }) => name.split(' ')).some((name) => wanted.every((word, i) => word === name[i] || name.length <= i));
+  return [node, script, ...wanted, ...(known ? ['--help'] : [])];
+}
+
+/** `~` is expanded where the shell did not: in `--out=~/x`, and from programs that use no shell. */
+function aPath(text: string): string {
+  const expanded = expandHome(text);
+  if (expanded === null) throw new InvalidArgumentError(`Begins with ~, but ${notExpanded}.`);
+  return expanded;
 }
 
 function append(value: string, previous: string[]): string[] {
@@ -357,7 +395,7 @@ async function main(argv: string[]): Promise<void> {
         `Node ${process.versions.node} is too old; expected ${oldestNode.join('.')} or newer (tested: 20, 22, 24)`,
       );
     }
-    await buildProgram(stop).parseAsync(argv);
+    await buildProgram(stop).parseAsync(helpAsked(argv));
     end(ExitCode.ok, output, stop);
   } catch (error) {
     report(error, debug);

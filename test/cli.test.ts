@@ -41,6 +41,40 @@ for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstar
   });
 }
 
+test('gqa help <command> is gqa <command> --help, in groups too', () => {
+  for (const [asked, same] of [
+    [['help'], ['--help']],
+    [
+      ['help', 'train'],
+      ['train', '--help'],
+    ],
+    [
+      ['train', '-h'],
+      ['train', '--help'],
+    ],
+    [
+      ['--debug', 'help', 'train'],
+      ['train', '--help'],
+    ],
+    [
+      ['help', 'data'],
+      ['data', '--help'],
+    ],
+    [
+      ['help', 'data', 'fetch'],
+      ['data', 'fetch', '--help'],
+    ],
+    [
+      ['data', 'help', 'fetch'],
+      ['data', 'fetch', '--help'],
+    ],
+  ] as const) {
+    const found = gqa([...asked]);
+    assert.deepEqual(found, gqa([...same]), asked.join(' '));
+    assert.deepEqual([found.status, found.stderr], [0, '']);
+  }
+});
+
 /** Every module that a command loads, whether imported or required. */
 function modulesLoadedBy(args: string[]): string[] {
   const folder = temporary();
@@ -89,6 +123,62 @@ const smoke = 'data: { name: cifar10, root: none }\nmodel: { size: micro }\n';
 /** Command line, exit code, what is told. Each is run in a folder with `ok.yaml`, `empty.yaml`, … and must leave it as it was. */
 const badInputs: [what: string, args: string[], code: number, message: RegExp][] = [
   ['no command', [], 2, /^Usage: gqa/],
+  ['help for no command', ['help', 'trian'], 2, /^gqa: unknown command 'trian'\n\(Did you mean train\?\)\n/],
+  ['help for no command of a group', ['help', 'data', 'fetsh'], 2, /^gqa: unknown command 'fetsh'\n\(Did you mean fetch\?\)\n/],
+  [
+    'bench data with flags of bench step',
+    ['bench', 'data', '--config', 'ok.yaml', '--steps', '3', '--profile', '--compare', 'mha', '--eager', '--device', 'cpu'],
+    2,
+    /^gqa: gqa bench data does not use --steps, --compare, --profile, --device, --eager\n--steps is for gqa bench step\./,
+  ],
+  [
+    'bench step with flags of bench data',
+    ['bench', 'step', '--config', 'ok.yaml', '--batches', '3', '--step-ms', '5'],
+    2,
+    /^gqa: gqa bench step does not use --batches, --step-ms\n/,
+  ],
+  [
+    "another user's home",
+    ['eval', '--config', 'ok.yaml', '--checkpoint', '~ann/x'],
+    2,
+    /'~ann\/x' is invalid\. .*only ~ and ~\/ are expanded/,
+  ],
+  [
+    'a key that does nothing',
+    ['train', '--config', 'ok.yaml', '--set', 'model.window_size=50'],
+    2,
+    /^gqa: --set model\.window_size=50: model\.window_size is 50, but variant mha has no window: it has no effect\n/,
+  ],
+  [
+    'a key that another command uses',
+    ['eval', '--config', 'ok.yaml', '--checkpoint', 'x', '--set', 'train.lr=1'],
+    2,
+    /^gqa: --set train\.lr=1: train\.lr is 1, but gqa eval measures/,
+  ],
+  [
+    'an axis of a sweep given twice',
+    ['sweep', '--config', 'ok.yaml', '--seeds', '1,2', '--set', 'seed=3'],
+    2,
+    /^gqa: --set seed=3 and --seeds 1,2 both choose seed\n/,
+  ],
+  [
+    'a checkpoint that is not there',
+    ['train', '--config', 'data.yaml', '--set', 'model.pretrained=vit.safetensors'],
+    5,
+    /^gqa: --set model\.pretrained=vit\.safetensors: model\.pretrained is "vit\.safetensors", but .*vit\.safetensors does not exist\n$/,
+  ],
+  [
+    'data, checkpoint and teacher that are not there',
+    ['train', '--config', 'wrong.yaml'],
+    3,
+    /^gqa: wrong\.yaml: 3 problems\nwrong\.yaml:1:30 data\.root is "none", but \S+none does not exist\nwrong\.yaml:2:35 model\.pretrained is "vit\.safetensors", but \S+ does not exist\nwrong\.yaml:3:24 train\.distill_from is "a\/t\.safetensors", but \S+ does not exist \(\S+ does\)\n$/,
+  ],
+  [
+    'data and the checkpoint of eval that are not there',
+    ['eval', '--config', 'ok.yaml', '--checkpoint', 'vit.safetensors'],
+    3,
+    /^gqa: ok\.yaml: 2 problems\nok\.yaml:1:30 data\.root is "none", .*\n--checkpoint is "vit\.safetensors", but .* does not exist\n$/,
+  ],
   ['an unknown command', ['trian'], 2, /^gqa: unknown command 'trian'\n\(Did you mean train\?\)\n/],
   ['an unknown flag', ['train', '--config', 'ok.yaml', '--devic', 'gpu'], 2, /^gqa: unknown option '--devic'/],
   ['a surplus argument', ['train', 'x', '--config', 'ok.yaml'], 2, /^gqa: too many arguments/],
@@ -157,7 +247,12 @@ const badInputs: [what: string, args: string[], code: number, message: RegExp][]
     5,
     /^gqa: cannot write runs in ok\.yaml.ok: a part of the path is a file/,
   ],
-  ['data that is not there', ['train', '--config', 'ok.yaml'], 3, /^gqa: cifar10 was not found/],
+  [
+    'data that is not there',
+    ['train', '--config', 'ok.yaml'],
+    3,
+    /^gqa: cifar10 was not found[\s\S]*\nok\.yaml:1:30 data\.root is "none", but \S+none does not exist\ngqa data fetch cifar10 --root none downloads it/,
+  ],
   [
     "the paper's pretrained: true without a file",
     ['train', '--config', 'paper.yaml'],
@@ -174,6 +269,8 @@ for (const [what, args, code, message] of badInputs) {
       'empty.yaml': '',
       'misspelt.yaml': `${smoke}trian: { lr: 1 }\n`,
       'type.yaml': `${smoke}train: { lr: "1e-4" }\n`,
+      'wrong.yaml': `${smoke.replace('size: micro', 'size: micro, pretrained: vit.safetensors')}train: { distill_from: a/t.safetensors }\n`,
+      'data.yaml': `data: { name: fashion-mnist, root: ${path.resolve('datasets/fashion-mnist-subset')} }\nmodel: { size: micro }\n`,
       'twice.yaml': `${smoke}model: { size: micro }\n`,
       'paper.yaml': 'dataset: cifar10\nsize: s\natt_scheme: gqa\npretrained: True\nnum_kv_heads: 3\n',
       'runs/ok/mine/results.csv': 'kept',
@@ -189,6 +286,27 @@ for (const [what, args, code, message] of badInputs) {
     assert.deepEqual(contents(folder), before);
   });
 }
+
+test('~ is the home folder in flags and arguments', () => {
+  const home = temporary();
+  const at = (args: string[]) => {
+    const { status, stderr } = spawnSync(process.execPath, [cli, ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, HOME: home, USERPROFILE: home },
+    });
+    return { status, stderr };
+  };
+  writeFileSync(path.join(home, 'ok.yaml'), smoke);
+  assert.deepEqual(at(['train', '--config=~/none.yaml']), {
+    status: 2,
+    stderr: `gqa: config ${path.join(home, 'none.yaml')} does not exist\n`,
+  });
+  assert.match(at(['eval', '~/run']).stderr, new RegExp(`^gqa: ${path.join(home, 'run')}: not a run folder`));
+  assert.match(at(['eval', '--config=~/ok.yaml', '--checkpoint=~/x']).stderr, new RegExp(`--checkpoint is "${home}/x", but`));
+  assert.match(at(['train', '--config=~/ok.yaml', '--set', 'data.root=~/pictures']).stderr, new RegExp(`${home}/pictures does not exist`));
+  assert.match(at(['data', 'list', '--root=~/sets', '--json']).stderr, /^$/);
+  assert.match(at(['train', '--config=~/ok.yaml', '--runs-dir=~/ok.yaml']).stderr, new RegExp(`cannot write runs in ${home}/ok\\.yaml`));
+});
 
 test('--debug shows the stack, before or after the command', () => {
   for (const args of [

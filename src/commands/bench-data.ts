@@ -1,5 +1,6 @@
 /** `gqa bench data`: how many pictures a second the input pipeline of a config makes by itself, and what each stage costs. */
 import { availableParallelism } from 'node:os';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
@@ -12,6 +13,8 @@ import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
 import { formatTable } from '../run/table.js';
+import { requirePaths } from './require-paths.js';
+import { say } from './say.js';
 
 export interface BenchDataOptions {
   config: string;
@@ -98,7 +101,10 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
 }
 
 export async function benchData(options: BenchDataOptions, stop: Stop): Promise<void> {
-  const { config } = readConfig(options.config, options.set);
+  const read = readConfig(options.config, options.set);
+  const { config } = read;
+  [...read.notices, ...requireEffect(options.config, [read], 'bench data')].forEach(say);
+  await requirePaths(options.config, read, ['data.root']);
   const { data } = config;
   const batchSize = options.batchSize ?? config.train.batchSize;
   const bench = await openDataBench(config, batchSize, stop);

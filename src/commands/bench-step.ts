@@ -1,5 +1,6 @@
 /** `gqa bench step`: what a step of a config's model costs, on synthetic pictures; with `--compare eager` both ways of running it, taking turns. */
 import * as tf from '@tensorflow/tfjs-core';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import type { VariantName } from '../config/names.js';
 import { deviceOverride } from '../config/overrides.js';
@@ -61,7 +62,12 @@ interface Figures {
 const CLASSES = 10;
 
 export async function benchStep(options: BenchOptions, stop: Stop): Promise<void> {
-  const { config } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
+  const sets = [...options.set, ...deviceOverride(options.device)];
+  const { compare } = options;
+  const read = readConfig(options.config, sets);
+  const { config } = read;
+  const other = compare === undefined || compare === 'eager' ? null : readConfig(options.config, [...sets, `model.variant=${compare}`]);
+  [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(say);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
   const first: TrainerMode = backend.name === 'tensorflow' && !options.eager ? 'compiled' : 'eager';
@@ -69,10 +75,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     throw new GqaError('usage', '--compare eager needs the compiled step to compare with: the native runtime, and no --eager');
   const ways = [{ mode: first, config }];
   if (options.compare === 'eager') ways.push({ mode: 'eager', config });
-  else if (options.compare !== undefined) {
-    const other = readConfig(options.config, [...options.set, ...deviceOverride(options.device), `model.variant=${options.compare}`]);
-    ways.push({ mode: first, config: other.config });
-  }
+  if (other !== null) ways.push({ mode: first, config: other.config });
   if (options.profile && first === 'eager')
     throw new GqaError('usage', '--profile needs the compiled step: the native runtime, and no --eager');
 
@@ -128,8 +131,8 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   const [times, otherTimes] = runs.map(({ train }) => train);
   const ratio = times && otherTimes ? rounded(median(otherTimes.map((time, round) => time / (times[round] as number)))) : null;
   if (options.json) {
-    const [measured, other] = figures;
-    const compared = other && options.compare !== undefined ? { [options.compare]: other, ratio } : {};
+    const [measured, second] = figures;
+    const compared = second && compare !== undefined ? { [compare]: second, ratio } : {};
     process.stdout.write(`${JSON.stringify({ ...about, ...measured, ...compared, ...(profile ? { profile } : {}) })}\n`);
     return;
   }

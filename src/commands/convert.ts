@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
@@ -11,8 +12,9 @@ import { say, warningLine } from './say.js';
 
 /** @param options.out must not exist */
 export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
-  const { config, notices } = readConfig(options.config, options.set);
-  notices.forEach(say);
+  const read = readConfig(options.config, options.set);
+  const { config } = read;
+  [...read.notices, ...requireEffect(options.config, [read], 'convert')].forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
   checkFile(options.out);

@@ -1,4 +1,5 @@
 /** `gqa data preview`: a PNG of training pictures beside what augmentation makes of them. */
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { withCommonSize } from '../data/common-size.js';
 import { previewGrid } from '../data/inspect/preview.js';
@@ -7,6 +8,7 @@ import { encodePng } from '../data/pictures/decode.js';
 import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
+import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
 export interface DataPreviewOptions {
@@ -22,8 +24,10 @@ export interface DataPreviewOptions {
 
 /** Errors: exit 2 for the config, 3 for the data, 5 when the file cannot be written. */
 export async function dataPreview({ config: file, set, out, rows, columns, json }: DataPreviewOptions): Promise<void> {
-  const { config, notices } = readConfig(file, set);
-  notices.forEach(say);
+  const read = readConfig(file, set);
+  const { config } = read;
+  [...read.notices, ...requireEffect(file, [read], 'data preview')].forEach(say);
+  await requirePaths(file, read, ['data.root']);
   checkFile(out);
   const { data, model, seed } = config;
   const { train } = await withCommonSize(await openDataset(data), data);

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { encodeSafetensors } from '../checkpoint/safetensors.js';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
@@ -15,6 +16,7 @@ import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts }
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
+import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
 
 export interface EvalOptions {
@@ -39,8 +41,10 @@ export interface EvalOptions {
 export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> {
   const source = sourceOf(options);
   checkPlaces(options);
-  const { config, notices } = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
-  notices.forEach(say);
+  const read = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
+  const { config } = read;
+  [...read.notices, ...requireEffect(source.config, [read], 'eval')].forEach(say);
+  await requirePaths(source.config, read, ['data.root'], options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint });
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const { model: settings } = config;

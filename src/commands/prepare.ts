@@ -30,6 +30,8 @@ export async function prepare(config: Config, eager: boolean, stop: Stop): Promi
   say(
     `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
   );
+  if (config.data.cache !== null && dataset.train.source.kind === 'raw')
+    say(`data.cache has no effect: the pictures of ${dataset.name} are no picture files, and need no decoding`);
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
   requirePrecision(config.train.precision, mode);
   return { dataset, backend, mode, pipeline: openPipeline(config.data.workers, config.data) };

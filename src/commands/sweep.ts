@@ -1,16 +1,19 @@
 /** `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the others. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { dumpConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { absolutePaths } from '../config/paths.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
 import { interruption, type Stop } from '../run/interrupt.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
 import { type Child, startChild } from '../sweep/child.js';
-import { describePoint, planGrid } from '../sweep/grid.js';
+import { describePoint, type Point, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
+import { requirePaths } from './require-paths.js';
 import { say, warningLine } from './say.js';
 
 export interface SweepOptions {
@@ -39,9 +42,17 @@ export async function sweep(
 ): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
   const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
-  const { points, notices, config } = planGrid(options.config, [...sets, ...named], options);
-  const name = options.name ?? `${config.name.slice(0, 70)}-sweep-${timeStamp()}`;
+  const { points, notices } = planGrid(options.config, [...sets, ...named], options);
+  const [first] = points;
+  if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
+  await requirePaths(options.config, first.read, ['data.root', 'model.pretrained', 'train.distill_from']);
+  const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);
+  const configs = writeConfigs(folder, name, points);
+  const changed = watchFiles({
+    'model.pretrained': first.read.config.model.pretrained,
+    'train.distill_from': first.read.config.train.distillFrom,
+  });
 
   notices.forEach(say);
   say(
@@ -67,18 +78,15 @@ export async function sweep(
       await setImmediate(); // lets signals in
       if (stop.signal.aborted) break;
       say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
-      const args = [...sets, ...row.point.sets, `name=${JSON.stringify(name)}`].flatMap((set) => ['--set', set]);
-      const child = startChild(program, [
-        'train',
-        '--config',
-        options.config,
-        ...args,
-        '--run-name',
-        row.point.runName,
-        '--runs-dir',
-        options.runsDir,
-        '--json',
-      ]);
+      const other = changed();
+      if (other.length > 0) {
+        row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun` };
+        say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
+        writeLeaderboard();
+        continue;
+      }
+      const where = ['--run-name', row.point.runName, '--runs-dir', options.runsDir];
+      const child = startChild(program, ['train', '--config', configs[i] as string, ...where, '--json']);
       running = child;
       stop.passTo(child.kill);
       row.outcome = await child.outcome;
@@ -131,6 +139,31 @@ function makeSweepFolder(runsDir: string, name: string): string {
 function warningsOf(rows: readonly Row[]): string {
   const warnings = new Set(rows.flatMap(({ outcome }) => (outcome?.state === 'done' ? outcome.report.warnings : [])));
   return [...warnings].map((line) => `${warningLine(line)}\n`).join('');
+}
+
+/** A config for every point, before the first of them starts: editing the base config meanwhile changes no point. */
+function writeConfigs(folder: string, name: string, points: readonly Point[]): string[] {
+  const configs = path.join(folder, 'configs');
+  try {
+    mkdirSync(configs);
+  } catch (error) {
+    throw fileError(`cannot make ${configs}`, error);
+  }
+  return points.map(({ runName, read }) => {
+    const file = path.join(configs, `${runName}.yaml`);
+    writeFileAtomic(file, dumpConfig(absolutePaths({ ...read.config, name })));
+    return file;
+  });
+}
+
+/** Checkpoints that every point begins with: gives the keys of those that are no longer what they were. */
+function watchFiles(files: Record<string, string | null>): () => string[] {
+  const stampOf = (file: string | null): string => {
+    const found = file === null ? undefined : statSync(file, { throwIfNoEntry: false });
+    return found === undefined ? '' : `${found.ino} ${found.size} ${found.mtimeMs}`;
+  };
+  const before = Object.entries(files).map(([key, file]) => ({ key, file, stamp: stampOf(file) }));
+  return () => before.filter(({ file, stamp }) => stampOf(file) !== stamp).map(({ key }) => key);
 }
 
 function asJson({ point, outcome, run }: Row): Record<string, unknown> {

@@ -1,7 +1,8 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
-import path from 'node:path';
+import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { absolutePaths } from '../config/paths.js';
 import type { Config } from '../config/schema.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { countParameters } from '../model/params.js';
@@ -15,6 +16,7 @@ import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { buildTeacher } from '../train/teacher.js';
 import { keepFlawed, sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
+import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
 
 export interface TrainOptions {
@@ -49,10 +51,12 @@ export interface TrainReport {
 }
 
 export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
-  const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
-  notices.forEach(say);
+  const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
+  const { config } = read;
+  [...read.notices, ...requireEffect(options.config, [read], 'train')].forEach(say);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
   checkRun(place);
+  await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'train.distill_from']);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
@@ -65,12 +69,7 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
     const teacher = distillFrom === null ? null : buildTeacher(distillFrom, built.model.shape, dataset.classes);
     await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
-    const found = {
-      ...config,
-      data: { ...config.data, root: dataset.from },
-      model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
-      train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
-    };
+    const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
     const warnings = [...built.warnings, ...(teacher?.warnings ?? [])];
     const run = createRun({ ...place, config: found, device: backend, warnings });
     const { parameters, kvParameters } = countParameters(shape);

@@ -1,6 +1,7 @@
 /** What the schema accepts, in words: key names for suggestions, and `a whole number from 1 to 64 or auto` for messages. Read from the schema's JSON Schema. */
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
+import { insteadOfKey } from './other-names.js';
 import type { Path } from './source.js';
 
 /** The part of JSON Schema that our schemas give. */
@@ -16,6 +17,7 @@ export interface Expected {
   exclusiveMaximum?: number;
   minLength?: number;
   description?: string;
+  default?: unknown;
 }
 
 /** Schemas do not change: what they expect is worked out once. */
@@ -99,23 +101,6 @@ export function closest(word: string, candidates: readonly string[]): string | u
   return near.edits <= Math.min(allowed, word.length - 1, near.candidate.length - 1) ? near.candidate : undefined;
 }
 
-/** What other tools and the paper's files call our keys. */
-const otherNames: Record<string, string> = {
-  dataset: 'data.name',
-  att_scheme: 'model.variant',
-  num_kv_heads: 'model.kv_heads',
-  num_heads: 'model.heads',
-  num_layers: 'model.depth',
-  img_size: 'model.image_size',
-  checkpoint: 'model.pretrained',
-  learning_rate: 'train.lr',
-  wd: 'train.weight_decay',
-  num_epochs: 'train.epochs',
-  max_steps: 'train.steps',
-  num_workers: 'data.workers',
-  scheduler: 'train.schedule',
-};
-
 /** `did you mean kv_heads?`, with the section when the key belongs in another one; undefined when nothing is near. */
 export function suggestKey(root: Expected, path: Path): string | undefined {
   const word = path.at(-1) ?? '';
@@ -124,12 +109,12 @@ export function suggestKey(root: Expected, path: Path): string | undefined {
     const [section, ...key] = word.split('.');
     return `write ${key.join('.')} inside ${section}`;
   }
+  const known = insteadOfKey(path);
+  if (known) return known;
   const elsewhere = leaves.filter((leaf) => leaf.split('.').at(-1) === word);
   if (elsewhere.length > 0) return `did you mean ${listed(elsewhere)}?`;
   const near = closest(word, Object.keys(keysOf(expectedAt(root, path.slice(0, -1))) ?? {}));
   if (near) return `did you mean ${near}?`;
-  const known = Object.hasOwn(otherNames, word) ? otherNames[word] : undefined;
-  if (known) return `did you mean ${known}?`;
   const leaf = closest(
     word,
     leaves.map((path) => path.split('.').at(-1) ?? ''),

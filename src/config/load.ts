@@ -2,15 +2,16 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
-import { GqaError } from '../errors.js';
+import { type ExitCodeName, GqaError } from '../errors.js';
 import { fileError } from '../run/atomic.js';
 import { closest, expectedBy, suggestKey } from './expectations.js';
 import { applyOverrides, parseOverrides } from './overrides.js';
 import { fromPaperFile, isFlat } from './paper.js';
+import { expandPaths } from './paths.js';
 import { schemaProblems } from './problems.js';
 import { crossFieldRules, type Draft, resolveConfig, snakeKeys } from './resolve.js';
 import { type Config, configSchema } from './schema.js';
-import { type Problem, parseSource, problemAt, type Tree } from './source.js';
+import { type Origin, type Problem, parseSource, problemAt, type Tree } from './source.js';
 
 const maxBytes = 1_000_000;
 
@@ -23,13 +24,24 @@ export function loadConfig(file: string, sets: readonly string[]): Config {
   return readConfig(file, sets).config;
 }
 
-/** `loadConfig`, and with it what the user should be told on stderr: keys of the paper's files that are read otherwise than by the paper's code. */
-export function readConfig(file: string, sets: readonly string[]): { config: Config; notices: string[] } {
+/** A config, and how it came about. */
+export interface ReadConfig {
+  config: Config;
+  /** What the user should be told on stderr: keys of the paper's files that are read otherwise than by the paper's code. */
+  notices: string[];
+  /** The keys that the file or `--set` gives, by dotted path, each with the value that counts and its place. */
+  given: ReadonlyMap<string, Origin & { value: unknown }>;
+  /** gqa wrote the file: it has every key, chosen or not. */
+  written: boolean;
+}
+
+/** `loadConfig`, with how it came about. */
+export function readConfig(file: string, sets: readonly string[]): ReadConfig {
   return parseConfig(readText(file), file, sets);
 }
 
 /** @param file names the text in messages, and the run when the text does not */
-export function parseConfig(text: string, file: string, sets: readonly string[]): { config: Config; notices: string[] } {
+export function parseConfig(text: string, file: string, sets: readonly string[]): ReadConfig {
   const expected = expectedBy(configSchema);
   const source = parseSource(text, file);
   const { overrides, problems: flagProblems } = parseOverrides(sets, expected);
@@ -42,10 +54,12 @@ export function parseConfig(text: string, file: string, sets: readonly string[])
   const problems = [...source.problems, ...flagProblems, ...converted.problems];
   const tree = applyOverrides(converted.tree, overrides);
   fillIn(tree, file);
+  problems.push(...expandPaths(tree));
   if (!converted.unusable.has('*'))
     problems.push(...checkTree(tree, new Set([...converted.unusable].filter((key) => !overridden.has(key)))));
   if (problems.length > 0) throw configError(file, problems);
-  return { config: resolveConfig(configSchema.parse(tree.value)), notices: converted.notices };
+  const config = resolveConfig(configSchema.parse(tree.value));
+  return { config, notices: converted.notices, given: givenIn(tree), written: text.startsWith(writtenMark) };
 
   function checkTree(tree: Tree, known: Set<string>): Problem[] {
     const found = schemaProblems(configSchema, tree, expected, { unknownKey: (path) => suggestKey(expected, path) });
@@ -72,14 +86,30 @@ function fillIn(tree: Tree, file: string): void {
   tree.value.name ??= path.basename(file).replace(/\.ya?ml$/i, '');
 }
 
-function configError(file: string, problems: Problem[]): GqaError {
+function givenIn({ value, origins }: Tree): ReadConfig['given'] {
+  const valueAt = (path: string[]): unknown =>
+    path.reduce<unknown>(
+      (node, key) => (typeof node === 'object' && node !== null ? (node as Record<string, unknown>)[key] : undefined),
+      value,
+    );
+  return new Map(
+    [...origins].map(([key, origin]) => {
+      const path = key.split('\0');
+      return [path.join('.'), { ...origin.value, value: valueAt(path) }];
+    }),
+  );
+}
+
+/** @param problems at least one; told in the order of the file, then of the flags */
+export function configError(file: string, problems: Problem[], code: ExitCodeName = 'usage'): GqaError {
   const lines = [...new Set([...problems].sort((a, b) => a.order - b.order).map(({ at, text }) => `${at} ${text}`))];
   const hints = [...new Set(problems.flatMap(({ hint }) => (hint ? [hint] : [])))];
   const message = lines.length === 1 ? (lines[0] ?? '') : `${file}: ${lines.length} problems\n${lines.join('\n')}`;
-  return new GqaError('usage', message, hints.length > 0 ? { hint: hints.join('\n') } : {});
+  return new GqaError(code, message, hints.length > 0 ? { hint: hints.join('\n') } : {});
 }
 
-function readText(file: string): string {
+/** The text of a config file. @throws GqaError `usage` when it is no text file, `io` when it cannot be read */
+export function readText(file: string): string {
   let bytes: Buffer;
   try {
     bytes = readFileSync(file);
@@ -111,7 +141,10 @@ function nearby(file: string): { hint?: string } {
   }
 }
 
+/** The first words of a file that `dumpConfig` wrote. */
+const writtenMark = '# Written by gqa';
+
 /** The resolved config as YAML, every key written out; `loadConfig` reads the same config back from it. */
 export function dumpConfig(config: Config): string {
-  return stringify(snakeKeys(config), { version: '1.2', lineWidth: 0 });
+  return `${writtenMark}: every key, whether it has an effect here or not.\n${stringify(snakeKeys(config), { version: '1.2', lineWidth: 0 })}`;
 }

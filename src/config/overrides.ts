@@ -1,7 +1,11 @@
-/** `--set a.b=value`: values from the command line over those of the file. Values are read as YAML, never run. */
-import { parseDocument } from 'yaml';
+/**
+ * `--set a.b=value`: values from the command line over those of the file. Text (paths, names, words) is taken as it stands, so that no `#`, `:` or blank in it is lost;
+ * numbers and mappings are read as YAML, never run, and what YAML would pass over is refused.
+ */
+import { isScalar, Lexer, parseDocument } from 'yaml';
 import { type Expected, expectedAt, keysOf, suggestKey } from './expectations.js';
-import { type Origin, type Path, type Problem, pathKey, shown, shownKey, type Tree } from './source.js';
+import { shown, shownKey } from './shown.js';
+import { type Origin, type Path, type Problem, pathKey, type Tree } from './source.js';
 
 export interface Override {
   path: Path;
@@ -18,7 +22,7 @@ export function parseOverrides(sets: readonly string[], expected: Expected): { o
   const problems: Problem[] = [];
   sets.forEach((text, i) => {
     const parsed = parseOverride(text, expected);
-    const origin = { at: `--set ${oneLine(text)}:`, order: firstOrder + i };
+    const origin = { at: `--set ${oneLine(text)}:`, order: firstOrder + i, flag: true };
     if (typeof parsed === 'string') problems.push({ ...origin, text: parsed });
     else overrides.push({ ...parsed, origin: { ...origin, label: parsed.path.join('.') } });
   });
@@ -39,15 +43,50 @@ function parseOverride(text: string, expected: Expected): { path: Path; value: u
     return `${path.join('.')} is a section: set one of its keys, e.g. ${path.join('.')}.${Object.keys(keysOf(target) ?? {})[0]}`;
   const written = text.slice(equals + 1);
   if (written.trim() === '') return 'has no value after "=": write null where nothing is meant';
+  const value = holdsText(target) ? textValue(written, target) : yamlValue(written);
+  return typeof value === 'string' ? value : { path, value: value.value };
+}
+
+/** Is text expected, or text and null? Other unions (`auto` or a number) are YAML. */
+const holdsText = ({ type, anyOf }: Expected): boolean =>
+  anyOf ? anyOf.every((option) => option.type === 'string' || option.type === 'null') : type === 'string';
+
+const takesNull = ({ anyOf }: Expected): boolean => anyOf?.some((option) => option.type === 'null') ?? false;
+
+/** @returns the value, or what is wrong with it */
+function textValue(written: string, expected: Expected): { value: string | null } | string {
+  // A word of a list has no blanks to keep.
+  if (expected.enum ?? expected.const) return unquoted(written.trim());
+  if (takesNull(expected)) {
+    if (/^(null|Null|NULL)$/.test(written)) return { value: null };
+    if (written === '~') return '~ is null in YAML and the home folder in a shell: write null, or the name of the folder';
+  }
+  return unquoted(written);
+}
+
+/** Text that begins with a quote is quoted, as JSON and YAML do it; anything else is taken as it stands. */
+function unquoted(written: string): { value: string } | string {
+  if (!/^\s*["']/.test(written)) return { value: written };
+  const document = parseDocument(written, { prettyErrors: false });
+  const node = document.contents;
+  const whole = document.errors.length === 0 && document.warnings.length === 0 && isScalar(node) && !hasComment(written);
+  if (whole && typeof node.value === 'string') return { value: node.value };
+  return `the value ${shown(written)} begins with a quote, but is no text in quotes: leave the quotes out, or write ${shown(JSON.stringify(written))}`;
+}
+
+function yamlValue(written: string): { value: unknown } | string {
   const document = parseDocument(written, { prettyErrors: false, merge: false });
   const [error] = [...document.errors, ...document.warnings];
   if (error) return `the value ${shown(written)} is not YAML: ${error.message}`;
+  if (hasComment(written)) return `the value ${shown(written)} holds a comment (from "#" on), which would be lost: leave it out`;
   try {
-    return { path, value: document.toJS({ maxAliasCount: 0 }) as unknown };
+    return { value: document.toJS({ maxAliasCount: 0 }) as unknown };
   } catch {
     return `the value ${shown(written)} holds an alias, which means nothing here`;
   }
 }
+
+const hasComment = (written: string): boolean => [...new Lexer().lex(written)].some((token) => token.startsWith('#'));
 
 const oneLine = (text: string): string => {
   const escaped = JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"');

@@ -1,7 +1,10 @@
 /** What zod finds wrong with a tree, in sentences that say what was found and what was expected, each at the place where it was written. */
 import type { z } from 'zod';
 import { closest, type Expected, expectedAt, inWords, keysOf } from './expectations.js';
-import { type Path, type Problem, problemAt, shown, shownKey, type Tree } from './source.js';
+import { insteadOfValue } from './other-names.js';
+import { shown, shownKey } from './shown.js';
+import { foldedSlip, keySlip } from './slips.js';
+import { type Path, type Problem, problemAt, type Tree } from './source.js';
 
 export interface Suggestions {
   /** What an unknown key may have meant: `did you mean kv_heads?` */
@@ -71,8 +74,13 @@ function whatWasFound(value: unknown, wanted: Expected): string {
 }
 
 function after(path: Path, value: unknown, wanted: Expected, { suggestValue }: Suggestions): string {
-  const own = suggestValue?.(path, value);
+  const own = suggestValue?.(path, value) ?? insteadOfValue(path.join('.'), value);
   if (own) return `; ${own}`;
+  const slip = wanted.properties && typeof value === 'string' ? foldedSlip(value) : undefined;
+  if (slip) return `; ${slip}`;
+  const inner = Object.entries(wanted.properties ?? {}).find(([, { enum: words }]) => typeof value === 'string' && words?.includes(value));
+  if (inner) return `; write ${path.join('.')}: { ${inner[0]}: ${value} }`;
+  if (typeof value === 'string' && /^[“”„‘’«]/.test(value)) return '; curly quotes are letters in YAML: leave them out, or write "';
   const near = typeof value === 'string' && wanted.enum ? closest(value, wanted.enum) : undefined;
   if (near) return `; did you mean ${near}?`;
   if (typeof value === 'string' && /number/.test(inWords(wanted)) && value.trim() !== '' && Number.isFinite(Number(value)))
@@ -84,7 +92,8 @@ function after(path: Path, value: unknown, wanted: Expected, { suggestValue }: S
 function unknownKey(path: Path, tree: Tree, expected: Expected, { unknownKey: suggest }: Suggestions): Problem {
   const section = path.slice(0, -1);
   const known = Object.keys(keysOf(expectedAt(expected, section)) ?? {});
-  const suggestion = suggest(path) ?? `${section.length > 0 ? section.join('.') : 'a config'} has ${known.join(', ')}`;
+  const suggestion =
+    keySlip(path.at(-1) ?? '') ?? suggest(path) ?? `${section.length > 0 ? section.join('.') : 'a config'} has ${known.join(', ')}`;
   return problemAt(tree, path, 'key', () => `${path.map(shownKey).join('.')} is not a known key: ${suggestion}`);
 }
 

@@ -1,5 +1,7 @@
 /** YAML text → plain values, with the place of every key and value, so that each problem found later can be shown where it was written. */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from 'yaml';
+import { shown, shownKey } from './shown.js';
+import { foldedSlip, syntaxSlip } from './slips.js';
 
 /** Where something was written. */
 export interface Origin {
@@ -9,6 +11,10 @@ export interface Origin {
   label: string;
   /** Problems are listed by this: byte offsets in the file first, then the flags in their order. */
   order: number;
+  /** Given by `--set`. */
+  flag?: boolean;
+  /** The text up to the line's end, of a plain or empty value that a comment follows: `/data/set #2` of which `/data/set` is the value. */
+  uncut?: string;
 }
 
 export interface Problem {
@@ -39,26 +45,8 @@ export function problemAt(tree: Tree, path: Path, part: 'key' | 'value', text: (
   return { at: origin.at, order: origin.order, text: text(found ? origin.label : path.join('.')), ...(hint ? { hint } : {}) };
 }
 
-/** Shown in messages: short, on one line, control characters escaped. */
-export function shown(value: unknown): string {
-  if (value === undefined) return 'missing';
-  if (Array.isArray(value)) return 'a list';
-  if (typeof value === 'object' && value !== null) return 'a mapping';
-  if (typeof value !== 'string') return String(value);
-  return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}…` : value);
-}
-
-/** A key in a message: as it is when it is a plain word, else quoted and escaped. */
-export const shownKey = (key: string): string => (/^[\w.-]{1,60}$/.test(key) ? key : shown(key));
-
 const maxNodes = 10_000;
 const maxDepth = 40;
-
-/** In words of our own: what the parser says about these is about YAML's grammar rather than about what to do. */
-const syntaxMessages: Record<string, string> = {
-  TAB_AS_INDENT: 'a tab cannot indent in YAML: use blanks',
-  MULTIPLE_DOCS: 'a second document starts here ("---"): a config is one document',
-};
 
 /**
  * @param name shown before line and column
@@ -72,11 +60,12 @@ export function parseSource(text: string, name: string): { tree: Tree | null; pr
     return { at: `${name}:${Math.max(1, line)}:${Math.max(1, col)}`, order: offset };
   };
   const problems: Problem[] = [];
-  for (const { code, message, pos } of [...document.errors, ...document.warnings]) {
-    // Duplicate keys are found below, with their names.
-    if (code !== 'DUPLICATE_KEY') problems.push({ ...at(pos[0]), text: syntaxMessages[code] ?? `is not YAML here: ${message}` });
+  // One slip makes several errors: the first tells of it. Duplicate keys are found below, with their names.
+  const [error] = [...document.errors, ...document.warnings].filter(({ code }) => code !== 'DUPLICATE_KEY');
+  if (error) {
+    const slip = syntaxSlip(text, { code: error.code, message: error.message, offset: error.pos[0] });
+    return { tree: null, problems: [{ ...at(slip.offset), text: slip.text }] };
   }
-  if (problems.length > 0) return { tree: null, problems };
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
     return { tree: null, problems: [{ ...at(0), text: 'the file is empty; expected a config with at least data.name and model.size' }] };
   }
@@ -97,7 +86,10 @@ export function parseSource(text: string, name: string): { tree: Tree | null; pr
     if (isAlias(node)) {
       const target = node.resolve(document);
       if (target !== undefined) return read(target, path, offset);
-      problems.push({ ...at(offset), text: `*${node.source} has no anchor &${node.source} before it` });
+      problems.push({
+        ...at(offset),
+        text: `*${node.source} has no anchor &${node.source} before it (text that begins with * must stand in quotes)`,
+      });
       return null;
     }
     if (isScalar(node)) return node.value;
@@ -124,7 +116,12 @@ export function parseSource(text: string, name: string): { tree: Tree | null; pr
       else {
         const itemNode = item as ParsedNode | null;
         const valueOffset = itemNode?.range?.[0] ?? keyNode.range?.[0] ?? offset;
-        origins.set(pathKey(itemPath), { key: { ...keyAt, label }, value: { ...at(valueOffset), label } });
+        origins.set(pathKey(itemPath), {
+          key: { ...keyAt, label },
+          value: { ...at(valueOffset), label, ...uncut(text, keyNode, itemNode) },
+        });
+        if (isScalar(itemNode) && itemNode.anchor !== undefined && itemNode.source === '')
+          problems.push({ ...keyAt, text: `${label} is empty but for &${itemNode.anchor}: text that begins with & must stand in quotes` });
         value[word] = read(itemNode, itemPath, valueOffset);
       }
     }
@@ -138,9 +135,25 @@ export function parseSource(text: string, name: string): { tree: Tree | null; pr
       tree: null,
       problems: [
         ...problems,
-        { ...at(start.order), text: `the file holds ${shown(value)}; expected a mapping of keys such as data, model and train` },
+        {
+          ...at(start.order),
+          text: `the file holds ${shown(value)}; expected a mapping of keys such as data, model and train${slipOf(value)}`,
+        },
       ],
     };
   }
   return { tree: { value: value as Record<string, unknown>, origins }, problems };
 }
+
+/** The line of a plain or empty value up to its end, where a comment follows: what was perhaps meant. */
+function uncut(text: string, key: ParsedNode, value: ParsedNode | null): { uncut?: string } {
+  if (!isScalar(value) || (value.type !== 'PLAIN' && value.source !== '') || !key.range) return {};
+  const from = value.source === '' ? text.indexOf(':', key.range[1]) + 1 : (value.range?.[0] ?? 0);
+  const line = /^[^\r\n]*/.exec(text.slice(from))?.[0].trim() ?? '';
+  return line.startsWith('#') || /\s#/.test(line.slice(value.source?.length ?? 0)) ? { uncut: line } : {};
+}
+
+const slipOf = (value: unknown): string => {
+  const slip = typeof value === 'string' ? foldedSlip(value) : undefined;
+  return slip === undefined ? '' : `; ${slip}`;
+};

@@ -179,11 +179,24 @@ export async function openDataset(wanted: Wanted): Promise<Dataset> {
   if (found !== undefined) return found.layout.read(found.folder, wanted);
   const layouts = LAYOUTS[name];
   const tried = layouts.map((layout) =>
-    [`${layout.expected} in one of:`, ...places.filter((place) => place.layout === layout).map(({ folder }) => `  ${folder}`)].join('\n'),
+    [`${layout.expected} in one of:`, ...inLines(places.filter((place) => place.layout === layout).map(({ folder }) => folder))].join('\n'),
   );
   throw new GqaError('data', `${name} was not found; expected ${tried.join('\nor ')}`, {
-    hint: layouts.flatMap(({ hint }) => hint ?? []).join('\n'),
+    hint: [...fetching(wanted), ...layouts.flatMap(({ hint }) => hint ?? [])].join('\n'),
   });
+}
+
+/** The first place on a line of its own: that is where most people look. */
+function inLines([first, ...others]: string[]): string[] {
+  return [`  ${first}`, ...(others.length > 0 ? [`  ${others.join(', ')}`] : [])];
+}
+
+/** Data sets without an official address to fetch them from. */
+const notFetched: readonly DataName[] = ['imagenet', 'image-folder'];
+
+function fetching({ name, root }: Pick<Wanted, 'name' | 'root'>): string[] {
+  const where = root === defaultDataRoot ? '' : ` --root ${/^[\w./-]+$/.test(root) ? root : JSON.stringify(root)}`;
+  return notFetched.includes(name) ? [] : [`gqa data fetch ${name}${where} downloads it, checks it and unpacks it there.`];
 }
 
 /** Where a data set is looked for, in order, and the folder that would be read: the first that holds one of its files. null: none. */

@@ -1,8 +1,8 @@
 /** The points of a sweep: every combination of variants, KV heads and seeds that differs from the others and that the config allows. */
 import { closest } from '../config/expectations.js';
-import { loadConfig } from '../config/load.js';
+import { requireEffect } from '../config/idle.js';
+import { parseConfig, type ReadConfig, readText } from '../config/load.js';
 import { type VariantName, variantNames } from '../config/names.js';
-import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 
 export interface SweepAxes {
@@ -18,20 +18,18 @@ export interface Point {
   seed: number;
   /** Folder of the point's run within the sweep's: `gqa-kv3-s42`. */
   runName: string;
-  /** `--set` flags that make the point of the base config. */
-  sets: string[];
+  /** What it trains by: resolved once, when the sweep is planned. */
+  read: ReadConfig;
 }
 
 export interface Grid {
   points: Point[];
-  /** What was asked for but is not run, and why. */
+  /** What was asked for but is not run or has no effect, and why. */
   notices: string[];
-  /** The base config as the first point has it; the points differ from it in variant, kvHeads and seed only. */
-  config: Config;
 }
 
 /**
- * @param file base config; @param sets its overrides, to which the points' own are added
+ * @param file base config, read once; @param sets its overrides, to which the points' own are added
  * @throws GqaError `usage` listing every invalid point, before anything is started
  */
 export function planGrid(file: string, sets: readonly string[], axes: SweepAxes): Grid {
@@ -42,38 +40,54 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
     );
     throw new GqaError('usage', `--variants has ${described.join(', ')}, expected some of ${variantNames.join(', ')}`);
   }
+  requireOneChoice(sets, axes);
+  const text = readText(file);
   const points = new Map<string, Point>();
   const notices: string[] = [];
   const invalid = new Map<string, string[]>();
-  let config: Config | undefined;
   let asked = 0;
   for (const variant of axes.variants ?? [undefined]) {
     for (const kvHeads of axes.kvHeads ?? [undefined]) {
       for (const seed of axes.seeds ?? [undefined]) {
         asked++;
         const own = pointSets(variant, kvHeads, seed);
+        let read: ReadConfig;
         try {
-          config = loadConfig(file, [...sets, ...own]);
+          read = parseConfig(text, file, [...sets, ...own]);
         } catch (error) {
           if (!(error instanceof GqaError) || error.code !== 'usage') throw error;
           invalid.set(error.message, [...(invalid.get(error.message) ?? []), own.join(', ') || 'the config']);
           continue;
         }
-        const point = pointOf(config, own);
+        const point = pointOf(read);
         const ignored = kvHeads !== undefined && isFixed(point.variant);
-        if (points.has(point.runName))
-          notices.push(
-            ignored
-              ? `${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`
-              : `${describePoint(point)} is asked for more than once: it runs once`,
-          );
-        else points.set(point.runName, point);
+        if (ignored)
+          notices.push(`${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`);
+        else if (points.has(point.runName)) notices.push(`${describePoint(point)} is asked for more than once: it runs once`);
+        points.set(point.runName, points.get(point.runName) ?? point);
       }
     }
   }
   if (invalid.size > 0) throw invalidPoints(invalid, asked);
-  if (config === undefined) throw new GqaError('usage', 'the sweep has no points');
-  return { points: [...points.values()], notices: [...new Set(notices)], config };
+  const planned = [...points.values()];
+  const reads = planned.map(({ read }) => read);
+  const told = [...reads.flatMap((read) => read.notices), ...notices, ...requireEffect(file, reads, 'sweep')];
+  return { points: planned, notices: [...new Set(told)] };
+}
+
+const axisKeys = { variants: 'model.variant', kvHeads: 'model.kv_heads', seeds: 'seed' } as const;
+const axisFlags = { variants: '--variants', kvHeads: '--kv-heads', seeds: '--seeds' } as const;
+
+/** One of them would be passed over. */
+function requireOneChoice(sets: readonly string[], axes: SweepAxes): void {
+  for (const axis of ['variants', 'kvHeads', 'seeds'] as const) {
+    const key = axisKeys[axis];
+    const set = sets.find((set) => set.startsWith(`${key}=`));
+    if (axes[axis] !== undefined && set !== undefined)
+      throw new GqaError('usage', `--set ${set} and ${axisFlags[axis]} ${axes[axis].join(',')} both choose ${key}`, {
+        hint: `Leave one of them out.`,
+      });
+  }
 }
 
 /** Their number of KV heads is no choice; one that the base config gives for another variant is taken back. */
@@ -87,8 +101,10 @@ function pointSets(variant: string | undefined, kvHeads: number | undefined, see
   ];
 }
 
-function pointOf({ model: { variant, kvHeads }, seed }: Config, sets: string[]): Point {
-  return { variant, kvHeads, seed, runName: `${variant}-kv${kvHeads}-s${seed}`, sets };
+function pointOf(read: ReadConfig): Point {
+  const { model, seed } = read.config;
+  const { variant, kvHeads } = model;
+  return { variant, kvHeads, seed, runName: `${variant}-kv${kvHeads}-s${seed}`, read };
 }
 
 export const describePoint = ({ variant, kvHeads, seed }: Point): string =>

@@ -144,7 +144,7 @@ test('files that are no config are refused with their place', () => {
     ['- a\n', /^x\.yaml:1:1 the file holds a list/],
     ['data:\n\tname: cifar10\n', /^x\.yaml:2:1 a tab cannot indent/],
     [`${minimal}---\n${minimal}`, /^x\.yaml:3:1 a second document starts here/],
-    ['data: [1\nmodel: 2', /^x\.yaml:2:1 is not YAML here/],
+    ['data: [1\nmodel: 2', /^x\.yaml:1:7 this \[ is not closed$/],
     [`${minimal}seed: *none\n`, /^x\.yaml:3:7 \*none has no anchor/],
     [`base: &base { a: 1 }\n<<: *base\n${minimal}`, /x\.yaml:2:1 merge keys \(<<\) are not read/],
     [`${minimal}__proto__: { seed: 1 }\n`, /^x\.yaml:3:1 __proto__ is not a key/],

@@ -51,6 +51,33 @@ test('mha and mqa appear once a seed whatever the numbers of KV heads, and that 
   assert.match(notices[0] ?? '', /^mha chooses its KV heads itself \(6\)/);
 });
 
+test('--kv-heads that no variant takes is told though nothing is asked for twice', () => {
+  const { points, notices } = planGrid(file, [], { variants: ['mha'], kvHeads: [2] });
+  assert.deepEqual(
+    points.map(({ runName }) => runName),
+    ['mha-kv6-s7'],
+  );
+  assert.deepEqual(notices, ['mha chooses its KV heads itself (6), whatever --kv-heads says: it runs once a seed']);
+});
+
+test('an axis is chosen by --set or by its flag, not by both', () => {
+  assert.match(
+    refused({ kvHeads: [1, 2] }, ['model.kv_heads=3']),
+    /^--set model\.kv_heads=3 and --kv-heads 1,2 both choose model\.kv_heads$/,
+  );
+  assert.match(refused({ variants: ['gqa'] }, ['model.variant=pgqa']), /both choose model\.variant$/);
+  assert.match(refused({ seeds: [1] }, ['seed=3']), /both choose seed$/);
+  assert.deepEqual(names({ seeds: [1] }, ['model.kv_heads=2']), ['gqa-kv2-s1']);
+});
+
+test('keys that no point uses are refused from --set; those that one of them uses are not', () => {
+  assert.match(
+    refused({ variants: ['mha', 'gqa'] }, ['model.window_size=9']),
+    /model\.window_size is 9, but variant mha has no window: it has no effect$/,
+  );
+  assert.deepEqual(planGrid(file, ['model.window_size=9'], { variants: ['mha', 'dgqa-ema'] }).notices, []);
+});
+
 test('a point asked for twice runs once, and that is said', () => {
   const { points, notices } = planGrid(file, [], { kvHeads: [2, 2], seeds: [0] });
   assert.equal(points.length, 1);

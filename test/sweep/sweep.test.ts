@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readConfig } from '../../src/config/load.js';
 
 const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
 const sweepModule = new URL('../../src/commands/sweep.js', import.meta.url).href;
@@ -12,12 +13,11 @@ const interruptModule = new URL('../../src/run/interrupt.js', import.meta.url).h
 
 /** Stands in for `gqa train`: what it does depends on the number of KV heads it is given. */
 const standIn = `
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 const argument = (name) => process.argv[process.argv.indexOf(name) + 1];
-const sets = process.argv.filter((_, i) => process.argv[i - 1] === '--set');
-const value = (key) => sets.findLast((set) => set.startsWith(key + '='))?.split('=')[1];
 appendFileSync(process.env.LOG, JSON.stringify(process.argv.slice(2)) + '\\n');
-const kvHeads = value('model.kv_heads');
+if (process.env.EDITED) writeFileSync(process.env.EDITED, '{');
+const kvHeads = /kv_heads: (.*)/.exec(readFileSync(argument('--config'), 'utf8'))[1];
 const run = argument('--runs-dir') + '/x/' + argument('--run-name');
 const report = { run, kvParameters: 100, converted: { top1: 0.5 }, best: { top1: 0.75 }, test: { top1: 0.7 }, trainImagesPerSecond: 9.25 };
 if (kvHeads === '1') { process.stderr.write('gqa: the loss is NaN at step 3\\n'); process.exit(6); }
@@ -34,14 +34,15 @@ function scene(): {
   runsDir: string;
   log: string;
   program: string;
-  start(options: object): ChildProcess;
+  start(options: object, more?: NodeJS.ProcessEnv): ChildProcess;
   env: NodeJS.ProcessEnv;
 } {
   const folder = mkdtempSync(path.join(tmpdir(), 'gqa-sweep-'));
   const config = path.join(folder, 'base.yaml');
   const program = path.join(folder, 'stand-in.mjs');
   const main = path.join(folder, 'main.mjs');
-  writeFileSync(config, 'data: { name: cifar10 }\nmodel: { size: base, variant: gqa, kv_heads: 4 }\nseed: 7\n');
+  const root = path.resolve('datasets/fashion-mnist-subset');
+  writeFileSync(config, `data: { name: fashion-mnist, root: ${root} }\nmodel: { size: base, variant: gqa, kv_heads: 4 }\nseed: 7\n`);
   writeFileSync(program, standIn);
   const runsDir = path.join(folder, 'runs');
   // The sweep in a process of its own, as the command line runs it, with the stand-in for its child.
@@ -53,8 +54,10 @@ function scene(): {
   );
   const log = path.join(folder, 'log');
   const env = { ...process.env, LOG: log };
-  const start = (options: object) =>
-    spawn(process.execPath, [main, JSON.stringify({ config, set: [], runsDir, name: 's', json: false, ...options })], { env });
+  const start = (options: object, more: NodeJS.ProcessEnv = {}) =>
+    spawn(process.execPath, [main, JSON.stringify({ config, set: [], runsDir, name: 's', json: false, ...options })], {
+      env: { ...env, ...more },
+    });
   return { folder, config, runsDir, log, program, start, env };
 }
 
@@ -98,14 +101,64 @@ test('a run that fails, is killed or garbles its report is told when it happens 
   assert.match(stdout, /mha +12 +7 +100 +50\.00 % +75\.00 % +70\.00 % +9\.3|9\.2 +done/);
 });
 
-test('every run gets the base config, its own keys last, a name of its own and the folder of the sweep', async () => {
+test('every run gets a config of its own, resolved with its own keys and the name of the sweep before the first starts', async () => {
+  const { folder, runsDir, log, start } = scene();
+  const { code, stderr } = await ended(
+    start({ set: ['train.lr=1', 'data.cache=pictures'], variants: ['gqa', 'mha'], seeds: [3, 4], device: 'wasm' }),
+  );
+  assert.equal(code, 0, stderr);
+  const configOf = (run: string) => path.join(runsDir, 's', 'configs', `${run}.yaml`);
+  const runs = ['gqa-kv4-s3', 'gqa-kv4-s4', 'mha-kv12-s3', 'mha-kv12-s4'];
+  assert.deepEqual(
+    readFileSync(log, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    runs.map((run) => ['train', '--config', configOf(run), '--run-name', run, '--runs-dir', runsDir, '--json']),
+  );
+  for (const run of runs) {
+    const { config, written } = readConfig(configOf(run), []);
+    const { name, seed, device, model, train, data } = config;
+    assert.equal(`${model.variant}-kv${model.kvHeads}-s${seed}`, run);
+    assert.deepEqual([name, device, train.lr], ['s', 'wasm', 1]);
+    assert.deepEqual([data.root, data.cache], [path.resolve('datasets/fashion-mnist-subset'), path.resolve('pictures')]);
+    assert.ok(written);
+  }
+  assert.deepEqual(readdirSync(folder).includes('pictures'), false);
+});
+
+test('a base config that is edited while the sweep runs changes no point', async () => {
   const { config, runsDir, log, start } = scene();
-  const { code } = await ended(start({ set: ['train.lr=1'], seeds: [3], device: 'wasm' }));
-  assert.equal(code, 0);
-  assert.deepEqual(JSON.parse(readFileSync(log, 'utf8')), [
-    ...['train', '--config', config, '--set', 'train.lr=1', '--set', 'device=wasm', '--set', 'seed=3', '--set', 'name="s"'],
-    ...['--run-name', 'gqa-kv4-s3', '--runs-dir', runsDir, '--json'],
-  ]);
+  const edited = start({ kvHeads: [4, 12] }, { EDITED: config });
+  const { code, stderr } = await ended(edited);
+  assert.equal(readFileSync(config, 'utf8'), '{'); // the first point did it
+  assert.equal(code, 0, stderr);
+  assert.equal(readFileSync(log, 'utf8').trimEnd().split('\n').length, 2);
+  const { model, train } = readConfig(path.join(runsDir, 's', 'configs', 'gqa-kv12-s7.yaml'), []).config;
+  assert.deepEqual([model.kvHeads, train.lr], [12, 1e-5]);
+});
+
+test('a checkpoint that changes while the sweep runs is begun with by no other point', async () => {
+  const { folder, runsDir, log, start } = scene();
+  const checkpoint = path.join(folder, 'vit.safetensors');
+  writeFileSync(checkpoint, 'before');
+  const { code, stderr } = await ended(start({ kvHeads: [4, 12], set: [`model.pretrained=${checkpoint}`] }, { EDITED: checkpoint }));
+  assert.equal(code, 7, stderr);
+  assert.equal(readFileSync(log, 'utf8').trimEnd().split('\n').length, 1);
+  assert.match(stderr, /gqa, 12 KV heads, seed 7: failed \(model\.pretrained changed after the sweep had begun\)/);
+  assert.match(readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8'), /\ngqa,12,.*failed \(model\.pretrained changed/);
+});
+
+test('a checkpoint and data that are not there are told together, before anything is made', async () => {
+  const { folder, start } = scene();
+  const before = readdirSync(folder).sort();
+  const { code, stderr } = await ended(start({ set: ['model.pretrained=none.safetensors', 'data.root=nowhere'] }));
+  assert.equal(code, 1, stderr);
+  assert.match(
+    stderr,
+    /^data: .*: 2 problems\n--set model\.pretrained=none\.safetensors: .* does not exist\n--set data\.root=nowhere: .* does not exist\n$/,
+  );
+  assert.deepEqual(readdirSync(folder).sort(), before);
 });
 
 test('--json prints one document', async () => {
