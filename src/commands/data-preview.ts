@@ -6,6 +6,7 @@ import { openDataset } from '../data/open.js';
 import { encodePng } from '../data/pictures/decode.js';
 import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
+import { takeOfTraining } from '../data/take.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { say } from './say.js';
 
@@ -25,8 +26,9 @@ export async function dataPreview({ config: file, set, out, rows, columns, json 
   const { config, notices } = readConfig(file, set);
   notices.forEach(say);
   const { data, model, seed } = config;
-  const { train } = await withCommonSize(await openDataset(data), data);
-  const indices = takeStratified(train.labels, rows, seed, 'preview');
+  const take = (labels: Int32Array): Int32Array => takeStratified(labels, rows, seed, 'preview');
+  const { train } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
+  const indices = take(train.labels);
   const size = inputSize(train.source, model.imageSize);
   const options = { ...size, seed, augment: data.augment, randomErasing: data.randomErasing };
   const grid = await previewGrid(train, indices, columns, options, data);

@@ -1,18 +1,20 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
 import fs from 'node:fs';
 import path from 'node:path';
-import { encodeSafetensors } from '../checkpoint/safetensors.js';
+import { readModelCard } from '../checkpoint/model-file.js';
+import { encodeSafetensors, openSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
-import type { Config } from '../config/schema.js';
-import type { Dataset } from '../data/dataset.js';
+import type { Evaluable } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { writeFileAtomic } from '../run/atomic.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
+import { evaluateWithProgress, readyTrainer } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
-import { prepare } from './prepare.js';
+import { evaluatedPart } from '../train/parts.js';
+import { changesInData } from './changes.js';
+import { prepareSplit } from './prepare.js';
 import { say } from './say.js';
 
 export interface EvalOptions {
@@ -35,21 +37,24 @@ export async function evaluate(options: EvalOptions): Promise<void> {
   const source = sourceOf(options);
   const { config, notices } = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
   notices.forEach(say);
-  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
+  const wantedSplit = { split: options.split, classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null };
+  const { dataset, backend, mode, pipeline } = await prepareSplit(config, options.eager, wantedSplit);
   try {
     const { model: settings } = config;
     const built = buildModel(source.checkpoint, shapeOf(settings, dataset.classes.length), settings.variant, config.seed);
     requireSameClasses(source.checkpoint, built, dataset);
     for (const notice of built.notices) say(notice);
-    const parts = splitParts(config, dataset);
-    const part = partOf(options.split, parts, config);
+    if (built.card === null) say(unnamed(source.checkpoint, dataset));
+    const warnings = changesInData(source.config, dataset);
+    warnings.forEach(say);
+    const { part, train } = evaluatedPart(config, dataset, options.split);
     const logits: number[] = [];
     const labels: number[] = [];
     const keep = (batchLogits: Float32Array, batchLabels: Int32Array): void => {
       logits.push(...batchLogits);
       labels.push(...batchLabels);
     };
-    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode);
+    const trainer = await readyTrainer(config, built, pipeline, train, part, mode);
     const wanted = options.logits === undefined ? null : keep;
     const metrics = await evaluateWithProgress(
       config,
@@ -67,6 +72,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     const report = {
       ...metrics,
       skipped,
+      warnings,
       split: options.split,
       overrides: options.set,
       variant: settings.variant,
@@ -92,12 +98,16 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     process.stdout.write(
       options.json
         ? `${JSON.stringify(report)}\n`
-        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n`,
+        : `${warnings.map((warning) => `${warning}\n`).join('')}${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n`,
     );
   } finally {
     await pipeline.close();
   }
 }
+
+/** Whoever trained it elsewhere may have numbered the classes otherwise. */
+const unnamed = (checkpoint: string, { name, classes }: Evaluable): string =>
+  `${checkpoint} carries no class names: its outputs are taken to be ${name}'s classes in this order: ${classes.length > 6 ? `${classes.slice(0, 3).join(', ')}, …, ${classes.slice(-2).join(', ')}` : classes.join(', ')}`;
 
 function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; checkpoint: string } {
   if (run !== undefined && checkpoint === undefined && config === undefined) {
@@ -117,17 +127,8 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
   });
 }
 
-function partOf(split: EvalOptions['split'], parts: Parts, config: Config): Part {
-  if (split === 'val' && config.train.protocol === 'paper') {
-    throw new GqaError('usage', 'there is no validation part under train.protocol: paper', {
-      hint: 'Use --split test, or --set train.protocol=validation.',
-    });
-  }
-  return { train: parts.train, val: parts.selection, test: parts.test }[split];
-}
-
 /** A head that was drawn afresh or whose outputs mean other classes measures nothing. */
-function requireSameClasses(checkpoint: string, { fresh, card }: BuiltModel, { name, classes }: Dataset): void {
+function requireSameClasses(checkpoint: string, { fresh, card }: BuiltModel, { name, classes }: Evaluable): void {
   if (fresh.length > 0) {
     throw new GqaError('usage', `${checkpoint} has no head for the ${classes.length} classes of ${name}`, {
       hint: 'Train it on this data set first: gqa train.',

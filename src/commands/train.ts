@@ -2,15 +2,18 @@
 import path from 'node:path';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { fingerprint } from '../data/fingerprint.js';
 import { ExitCode, GqaError } from '../errors.js';
 import { countParameters } from '../model/params.js';
 import { progress } from '../run/progress.js';
 import { checkRun, createRun } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
-import { runExperiment, splitParts } from '../train/loop.js';
+import { runExperiment } from '../train/loop.js';
 import { buildModel, shapeOf } from '../train/model.js';
+import { splitParts } from '../train/parts.js';
 import { buildTeacher } from '../train/teacher.js';
+import { changesInData } from './changes.js';
 import { prepare } from './prepare.js';
 import { say } from './say.js';
 
@@ -37,7 +40,8 @@ export interface TrainReport {
   /** On the selection part (validation; the test split under protocol `paper`); null when trained from scratch. */
   converted: Metrics | null;
   best: { epoch: number; step: number; top1: number; loss: number };
-  test: Metrics;
+  /** null: the data set has no test split. */
+  test: Metrics | null;
   trainImagesPerSecond: number | null;
 }
 
@@ -52,6 +56,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const { variant, pretrained } = config.model;
     const { distillFrom } = config.train;
     const parts = splitParts(config, dataset);
+    changesInData(options.config, dataset).forEach(say);
     const built = buildModel(pretrained, shape, variant, config.seed);
     const teacher = distillFrom === null ? null : buildTeacher(distillFrom, shape);
     // What the run was made of, wherever it is repeated or evaluated from.
@@ -61,7 +66,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       model: { ...config.model, pretrained: pretrained && path.resolve(pretrained) },
       train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
     };
-    const run = createRun({ ...place, config: found, device: backend });
+    const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset) });
     const { parameters, kvParameters } = countParameters(shape);
     say(
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
@@ -129,7 +134,9 @@ function describe(
     `${variant}, ${kvHeads} KV heads: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
-    `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
+    test === null
+      ? '  no test split: no test figures'
+      : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
     ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
     '',
   ].join('\n');

@@ -3,7 +3,7 @@ import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readImageFolder } from '../../../src/data/formats/image-folder.js';
-import { failure, place, testFolder } from '../files.js';
+import { failure, place, testFolder, withTest } from '../files.js';
 
 /** Empty files: the reader lists names, it decodes nothing. */
 function placeAll(root: string, ...names: string[]): void {
@@ -13,7 +13,7 @@ function placeAll(root: string, ...names: string[]): void {
 test('sorts classes and files by code unit, as torchvision does', (t) => {
   const root = testFolder(t);
   placeAll(root, 'train/b/10.jpg', 'train/b/9.png', 'train/B/x.JPEG', 'train/ä/y.webp', 'test/b/1.jpg', 'test/B/1.jpg', 'test/ä/1.jpg');
-  const { classes, train, test: other } = readImageFolder('image-folder', root);
+  const { classes, train, test: other } = withTest(readImageFolder('image-folder', root));
   assert.deepEqual(classes, ['B', 'b', 'ä']);
   assert.deepEqual([...train.labels], [0, 1, 1, 2]);
   assert.deepEqual([...other.labels], [0, 1, 2]);
@@ -36,7 +36,7 @@ test('ignores hidden files and folders, and files that are no pictures', (t) => 
     'test/a/1.jpg',
     '.DS_Store',
   );
-  const { classes, train, test: other } = readImageFolder('image-folder', root);
+  const { classes, train, test: other } = withTest(readImageFolder('image-folder', root));
   assert.deepEqual(classes, ['a']);
   assert.deepEqual([train.labels.length, other.labels.length], [1, 1]);
 });

@@ -7,7 +7,7 @@ import type { Split } from '../../../src/data/dataset.js';
 import { readParquet } from '../../../src/data/formats/parquet.js';
 import { openDataset } from '../../../src/data/open.js';
 import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
-import { failure, indicesOf, place, testFolder } from '../files.js';
+import { failure, indicesOf, openBoth, place, testFolder } from '../files.js';
 import { type Mirror, writeParquet } from './parquets.js';
 
 const TRAIN = 'train-00000-of-00001.parquet';
@@ -48,7 +48,7 @@ async function reds(split: Split, workers: number): Promise<number[]> {
 
 test('pictures, labels and class names of a mirror, in memory that workers share', async (t) => {
   const root = await placeMirror(t);
-  const { classes, from, train, test: other } = await openDataset({ name: 'cifar10', root });
+  const { classes, from, train, test: other } = await openBoth({ name: 'cifar10', root });
   assert.deepEqual([classes, from], [['cat', 'dog'], root]);
   assert.deepEqual([[...train.labels], [...other.labels]], [[0, 1, 1], [0]]);
   assert.ok(train.source.kind === 'encoded' && train.source.pictures[2]?.buffer instanceof SharedArrayBuffer);
@@ -66,7 +66,7 @@ test('shards are read in order, with the hash that some mirrors add to their nam
   writeParquet(join(folder, 'train-00001-of-00002-1359597a978bc4fa.parquet'), await of(2, 1));
   writeParquet(join(folder, 'train-00000-of-00002-70d52db3c749a935.parquet'), await of(1, 0));
   writeParquet(join(folder, 'valid-00000-of-00001-70d52db3c749a935.parquet'), await of(3, 1));
-  const { from, train, test: other } = await openDataset({ name: 'tiny-imagenet', root });
+  const { from, train, test: other } = await openBoth({ name: 'tiny-imagenet', root });
   assert.equal(from, folder);
   assert.deepEqual([[...train.labels], [...other.labels]], [[0, 1], [1]]);
   assert.deepEqual(await reds(train, 0), [1, 2]);
@@ -127,7 +127,14 @@ test('a damaged file that holds its reader up forever is given up', async (t) =>
   for (const file of [TRAIN, TEST]) writeParquet(join(root, file), content);
   const path = join(root, TRAIN);
   const bytes = readFileSync(path);
-  const read = () => readParquet('cifar10', root, { image: 'img', label: 'label', train: 'train', test: 'test', classes: null }, 1500);
+  const read = () =>
+    readParquet(
+      'cifar10',
+      root,
+      { image: 'img', label: 'label', train: 'train', test: 'test', classes: null, order: null },
+      undefined,
+      1500,
+    );
   assert.equal((await read()).train.labels.length, 6);
   bytes[12] = 0; // in the header of the first page
   writeFileSync(path, bytes);

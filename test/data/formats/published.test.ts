@@ -5,9 +5,8 @@ import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import type { Config } from '../../../src/config/schema.js';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
-import { openDataset } from '../../../src/data/open.js';
 import { inputSize } from '../../../src/data/pipeline/pipeline.js';
-import { failure, place, testFolder } from '../files.js';
+import { failure, openBoth, place, testFolder } from '../files.js';
 
 type Files = Record<string, string>;
 
@@ -53,7 +52,7 @@ function listed(root: string, { labels, source }: Split): [string, number | unde
   return source.paths.map((path, i) => [relative(root, path), labels[i]]);
 }
 
-const open = (name: Config['data']['name'], root: string): Promise<Dataset> => openDataset({ name, root });
+const open = (name: Config['data']['name'], root: string): Promise<Dataset & { test: Split }> => openBoth({ name, root });
 
 test('Food101: classes as listed, pictures in the order of the lists', async (t) => {
   const root = placeAll(testFolder(t), food);

@@ -30,7 +30,15 @@ function rawSplit(name: Split['name'], labels: number[], pixels: number[]): Spli
   };
 }
 
-const dataset = (train: Split, test: Split, classes = ['a', 'b']): Dataset => ({ name: 'set', from: '/set', classes, train, test });
+const dataset = (train: Split, test: Split, classes = ['a', 'b']): Dataset => ({
+  name: 'set',
+  from: '/set',
+  classes,
+  train,
+  val: null,
+  test,
+  notices: [],
+});
 
 const png = (side: number, colour: string, channels: 3 | 4 = 3): Promise<Buffer> =>
   sharp({ create: { width: side, height: side, channels, background: colour } })
@@ -94,7 +102,7 @@ test('files: what does not decode is named, the others are still looked at; grey
   );
   assert.match(report.splits.train.broken[1]?.reason ?? '', /HTML/);
   assert.deepEqual(
-    [report.splits.train.height, report.splits.test.height],
+    [report.splits.train.height, report.splits.test?.height],
     [
       [4, 8],
       [4, 4],
@@ -201,7 +209,9 @@ test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
     from: root,
     classes: few,
     train: split('train', (i) => i % 5 > 0),
+    val: null,
     test: split('test', (i) => i % 5 === 0),
+    notices: [],
   };
   const counts: Official = { classes: 4, pictures: { train: 1600, test: 400 }, perClass: { train: 400, test: 100 } };
   const report = await verifyDataset(set, counts, quiet);
@@ -231,7 +241,7 @@ test('real pictures of CIFAR-10 as an image folder: a copy in both splits is fou
   const set = await openDataset({ name: 'image-folder', root: join(folder, 'cifar10') });
   const report = await verifyDataset(set, null, quiet);
   assert.deepEqual(report.problems, []);
-  assert.deepEqual([report.splits.train.per_class, report.splits.test.per_class], [Array(10).fill(30), Array(10).fill(6)]);
+  assert.deepEqual([report.splits.train.per_class, report.splits.test?.per_class], [Array(10).fill(30), Array(10).fill(6)]);
   assert.deepEqual(report.duplicates.across, { groups: 10, test_pictures: 10 });
   assert.equal(report.duplicates.labels_differ, 0);
 });
