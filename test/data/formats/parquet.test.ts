@@ -102,7 +102,7 @@ test('refuses a file of other columns, unlabelled rows, labels beyond the names,
   await refused(TRAIN, { ...good, labels: { label: [0, -1] } }, TRAIN, 'row 1 is -1', '0 to 1');
   await refused(TEST, { ...good, labels: { label: [0, 2] } }, TEST, 'row 1 is 2', '0 to 1');
   await refused(TRAIN, { ...good, pictures: [good.pictures[0]!, null as never] }, TRAIN, 'img of row 1 has no bytes');
-  await refused(TEST, { ...good, names: { label: ['dog', 'cat'] } }, 'other class names');
+  await refused(TEST, { ...good, names: { label: ['dog', 'horse'] } }, 'other class names');
 });
 
 test('refuses what is no parquet file, and one that is cut, naming it', async (t) => {
