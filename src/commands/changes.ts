@@ -17,6 +17,6 @@ export function changesInData(configFile: string, dataset: Evaluable): string[] 
   if (changes.length === 0) return [];
   const place = then.from === dataset.from ? dataset.from : `${dataset.from} (then ${then.from})`;
   return [
-    `warning: the data set is not as the run saw it, in ${place}: ${changes.join('; ')}. Its parts are drawn anew, so that figures do not compare with the run's.`,
+    `the data set is not as the run saw it, in ${place}: ${changes.join('; ')}. Its parts are drawn anew, so that figures do not compare with the run's`,
   ];
 }

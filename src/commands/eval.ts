@@ -15,7 +15,7 @@ import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { evaluatedPart } from '../train/parts.js';
 import { changesInData } from './changes.js';
 import { prepareSplit } from './prepare.js';
-import { say } from './say.js';
+import { say, warn, warningLine } from './say.js';
 
 export interface EvalOptions {
   /** A run folder; or `checkpoint` and `config`. */
@@ -46,7 +46,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     for (const notice of built.notices) say(notice);
     if (built.card === null) say(unnamed(source.checkpoint, dataset));
     const warnings = changesInData(source.config, dataset);
-    warnings.forEach(say);
+    warnings.forEach(warn);
     const { part, train } = evaluatedPart(config, dataset, options.split);
     const logits: number[] = [];
     const labels: number[] = [];
@@ -98,7 +98,7 @@ export async function evaluate(options: EvalOptions): Promise<void> {
     process.stdout.write(
       options.json
         ? `${JSON.stringify(report)}\n`
-        : `${warnings.map((warning) => `${warning}\n`).join('')}${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n`,
+        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
   } finally {
     await pipeline.close();

@@ -2,3 +2,8 @@
 export function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
+
+/** What may make the figures wrong: said when it is found, and again in a command's last lines, as `warningLine` has it. */
+export const warn = (line: string): void => say(warningLine(line));
+
+export const warningLine = (line: string): string => `warning: ${line}`;

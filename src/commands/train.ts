@@ -15,7 +15,7 @@ import { splitParts } from '../train/parts.js';
 import { buildTeacher } from '../train/teacher.js';
 import { changesInData } from './changes.js';
 import { prepare } from './prepare.js';
-import { say } from './say.js';
+import { say, warn } from './say.js';
 
 export interface TrainOptions {
   config: string;
@@ -56,7 +56,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
     const { variant, pretrained } = config.model;
     const { distillFrom } = config.train;
     const parts = splitParts(config, dataset);
-    changesInData(options.config, dataset).forEach(say);
+    changesInData(options.config, dataset).forEach(warn);
     const built = buildModel(pretrained, shape, variant, config.seed);
     const teacher = distillFrom === null ? null : buildTeacher(distillFrom, shape);
     // What the run was made of, wherever it is repeated or evaluated from.

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import type { Evaluable, SplitName } from '../../../src/data/dataset.js';
 import { imageFolder, readImageFolder, readWantedSplit } from '../../../src/data/formats/image-folder.js';
@@ -25,6 +25,20 @@ test('sorts classes and files by code unit, as torchvision does', (t) => {
   assert.deepEqual(
     train.source.paths,
     ['train/B/x.JPEG', 'train/b/10.jpg', 'train/b/9.png', 'train/ä/y.webp'].map((name) => join(root, name)),
+  );
+});
+
+test("classes, pictures and labels are those of torchvision's ImageFolder (torchvision/image-folder.py)", (t) => {
+  const { files, classes, samples } = JSON.parse(readFileSync('test/data/torchvision/image-folder.json', 'utf8'));
+  const root = testFolder(t);
+  placeAll(root, ...files.flatMap((name: string) => [`train/${name}`, `test/${name}`]));
+  const read = readImageFolder('image-folder', root);
+  assert.deepEqual(read.classes, classes);
+  const { labels, source } = read.train;
+  assert.ok(source.kind === 'files');
+  assert.deepEqual(
+    source.paths.map((path, i) => [relative(join(root, 'train'), path), labels[i]]),
+    samples,
   );
 });
 
