@@ -106,6 +106,7 @@ test('CINIC-10 and ImageNet: a folder a class; CINIC-10 leaves valid out, ImageN
     ['train/cat/a.png', 1],
   ]);
   assert.deepEqual(inputSize(cinic.test.source, 224), { height: 32, width: 32 });
+  assert.match(cinic.notices.join(), /valid is not read: the validation part is taken from train/);
   const large = placeAll(testFolder(t), { 'imagenet/train/n01/n01_1.JPEG': '', 'imagenet/val/n01/ILSVRC2012_val_00000001.JPEG': '' });
   const imagenet = await open('imagenet', large);
   assert.deepEqual(listed(large, imagenet.test), [['imagenet/val/n01/ILSVRC2012_val_00000001.JPEG', 0]]);

@@ -64,6 +64,13 @@ test('counts of classes and splits are compared with the official ones', async (
   assert.deepEqual([unknown.problems, unknown.official], [[], false]);
 });
 
+test('a validation part is looked at too, and what it shares with other splits', async () => {
+  const [train, val] = [rawSplit('train', [0, 1], [1, 2]), rawSplit('val', [0, 1], [1, 4])];
+  const report = await verifyDataset({ ...dataset(train, val), val, test: null }, null, quiet);
+  assert.deepEqual(Object.keys(report.splits), ['train', 'val']);
+  assert.deepEqual(report.duplicates.across, { groups: 1, test_pictures: 0, val_pictures: 1 });
+});
+
 test('the same pixels are found within splits, across them, and under other labels', async () => {
   const set = dataset(rawSplit('train', [0, 0, 1, 1, 0], [1, 1, 2, 3, 9]), rawSplit('test', [1, 0, 0, 1], [2, 1, 7, 7]));
   const { duplicates, problems } = await verifyDataset(set, null, quiet);
