@@ -11,6 +11,7 @@ import { takeLimit, takeOfTraining } from '../data/take.js';
 import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { formatTable } from '../run/table.js';
+import { say } from './say.js';
 
 export interface BenchDataOptions {
   config: string;
@@ -45,7 +46,8 @@ export interface DataBench {
 export async function openDataBench(config: Config, batchSize = config.train.batchSize): Promise<DataBench> {
   const { data, model, seed } = config;
   const take = (labels: Int32Array): Int32Array => takeLimit(labels, data.limit.train, seed, 'train');
-  const { train } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
+  const { train, notices } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
+  notices.forEach(say);
   const indices = take(train.labels);
   const { height, width } = inputSize(train.source, model.imageSize);
   const options = { height, width, batchSize, seed, augment: data.augment, randomErasing: data.randomErasing };

@@ -27,7 +27,8 @@ export async function dataPreview({ config: file, set, out, rows, columns, json 
   notices.forEach(say);
   const { data, model, seed } = config;
   const take = (labels: Int32Array): Int32Array => takeStratified(labels, rows, seed, 'preview');
-  const { train } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
+  const { train, notices: told } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
+  told.forEach(say);
   const indices = take(train.labels);
   const size = inputSize(train.source, model.imageSize);
   const options = { ...size, seed, augment: data.augment, randomErasing: data.randomErasing };

@@ -58,28 +58,36 @@ const LEFT_BY_SYSTEMS = new Set(['__MACOSX', '@eaDir', '$RECYCLE.BIN', 'System V
  * Errors: exit 3 when it cannot be listed.
  */
 export function entriesOf(folder: string): Entry[] {
-  let found: Dirent<Buffer>[];
+  let found: Entry[];
   try {
-    found = readdirSync(folder, { encoding: 'buffer', withFileTypes: true });
+    found = readdirSync(folder, { withFileTypes: true }).map((entry) => ({ name: entry.name, utf8: true, kind: kindOf(entry) }));
+    // Bytes that are no UTF-8 have become this character: only then are the names asked for again, as bytes.
+    if (found.some(({ name }) => name.includes('\ufffd'))) found = entriesAsBytes(folder);
   } catch (cause) {
     throw new GqaError('data', `${folder} cannot be listed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
-  const entries = found
-    .map((entry): Entry => {
-      const utf8 = isUtf8(entry.name);
-      return { name: utf8 ? entry.name.toString('utf8') : escaped(entry.name), utf8, kind: kindOf(entry) };
-    })
-    .filter(({ name }) => !name.startsWith('.') && !LEFT_BY_SYSTEMS.has(name));
+  const entries = found.filter(({ name }) => !name.startsWith('.') && !LEFT_BY_SYSTEMS.has(name));
   return entries.sort((a, b) => compareNames(a.name, b.name));
 }
 
-const kindOf = (entry: Dirent<Buffer>): Entry['kind'] =>
+const entriesAsBytes = (folder: string): Entry[] =>
+  readdirSync(folder, { encoding: 'buffer', withFileTypes: true }).map((entry) => {
+    const utf8 = isUtf8(entry.name);
+    return { name: utf8 ? entry.name.toString('utf8') : escaped(entry.name), utf8, kind: kindOf(entry) };
+  });
+
+const kindOf = (entry: Dirent<string> | Dirent<Buffer>): Entry['kind'] =>
   entry.isFile() ? 'file' : entry.isDirectory() ? 'folder' : entry.isSymbolicLink() ? 'link' : 'other';
 
 /** By code point. JavaScript compares halves of the code points above U+FFFF, which then come before U+E000 to U+FFFF. */
 function compareNames(a: string, b: string): number {
-  if (/[\ud800-\udfff]/.test(a) || /[\ud800-\udfff]/.test(b)) return Buffer.compare(Buffer.from(a), Buffer.from(b));
-  return a < b ? -1 : a > b ? 1 : 0;
+  if (a === b) return 0;
+  let at = 0;
+  while (a.charCodeAt(at) === b.charCodeAt(at)) at++;
+  const [x, y] = [a.charCodeAt(at), b.charCodeAt(at)];
+  // Halves of code points come last; past its end a name has NaN, which is less than nothing.
+  if (x >= 0xd800 && y >= 0xd800) return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  return Number.isNaN(x) || x < y ? -1 : 1;
 }
 
 /** Bytes as text, those that are not ASCII as \xE9. */

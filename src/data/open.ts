@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { type DataName, defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import type { Dataset, Evaluable, Take } from './dataset.js';
+import type { Dataset, Evaluable, SplitName, Take } from './dataset.js';
 import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './formats/cifar.js';
 import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './formats/cifar-python.js';
 import { cifar10Classes, cifar100Classes, cifar100CoarseClasses, food101Classes, tinyImagenetWnids } from './formats/class-names.js';
@@ -38,6 +38,8 @@ interface Layout {
   read(folder: string, wanted: Wanted, take: Take | undefined): Dataset | Promise<Dataset>;
   /** For an evaluation, where other splits may be missing; left out: none may. */
   readSplit?(folder: string, wanted: Wanted, split: WantedSplit): Evaluable;
+  /** Whether a folder holds at least that split; only asked when no folder is taken. */
+  holds?(folder: string, split: SplitName): boolean;
   hint?: string;
 }
 
@@ -97,6 +99,7 @@ const classFolders = (folders: string[], layout: FolderLayout): Layout => ({
   isIn: (folder) => [layout.train, layout.test].every((split) => existsSync(join(folder, split))),
   expected: `${layout.train}/<class>/<picture>, ${layout.test}/<class>/<picture>`,
   read: (folder, wanted) => readImageFolder(wanted.name, folder, layout, folderReading(wanted)),
+  holds: (folder, split) => split !== 'val' && existsSync(join(folder, layout[split])),
   readSplit: (folder, wanted, split) => readWantedSplit(wanted.name, folder, layout, folderReading(wanted), split),
   hint: layout.hint,
 });
@@ -207,7 +210,8 @@ export async function openDataset(wanted: Wanted, take?: Take): Promise<Dataset>
 
 /** The same for an evaluation of one split: a data set of class folders needs no other split then. */
 export async function openSplit(wanted: Wanted, split: WantedSplit, take?: Take): Promise<Evaluable> {
-  const { layout, folder } = place(wanted);
+  const { found, places } = look(wanted);
+  const { layout, folder } = found ?? places.find((at) => at.layout.holds?.(at.folder, split.split)) ?? place(wanted);
   return layout.readSplit?.(folder, wanted, split) ?? layout.read(folder, wanted, take);
 }
 

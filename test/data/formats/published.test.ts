@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import type { Config } from '../../../src/config/schema.js';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
+import { openSplit } from '../../../src/data/open.js';
 import { inputSize } from '../../../src/data/pipeline/pipeline.js';
 import { failure, openBoth, place, testFolder } from '../files.js';
 
@@ -112,6 +113,13 @@ test('CINIC-10 and ImageNet: a folder a class; CINIC-10 leaves valid out, ImageN
   assert.deepEqual(listed(large, imagenet.test), [['imagenet/val/n01/ILSVRC2012_val_00000001.JPEG', 0]]);
   const flat = placeAll(testFolder(t), { 'train/n01/n01_1.JPEG': '', 'val/ILSVRC2012_val_00000001.JPEG': '' });
   await assert.rejects(open('imagenet', flat), failure('data', `${join(flat, 'val')} has no class folders`, '└── val'));
+});
+
+test('ImageNet for an evaluation: val alone is enough, where it lies as published', async (t) => {
+  const root = placeAll(testFolder(t), { 'imagenet/val/n02/b.JPEG': '', 'imagenet/val/n01/a.JPEG': '' });
+  const { train, test: other, classes } = await openSplit({ name: 'imagenet', root }, { split: 'test', classes: null });
+  assert.deepEqual([train, classes, [...(other?.labels ?? [])]], [null, ['n01', 'n02'], [0, 1]]);
+  await assert.rejects(openSplit({ name: 'imagenet', root }, { split: 'train', classes: null }), failure('data', 'imagenet was not found'));
 });
 
 test("hidden files, macOS' and Windows' own are no pictures and no classes", async (t) => {
