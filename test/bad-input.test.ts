@@ -85,6 +85,17 @@ const CASES: Case[] = [
         return bytes;
       }),
   },
+  {
+    what: 'test pictures of another size',
+    code: 3,
+    message: /the pictures of train are 28 × 28, those of test 14 × 56 pixels/,
+    break: (folder) =>
+      edit(folder, 't10k-images-idx3-ubyte', (bytes) => {
+        bytes.writeUInt32BE(14, 8);
+        bytes.writeUInt32BE(56, 12);
+        return bytes;
+      }),
+  },
   { what: 'a GPU that is not there', code: 4, message: /device gpu needs a GPU, but: .+/, args: ['--device', 'gpu'] },
   {
     what: 'a checkpoint that is not safetensors',

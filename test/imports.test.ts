@@ -13,7 +13,7 @@ const ALLOWED: Record<string, string[]> = {
   run: ['errors.ts', 'version.ts', 'config'],
   native: ['errors.ts', 'version.ts', 'config'],
   data: ['errors.ts', 'random.ts', 'config', 'run', 'native'], // run/atomic.ts says in words why a file could not be written; native/pictures.ts, no TensorFlow.js
-  trace: [],
+  trace: ['errors.ts'],
   model: ['random.ts', 'config'],
   checkpoint: ['errors.ts', 'config', 'model'],
   train: ['errors.ts', 'random.ts', 'config', 'data', 'model', 'checkpoint', 'run', 'trace'],
@@ -45,6 +45,9 @@ const ALLOWED_IN_DATA: Record<string, string[]> = {
   'subset.ts': [],
   'open.ts': ['dataset.ts', 'formats'],
   'common-size.ts': ['dataset.ts', 'reading.ts', 'pictures'],
+  'take.ts': ['dataset.ts', 'common-size.ts', 'subset.ts'],
+  'usable.ts': ['dataset.ts'],
+  'fingerprint.ts': ['dataset.ts'],
   formats: ['dataset.ts', 'files.ts'],
   pictures: ['dataset.ts', 'files.ts', 'reading.ts'],
   pipeline: ['dataset.ts', 'reading.ts', 'pictures'],

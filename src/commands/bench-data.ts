@@ -8,7 +8,7 @@ import { partOf } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
 import { inputSize, openPipeline } from '../data/pipeline/pipeline.js';
 import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/preprocess.js';
-import { takeStratified } from '../data/subset.js';
+import { takeLimit, takeOfTraining } from '../data/take.js';
 import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
@@ -48,8 +48,10 @@ export interface DataBench {
 /** The pipeline of a config, ready to be measured. @param stop asked before every batch, and every picture that is measured alone */
 export async function openDataBench(config: Config, batchSize = config.train.batchSize, stop: Stop = unstoppable()): Promise<DataBench> {
   const { data, model, seed } = config;
-  const { train } = await stop.during(withCommonSize(await stop.during(openDataset(data)), data));
-  const indices = takeStratified(train.labels, data.limit.train, seed, 'limit/train');
+  const take = (labels: Int32Array): Int32Array => takeLimit(labels, data.limit.train, seed, 'train');
+  const { train, notices } = await stop.during(withCommonSize(await stop.during(openDataset(data, takeOfTraining(take))), data));
+  notices.forEach(say);
+  const indices = take(train.labels);
   const { height, width } = inputSize(train.source, model.imageSize);
   const options = { height, width, batchSize, seed, augment: data.augment, randomErasing: data.randomErasing };
   const pipeline = openPipeline(data.workers, data);

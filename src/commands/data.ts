@@ -2,11 +2,12 @@
 import path from 'node:path';
 import { closest } from '../config/expectations.js';
 import { type DataName, dataNames } from '../config/names.js';
+import { SPLIT_NAMES, type SplitName, splitsOf } from '../data/dataset.js';
 import { type CatalogueEntry, catalogue } from '../data/fetch/catalogue.js';
 import type { Patience } from '../data/fetch/download.js';
 import { type FetchWatch, fetchDataset, type Needed } from '../data/fetch/fetch.js';
 import { overviewPng } from '../data/inspect/overview.js';
-import { type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
+import { type SplitReport, type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
 import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
@@ -88,7 +89,7 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
     String(pictures?.test ?? '–'),
     download_bytes === null ? '–' : `${(download_bytes / 1e6).toFixed(0)} MB`,
     present === null ? '–' : present ? 'yes' : 'no',
-    folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/* and test/<class>/* in data.root' : 'see datasets/README.md'),
+    folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/*, val/<class>/*, test/<class>/* in data.root' : 'see datasets/README.md'),
   ]);
   process.stdout.write(
     `${formatTable(columns, rows)}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
@@ -113,7 +114,8 @@ export async function dataVerify(options: DataVerifyOptions, stop: Stop, known: 
   const name = dataNameOf(options.name);
   for (const file of [options.report, options.overview]) if (file !== undefined) checkFile(file);
   const dataset = await stop.during(openDataset({ name, root: options.root }));
-  const total = dataset.train.labels.length + dataset.test.labels.length;
+  dataset.notices.forEach(say);
+  const total = splitsOf(dataset).reduce((sum, { labels }) => sum + labels.length, 0);
   const bar = progress(`verifying ${name}`, total);
   const started = performance.now();
   let report: VerifyReport;
@@ -147,20 +149,27 @@ function dataNameOf(name: string): DataName {
 }
 
 function formatReport({ name, from, official, classes, splits, duplicates, problems }: VerifyReport): string {
-  const split = (of: 'train' | 'test'): string => {
-    const { pictures, per_class, height, width, broken, damaged } = splits[of];
+  const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
+  const described = (of: SplitName, { pictures, per_class, height, width, broken, damaged }: SplitReport): string => {
     const [least, most] = per_class.reduce(([low, high], count) => [Math.min(low, count), Math.max(high, count)], [Infinity, 0]);
-    const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
     const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
     return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
   };
   const { within, across, labels_differ } = duplicates;
+  const called: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
+  const each = <T>(of: Partial<Record<SplitName, T>>, tell: (name: SplitName, item: T) => string): string[] =>
+    SPLIT_NAMES.flatMap((split) => (of[split] === undefined ? [] : [tell(split, of[split])]));
+  const elsewhere = [
+    ...(splits.test === undefined
+      ? []
+      : [`${across.test_pictures} test pictures are also in ${splits.val === undefined ? 'train' : 'another split'}`]),
+    ...(across.val_pictures === undefined ? [] : [`${across.val_pictures} validation pictures are also in another split`]),
+  ];
   return [
     `${name} in ${from}: ${classes.length} classes`,
-    split('train'),
-    split('test'),
-    `same pixels: ${within.train.pictures} training pictures in ${within.train.groups} groups, ${within.test.pictures} test pictures in ${within.test.groups} groups; ` +
-      `${across.test_pictures} test pictures are also in train; in ${labels_differ} groups labels differ`,
+    ...each(splits, described),
+    `same pixels: ${each(within, (split, { pictures, groups }) => `${pictures} ${called[split]} pictures in ${groups} groups`).join(', ')}; ` +
+      `${[...elsewhere, `in ${labels_differ} groups labels differ`].join('; ')}`,
     ...duplicates.examples.slice(0, 3).map((group) => `  ${group.map((seen) => `${seen.picture} (${seen.class})`).join(' = ')}`),
     problems.length > 0
       ? `wrong: ${problems.length}`

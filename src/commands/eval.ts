@@ -1,21 +1,23 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
 import fs from 'node:fs';
 import path from 'node:path';
-import { encodeSafetensors } from '../checkpoint/safetensors.js';
+import { readModelCard } from '../checkpoint/model-file.js';
+import { encodeSafetensors, openSafetensors } from '../checkpoint/safetensors.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
-import type { Config } from '../config/schema.js';
-import type { Dataset } from '../data/dataset.js';
+import type { Evaluable } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atomic.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { evaluateWithProgress, type Part, type Parts, readyTrainer, splitParts } from '../train/loop.js';
+import { evaluateWithProgress, readyTrainer } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
+import { evaluatedPart } from '../train/parts.js';
+import { changesInData } from './changes.js';
 import { sayFlawed } from './flawed-pictures.js';
-import { prepare } from './prepare.js';
+import { prepareSplit } from './prepare.js';
 import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
 
@@ -45,19 +47,19 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
   const { config } = read;
   [...read.notices, ...requireEffect(source.config, [read], 'eval')].forEach(say);
   await requirePaths(source.config, read, ['data.root'], options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint });
-  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
+  const wantedSplit = { split: options.split, classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null };
+  const { dataset, backend, mode, pipeline } = await prepareSplit(config, options.eager, wantedSplit, stop);
   try {
     const { model: settings } = config;
     const shape = shapeOf(settings, dataset.classes.length);
     const built = buildModel(source.checkpoint, shape, settings.variant, config.seed, dataset.classes);
     requireItsHead(source.checkpoint, built, dataset);
     built.notices.forEach(say);
-    const warnings = [...built.warnings];
+    const warnings = [...built.warnings, ...changesInData(source.config, dataset)];
     warnings.forEach(warn);
-    const parts = splitParts(config, dataset);
-    const part = partOf(options.split, parts, config);
+    const { part, train } = evaluatedPart(config, dataset, options.split);
     const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
-    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode, stop);
+    const trainer = await readyTrainer(config, built, pipeline, train, part, mode, stop);
     const metrics = await evaluateWithProgress(
       config,
       trainer,
@@ -175,17 +177,8 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
   });
 }
 
-function partOf(split: EvalOptions['split'], parts: Parts, config: Config): Part {
-  if (split === 'val' && config.train.protocol === 'paper') {
-    throw new GqaError('usage', 'there is no validation part under train.protocol: paper', {
-      hint: 'Use --split test, or --set train.protocol=validation.',
-    });
-  }
-  return { train: parts.train, val: parts.selection, test: parts.test }[split];
-}
-
 /** A head that was drawn afresh measures nothing. */
-function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Dataset): void {
+function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Evaluable): void {
   if (freshHead === null) return;
   throw new GqaError('usage', `${checkpoint} has no head for the ${classes.length} classes of ${name}: ${freshHead}`, {
     hint: 'Evaluate on the data set that it was trained on, or train it on this one first: gqa train.',

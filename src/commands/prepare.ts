@@ -1,17 +1,20 @@
 /** What train, eval and quickstart share: from a config to data and a running backend. */
 import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
-import type { Dataset } from '../data/dataset.js';
-import { openDataset } from '../data/open.js';
+import { type Dataset, type Evaluable, type SplitName, splitsOf } from '../data/dataset.js';
+import type { WantedSplit } from '../data/formats/image-folder.js';
+import { openDataset, openSplit } from '../data/open.js';
 import { openPipeline, type Pipeline } from '../data/pipeline/pipeline.js';
+import { takeLimited } from '../data/take.js';
+import { requireUsable } from '../data/usable.js';
 import { type Backend, startBackend } from '../native/backend.js';
 import type { Stop } from '../run/interrupt.js';
 import { requirePrecision } from '../train/precision.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
-export interface Prepared {
-  dataset: Dataset;
+export interface Prepared<Data extends Evaluable = Dataset> {
+  dataset: Data;
   backend: Backend;
   /** Compiled on the native runtime, unless asked otherwise. */
   mode: TrainerMode;
@@ -21,18 +24,35 @@ export interface Prepared {
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
 export async function prepare(config: Config, eager: boolean, stop: Stop): Promise<Prepared> {
   await stop.check();
-  const opened = await stop.during(openDataset(config.data));
+  return prepared(config, eager, await stop.during(openDataset(config.data, takeLimited(config.data.limit, config.seed))), stop);
+}
+
+/** The same for an evaluation of one split, which needs no other. */
+export async function prepareSplit(config: Config, eager: boolean, split: WantedSplit, stop: Stop): Promise<Prepared<Evaluable>> {
+  await stop.check();
+  return prepared(config, eager, await stop.during(openSplit(config.data, split, takeLimited(config.data.limit, config.seed))), stop);
+}
+
+async function prepared<Data extends Evaluable>(config: Config, eager: boolean, opened: Data, stop: Stop): Promise<Prepared<Data>> {
+  const notices = [...opened.notices, ...requireUsable(opened)];
   const dataset = await stop.during(withCommonSize(opened, config.data));
   await stop.check();
   const backend = await startBackend(config.device);
   await stop.check();
   if (backend.notice !== null) say(backend.notice);
-  say(
-    `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
-  );
-  if (config.data.cache !== null && dataset.train.source.kind === 'raw')
+  say(`${dataset.name}: ${dataset.classes.length} classes, ${counted(dataset)} pictures in ${dataset.from}`);
+  notices.forEach(say);
+  if (config.data.cache !== null && splitsOf(dataset).every(({ source }) => source.kind === 'raw'))
     say(`data.cache has no effect: the pictures of ${dataset.name} are no picture files, and need no decoding`);
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
   requirePrecision(config.train.precision, mode);
   return { dataset, backend, mode, pipeline: openPipeline(config.data.workers, config.data) };
+}
+
+const CALLED: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
+
+/** `900 training, 100 validation and 200 test` */
+function counted(dataset: Evaluable): string {
+  const counts = splitsOf(dataset).map(({ name, labels }) => `${labels.length} ${CALLED[name]}`);
+  return counts.length === 1 ? counts.join() : `${counts.slice(0, -1).join(', ')} and ${counts.at(-1)}`;
 }

@@ -4,6 +4,7 @@ import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
 import type { Config } from '../config/schema.js';
+import { fingerprint } from '../data/fingerprint.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { countParameters } from '../model/params.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
@@ -11,9 +12,11 @@ import { progress } from '../run/progress.js';
 import { checkRun, createRun, type RunFolder } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
-import { runExperiment, splitParts } from '../train/loop.js';
+import { runExperiment } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
+import { splitParts } from '../train/parts.js';
 import { buildTeacher } from '../train/teacher.js';
+import { changesInData } from './changes.js';
 import { keepFlawed, sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
 import { requirePaths } from './require-paths.js';
@@ -44,7 +47,8 @@ export interface TrainReport {
   /** The checkpoint's head was not taken over, so that “as converted” is no measurement. */
   freshHead: boolean;
   best: { epoch: number; step: number; top1: number; loss: number };
-  test: Metrics;
+  /** null: the data set has no test split. */
+  test: Metrics | null;
   trainImagesPerSecond: number | null;
   /** What may make these figures wrong, a line each; meta.json keeps them too. */
   warnings: string[];
@@ -70,8 +74,8 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
     await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
-    const warnings = [...built.warnings, ...(teacher?.warnings ?? [])];
-    const run = createRun({ ...place, config: found, device: backend, warnings });
+    const warnings = [...changesInData(options.config, dataset), ...built.warnings, ...(teacher?.warnings ?? [])];
+    const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), warnings });
     const { parameters, kvParameters } = countParameters(shape);
     say(
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
@@ -144,7 +148,9 @@ function describe(
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
     ...(freshHead ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
-    `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
+    test === null
+      ? '  no test split: no test figures'
+      : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
     ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
     ...warnings.map(warningLine),
     '',

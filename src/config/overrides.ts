@@ -102,8 +102,8 @@ export function applyOverrides(tree: Tree, overrides: readonly Override[]): Tree
     let node: Record<string, unknown> = value;
     for (const [depth, key] of sections.entries()) {
       const inner = node[key];
-      // `limit: 100` stands for both splits, so that `data.limit.train=50` changes one of them.
-      if (key === 'limit' && (typeof inner === 'number' || inner === null)) node[key] = { train: inner, test: inner };
+      // `limit: 100` stands for all splits, so that `data.limit.train=50` changes one of them.
+      if (key === 'limit' && (typeof inner === 'number' || inner === null)) node[key] = { train: inner, val: inner, test: inner };
       else if (inner === undefined || inner === null) node[key] = {};
       const next = node[key];
       // A section that is no mapping is reported by the schema, at its own place.

@@ -32,6 +32,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   warmupEndsBeforeTraining,
   validationLeavesTraining,
   coarseLabelsAreOfCifar100,
+  onlyImageFoldersHaveVal,
   mixingNeedsPartners,
 ];
 
@@ -117,6 +118,11 @@ function coarseLabelsAreOfCifar100({ data, unusable }: Draft): RuleProblem[] {
   return [{ path: 'data.labels', text: `is coarse, but only cifar100 has coarse labels (data.name is ${data.name})` }];
 }
 
+function onlyImageFoldersHaveVal({ data, unusable }: Draft): RuleProblem[] {
+  if (data.val_is !== 'test' || data.name === 'image-folder' || unusable('data.name')) return [];
+  return [{ path: 'data.val_is', text: `is test, but only image-folder has a folder val to choose for (data.name is ${data.name})` }];
+}
+
 function mixingNeedsPartners({ data, train }: Draft): RuleProblem[] {
   if (train.batch_size !== 1) return [];
   const asked = (['mixup', 'cutmix'] as const).filter((key) => typeof data[key] === 'number');
@@ -128,7 +134,8 @@ export function resolveConfig(parsed: ParsedConfig): Config {
   const { data, model } = parsed;
   const sizes = Object.fromEntries(sizeKeys.map((key) => [key, sized(model, key)])) as Record<SizeKey, number>;
   const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads;
-  const limit = typeof data.limit === 'object' && data.limit !== null ? data.limit : { train: data.limit, test: data.limit };
+  const limit =
+    typeof data.limit === 'object' && data.limit !== null ? data.limit : { train: data.limit, val: data.limit, test: data.limit };
   return camelKeys({ ...parsed, data: { ...data, limit }, model: { ...model, ...sizes, kv_heads: kvHeads } }) as Config;
 }
 

@@ -34,11 +34,21 @@ export const configSchema = z.strictObject({
     root: z.string().min(1).default(defaultDataRoot),
     /** Which labels of CIFAR-100: its 100 classes or their 20 superclasses. Other data sets have one kind. */
     labels: z.enum(['fine', 'coarse']).default('fine'),
-    /** At most so many pictures of a split, stratified; counted before the validation part is taken. null: all. */
+    /** What a folder `val` beside `train` plays in an image folder: the validation part, or the test split of a data set that has no other. */
+    val_is: z.enum(['validation', 'test']).default('validation'),
+    /** At most so many pictures of a split, stratified; counted before the validation part is taken. `val`: of a data set that brings a validation part. null: all. */
     limit: z
-      .union([count(1), z.null(), z.strictObject({ train: count(1).nullable().default(null), test: count(1).nullable().default(null) })])
+      .union([
+        count(1),
+        z.null(),
+        z.strictObject({
+          train: count(1).nullable().default(null),
+          val: count(1).nullable().default(null),
+          test: count(1).nullable().default(null),
+        }),
+      ])
       .default(null),
-    /** Part of the training split kept for validation, 0 < f < 1 (protocol `validation` only). */
+    /** Part of the training split kept for validation, 0 < f < 1 (protocol `validation` only, and only where the data set brings no validation part). */
     val_fraction: z.number().gt(0).lt(1).default(0.1),
     /** `light`: flip and padded crop; `paper`: RandAugment at the picture's own size, as in the paper's code. */
     augment: z.enum(['none', 'light', 'paper']).default('light'),
@@ -133,7 +143,7 @@ export const configSchema = z.strictObject({
 type ParsedConfig = z.output<typeof configSchema>;
 type SizeKey = (typeof sizeKeys)[number];
 type ResolvedModel = Omit<ParsedConfig['model'], SizeKey | 'kv_heads'> & Record<SizeKey | 'kv_heads', number>;
-type ResolvedData = Omit<ParsedConfig['data'], 'limit'> & { limit: { train: number | null; test: number | null } };
+type ResolvedData = Omit<ParsedConfig['data'], 'limit'> & { limit: { train: number | null; val: number | null; test: number | null } };
 
 /** The config with nothing left open, in the file's own names. */
 type ResolvedConfig = Omit<ParsedConfig, 'data' | 'model'> & { data: ResolvedData; model: ResolvedModel };

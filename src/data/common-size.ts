@@ -1,35 +1,38 @@
 /** Whether the pictures of a data set have one size: then they may cross to the device at that size. */
-import type { Dataset, PictureSize, Source } from './dataset.js';
+import { type Evaluable, type PictureSize, type Source, type Split, splitsOf } from './dataset.js';
 import { type EncodedPicture, encodedPicture, pictureSize } from './pictures/decode.js';
 import type { Reading } from './reading.js';
 
 /** Pictures of a split that are looked at, spread evenly over it. */
 const SAMPLE = 64;
 
+/** Indices of those pictures, ascending. @param count pictures of the split */
+export function sampled(count: number): number[] {
+  const looked = Math.min(SAMPLE, count);
+  return Array.from({ length: looked }, (_, i) => Math.floor((i * count) / looked));
+}
+
 /**
- * Looks at the heads of some pictures of both splits, where the reader does not know their size; when all have one, `source.size` tells it. A picture that was not looked at and is of
+ * Looks at the heads of some pictures of every split, where the reader does not know their size; when all have one, `source.size` tells it. A picture that was not looked at and is of
  * another size is brought to that size by the worker (as Pillow would), before the device enlarges it with the others.
  * Errors: exit 3 for a picture that cannot be read, unless it is to be skipped.
  */
-export async function withCommonSize(dataset: Dataset, reading: Reading): Promise<Dataset> {
-  const { train, test } = dataset;
-  const unknown = ({ source }: Dataset['train']): boolean => source.kind !== 'raw' && source.size === undefined;
-  if (!unknown(train) || !unknown(test)) return dataset;
-  const size = await commonSize([...sample(train.source), ...sample(test.source)], reading);
+export async function withCommonSize<T extends Evaluable>(dataset: T, reading: Reading): Promise<T> {
+  const splits = splitsOf(dataset);
+  if (!splits.every(({ source }) => source.kind !== 'raw' && source.size === undefined)) return dataset;
+  const size = await commonSize(
+    splits.flatMap(({ source }) => sample(source)),
+    reading,
+  );
   if (size === undefined) return dataset;
-  return {
-    ...dataset,
-    train: { ...train, source: { ...train.source, size } as Source },
-    test: { ...test, source: { ...test.source, size } as Source },
-  };
+  const sized = <S extends Split | null>(split: S): S => (split === null ? split : { ...split, source: { ...split.source, size } });
+  return { ...dataset, train: sized(dataset.train), val: sized(dataset.val), test: sized(dataset.test) };
 }
 
-function sample(source: Source): EncodedPicture[] {
-  if (source.kind === 'raw') return [];
-  const all = source.kind === 'files' ? source.paths.length : source.pictures.length;
-  const looked = Math.min(SAMPLE, all);
-  return Array.from({ length: looked }, (_, i) => encodedPicture(source, Math.floor((i * all) / looked)));
-}
+const sample = (source: Source): EncodedPicture[] =>
+  source.kind === 'raw'
+    ? []
+    : sampled(source.kind === 'files' ? source.paths.length : source.pictures.length).map((index) => encodedPicture(source, index));
 
 async function commonSize(pictures: EncodedPicture[], reading: Reading): Promise<PictureSize | undefined> {
   let common: PictureSize | undefined;

@@ -30,8 +30,8 @@ export interface FileSource {
 /** Encoded pictures in memory, e.g. out of a parquet file; otherwise as files. */
 export interface EncodedSource {
   kind: 'encoded';
-  /** One for each label: views into shared memory, which workers read without a copy. */
-  pictures: Uint8Array<SharedArrayBuffer>[];
+  /** One for each label: views into shared memory, which workers read without a copy. null: left in its file, since it takes no part (`Take`). */
+  pictures: (Uint8Array<SharedArrayBuffer> | null)[];
   /** What messages call each: the file that held it, and its row. */
   names: string[];
   /** The size of every picture, where the data set has one. */
@@ -47,8 +47,12 @@ export function partOf(source: Source, indices: Int32Array): Source {
   return source.kind === 'encoded' ? { ...source, pictures: pick(source.pictures), names: pick(source.names) } : source;
 }
 
+/** `val`: the validation part, of data sets that bring one. */
+export const SPLIT_NAMES = ['train', 'val', 'test'] as const;
+export type SplitName = (typeof SPLIT_NAMES)[number];
+
 export interface Split {
-  name: 'train' | 'test';
+  name: SplitName;
   /** Class index of every picture, 0 … classes − 1. */
   labels: Int32Array;
   source: Source;
@@ -67,8 +71,28 @@ export interface Dataset {
   /** Class names in the order of their indices, as the official files give them. */
   classes: string[];
   train: Split;
-  test: Split;
+  /** null: none is brought, so that protocol `validation` takes it from the training split. */
+  val: Split | null;
+  /** null: there is none, so that nothing can be said of a test. */
+  test: Split | null;
+  /** What a user should know of how it was read, a line each: folders that take no part, an order that is not the file's. */
+  notices: string[];
 }
+
+/** A data set as published, with both splits. */
+export type Published = Dataset & { val: null; test: Split };
+
+/** What an evaluation can be made with: the training split may be missing too. */
+export type Evaluable = Omit<Dataset, 'train'> & { train: Split | null };
+
+/**
+ * Which pictures of a split will be asked for, for data sets that are held in memory as they were encoded; null: all.
+ * @param labels class of every picture. @returns sorted indices
+ */
+export type Take = (split: SplitName, labels: Int32Array) => Int32Array | null;
+
+/** The splits that there are. */
+export const splitsOf = ({ train, val, test }: Evaluable): Split[] => [train, val, test].filter((split) => split !== null);
 
 /**
  * A batch as it crosses to the device: bytes, not floats. A short last batch is padded with zero-weight pictures, and pictures that could not be read have weight zero.

@@ -4,19 +4,27 @@ import { join, resolve } from 'node:path';
 import { type DataName, defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import type { Dataset } from './dataset.js';
+import type { Dataset, Evaluable, SplitName, Take } from './dataset.js';
 import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './formats/cifar.js';
 import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './formats/cifar-python.js';
-import { cifar10Classes, cifar100Classes, cifar100CoarseClasses } from './formats/class-names.js';
+import { cifar10Classes, cifar100Classes, cifar100CoarseClasses, food101Classes, tinyImagenetWnids } from './formats/class-names.js';
 import { food101Files, readFood101 } from './formats/food101.js';
 import { idxFiles, readIdx } from './formats/idx.js';
-import { cinic10, type FolderLayout, imageFolder, imagenet, readImageFolder } from './formats/image-folder.js';
+import {
+  cinic10,
+  type FolderLayout,
+  imageFolder,
+  imagenet,
+  readImageFolder,
+  readWantedSplit,
+  type WantedSplit,
+} from './formats/image-folder.js';
 import { oxfordPetFiles, readOxfordPet } from './formats/oxford-pet.js';
 import { holdsParquet, type ParquetLayout, readParquet } from './formats/parquet.js';
 import { readTinyImagenet, tinyImagenetFiles } from './formats/tiny-imagenet.js';
 
-/** What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine). */
-export type Wanted = Pick<Config['data'], 'name' | 'root'> & Partial<Pick<Config['data'], 'labels'>>;
+/** What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine), `valIs` what a folder `val` plays (default the validation part). */
+export type Wanted = Pick<Config['data'], 'name' | 'root'> & Partial<Pick<Config['data'], 'labels' | 'valIs'>>;
 
 interface Layout {
   /** Folders below `root`, in the order in which they are tried; '' is root itself. */
@@ -27,7 +35,11 @@ interface Layout {
   isIn(folder: string): boolean;
   /** The files as told to a user who has none of them. */
   expected: string;
-  read(folder: string, wanted: Wanted): Dataset | Promise<Dataset>;
+  read(folder: string, wanted: Wanted, take: Take | undefined): Dataset | Promise<Dataset>;
+  /** For an evaluation, where other splits may be missing; left out: none may. */
+  readSplit?(folder: string, wanted: Wanted, split: WantedSplit): Evaluable;
+  /** Whether a folder holds at least that split; only asked when no folder is taken. */
+  holds?(folder: string, split: SplitName): boolean;
   hint?: string;
 }
 
@@ -77,14 +89,18 @@ const parquetMirror = (name: string, mirror: string, layout: ParquetLayout, coar
   folders: ['', name, ...['data', 'plain_text', name].map((folder) => `${name}/${folder}`)],
   isIn: (folder) => holdsParquet(folder, layout),
   expected: `${layout.train}-00000-of-….parquet, ${layout.test}-00000-of-….parquet (Hugging Face's mirror ${mirror})`,
-  read: (folder, wanted) => readParquet(wanted.name, folder, wanted.labels === 'coarse' ? coarse : layout),
+  read: (folder, wanted, take) => readParquet(wanted.name, folder, wanted.labels === 'coarse' ? coarse : layout, take),
 });
+
+const folderReading = ({ valIs = 'validation' }: Wanted): { valIs: 'validation' | 'test' } => ({ valIs });
 
 const classFolders = (folders: string[], layout: FolderLayout): Layout => ({
   folders,
   isIn: (folder) => [layout.train, layout.test].every((split) => existsSync(join(folder, split))),
   expected: `${layout.train}/<class>/<picture>, ${layout.test}/<class>/<picture>`,
-  read: (folder, { name }) => readImageFolder(name, folder, layout),
+  read: (folder, wanted) => readImageFolder(wanted.name, folder, layout, folderReading(wanted)),
+  holds: (folder, split) => split !== 'val' && existsSync(join(folder, layout[split])),
+  readSplit: (folder, wanted, split) => readWantedSplit(wanted.name, folder, layout, folderReading(wanted), split),
   hint: layout.hint,
 });
 
@@ -94,12 +110,25 @@ const cifar10Parquet: ParquetLayout = {
   train: 'train',
   test: 'test',
   classes: cifar10Classes,
+  order: cifar10Classes,
   size: CIFAR_SIZE,
 };
-const cifar100Parquet: ParquetLayout = { ...cifar10Parquet, label: 'fine_label', classes: cifar100Classes };
-const cifar100CoarseParquet: ParquetLayout = { ...cifar10Parquet, label: 'coarse_label', classes: cifar100CoarseClasses };
-const food101Parquet: ParquetLayout = { image: 'image', label: 'label', train: 'train', test: 'validation', classes: null };
-const tinyImagenetParquet: ParquetLayout = { ...food101Parquet, test: 'valid', size: { height: 64, width: 64 } };
+const cifar100Parquet: ParquetLayout = { ...cifar10Parquet, label: 'fine_label', classes: cifar100Classes, order: cifar100Classes };
+const cifar100CoarseParquet: ParquetLayout = {
+  ...cifar10Parquet,
+  label: 'coarse_label',
+  classes: cifar100CoarseClasses,
+  order: cifar100CoarseClasses,
+};
+const food101Parquet: ParquetLayout = {
+  image: 'image',
+  label: 'label',
+  train: 'train',
+  test: 'validation',
+  classes: null,
+  order: food101Classes,
+};
+const tinyImagenetParquet: ParquetLayout = { ...food101Parquet, test: 'valid', order: tinyImagenetWnids, size: { height: 64, width: 64 } };
 
 /** Folder names are those of the official archives and of torchvision. */
 const LAYOUTS: Record<DataName, readonly Layout[]> = {
@@ -171,12 +200,26 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
 
 /**
  * Reads a data set: raw ones whole into shared memory, of picture folders the list of files. `Dataset.from` tells which folder was taken: root itself before folders below it.
+ * @param take of data sets that are held as encoded pictures: which of them. Left out: all
  * Errors: exit 3 for missing or bad files.
  */
-export async function openDataset(wanted: Wanted): Promise<Dataset> {
+export async function openDataset(wanted: Wanted, take?: Take): Promise<Dataset> {
+  const { layout, folder } = place(wanted);
+  return layout.read(folder, wanted, take);
+}
+
+/** The same for an evaluation of one split: a data set of class folders needs no other split then. */
+export async function openSplit(wanted: Wanted, split: WantedSplit, take?: Take): Promise<Evaluable> {
+  const { found, places } = look(wanted);
+  const { layout, folder } = found ?? places.find((at) => at.layout.holds?.(at.folder, split.split)) ?? place(wanted);
+  return layout.readSplit?.(folder, wanted, split) ?? layout.read(folder, wanted, take);
+}
+
+/** Errors: exit 3 with all places when none holds the data set. */
+function place(wanted: Wanted): Place {
   const { name } = wanted;
   const { found, places } = look(wanted);
-  if (found !== undefined) return found.layout.read(found.folder, wanted);
+  if (found !== undefined) return found;
   const layouts = LAYOUTS[name];
   const tried = layouts.map((layout) =>
     [`${layout.expected} in one of:`, ...inLines(places.filter((place) => place.layout === layout).map(({ folder }) => folder))].join('\n'),

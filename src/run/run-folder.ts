@@ -2,7 +2,7 @@
  * The folder of a run, runs/<name>/<run>/, and the only code that writes in it:
  *
  *   config.yaml    resolved; `gqa train --config` repeats the run from it
- *   meta.json      versions, git commit, device, machine, command line, settings, warnings
+ *   meta.json      versions, git commit, device, machine, command line, settings, fingerprint of the data set, warnings
  *   status.json    {state, epoch, step, pid, updated}: the epoch it is in and the optimizer steps done; never half-written
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
@@ -13,7 +13,19 @@
  * Every failed write is an error with exit code 5.
  */
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, mkdirSync, openSync, rmdirSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
@@ -91,8 +103,8 @@ export interface RunFolder {
   /** @param at left out: as far as was noted last */
   setStatus(state: RunState, at?: { epoch: number; step: number }): void;
   epochDone(result: EpochResult): void;
-  /** The last row of results.csv. */
-  testDone(best: { epoch: number; step: number | null; test: Figures }): void;
+  /** The last row of results.csv; its test figures are empty when there is no test split. */
+  testDone(best: { epoch: number; step: number | null; test: Figures | null }): void;
   /** One line of metrics.jsonl; keys flat and in snake_case. Numbers that are not finite are written as text, since JSON has none. */
   logStep(line: Record<string, number | string | null>): void;
   /** Writes skipped.jsonl or damaged.jsonl anew; nothing when there is none. */
@@ -133,11 +145,16 @@ const runExists = (folder: string): GqaError =>
 
 /**
  * Makes the folder with config.yaml, meta.json, status.json and the header of results.csv, or leaves nothing behind.
- * @param device what computes: the backend, as `startBackend` gives it. @param warnings what may make the run's figures wrong, for meta.json
+ * @param device what computes: the backend, as `startBackend` gives it. @param data the fingerprint of the data set. @param warnings what may make the run's figures wrong, for meta.json
  * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
  */
 export function createRun(
-  place: RunPlace & { config: Config; device: { name: string; device: string; version: string }; warnings?: readonly string[] },
+  place: RunPlace & {
+    config: Config;
+    device: { name: string; device: string; version: string };
+    data?: Record<string, unknown>;
+    warnings?: readonly string[];
+  },
 ): RunFolder {
   checkRun(place);
   const { runsDir = 'runs', name, config } = place;
@@ -153,7 +170,7 @@ export function createRun(
     writeFileAtomic(path.join(folder, 'config.yaml'), dumpConfig(config));
     writeFileAtomic(
       path.join(folder, 'meta.json'),
-      `${JSON.stringify({ ...describeRun(place.device), warnings: place.warnings ?? [] }, null, 2)}\n`,
+      `${JSON.stringify({ ...describeRun(place.device), data: place.data ?? null, warnings: place.warnings ?? [] }, null, 2)}\n`,
     );
     results = openSync(path.join(folder, 'results.csv'), 'ax');
     metrics = openSync(path.join(folder, 'metrics.jsonl'), 'ax');
@@ -273,7 +290,7 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
       });
       setStatus('running', { epoch, step });
     },
-    testDone: ({ epoch, step, test }) => appendRow({ row: 'best', epoch, step, ...prefixed('test', test) }),
+    testDone: ({ epoch, step, test }) => appendRow({ row: 'best', epoch, step, ...(test === null ? {} : prefixed('test', test)) }),
     logStep(line) {
       const cells = Object.entries(line).map(([key, value]) => [
         key,
@@ -351,6 +368,15 @@ function flush(handle: number, file: string): void {
 /** Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin with TF_. */
 const settings =
   /^(TF_(CPP|CUDA|CUDNN|DETERMINISTIC|DISABLE|ENABLE|FORCE|GPU|NUM|ONEDNN|USE|XLA)_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/;
+
+/** What a run's meta.json holds; null where there is none, or none that can be read. */
+export function readMeta(folder: string): Record<string, unknown> | null {
+  try {
+    return JSON.parse(readFileSync(path.join(folder, 'meta.json'), 'utf8')) as Record<string, unknown> | null;
+  } catch {
+    return null; // the folder is no run's: a config lies beside anything
+  }
+}
 
 /** meta.json: what the figures depend on beside the config. */
 function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {

@@ -1,7 +1,7 @@
 /** What a native call spent its time on, as libtensorflow itself records it. Needs the addon of this project's set-up (src/native/step-stats.cc). */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { inTemporaryFolder } from './temporary.js';
 
 export interface Operation {
   /** Of the node, after TensorFlow's own optimisation of the graph. */
@@ -18,16 +18,16 @@ export interface Operation {
  * @returns null when the addon in place does not record
  */
 export function recordedOperations(call: () => void): Operation[] | null {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'step-stats-'));
-  const file = path.join(folder, 'run-metadata.pb');
-  try {
-    process.env.GQA_STEP_STATS = file;
-    call();
-    return existsSync(file) ? operationsOf(readFileSync(file)) : null;
-  } finally {
-    delete process.env.GQA_STEP_STATS;
-    rmSync(folder, { recursive: true });
-  }
+  return inTemporaryFolder('step-stats-', (folder) => {
+    const file = path.join(folder, 'run-metadata.pb');
+    try {
+      process.env.GQA_STEP_STATS = file;
+      call();
+      return existsSync(file) ? operationsOf(readFileSync(file)) : null;
+    } finally {
+      delete process.env.GQA_STEP_STATS;
+    }
+  });
 }
 
 /** @param bytes a RunMetadata message. Field numbers: tensorflow/core/protobuf/config.proto and tensorflow/core/framework/step_stats.proto */

@@ -1,11 +1,11 @@
 /** A graph in TensorFlow: loaded once, run by the names of its nodes, released. State lives here, between runs. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import os from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
 import type { Graph, Output } from './graph.js';
 import { encodeSavedModel, TAG } from './saved-model.js';
+import { inTemporaryFolder } from './temporary.js';
 
 export interface Session {
   /** Bytes of the graph as it was loaded. */
@@ -24,19 +24,15 @@ interface NativeBackend {
   deleteSavedModel(id: number): void;
 }
 
-/** @throws TraceError when the native backend is not the one in use */
+/** @throws TraceError when the native backend is not the one in use; GqaError `io` when the folder for temporary files cannot be used */
 export function openSession(graph: Graph): Session {
   if (tf.getBackend() !== NATIVE) throw new TraceError(`compiled functions need the native backend, and ${tf.getBackend()} is in use`);
   const backend = tf.backend() as unknown as NativeBackend;
   const bytes = encodeSavedModel(graph);
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'traced-'));
-  let id: number;
-  try {
+  const id = inTemporaryFolder('traced-', (folder) => {
     writeFileSync(path.join(folder, 'saved_model.pb'), bytes);
-    id = backend.loadSavedModelMetaGraph(folder, TAG);
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+    return backend.loadSavedModelMetaGraph(folder, TAG);
+  });
   let open = true;
   return {
     graphBytes: bytes.length,

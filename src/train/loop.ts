@@ -4,9 +4,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
-import type { Batch, Dataset, Split } from '../data/dataset.js';
+import type { Batch } from '../data/dataset.js';
 import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
-import { holdOut, takeStratified } from '../data/subset.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import type { Params } from '../model/params.js';
 import { variantOf } from '../model/variants.js';
@@ -18,22 +17,10 @@ import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, modelFile } from './model.js';
+import type { Part, Parts } from './parts.js';
 import { learningRate } from './schedule.js';
 import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
 import { TRAINERS } from './trainers.js';
-
-/** Pictures of a split, by index. */
-export interface Part {
-  split: Split;
-  indices: Int32Array;
-}
-
-export interface Parts {
-  train: Part;
-  /** What the best epoch is chosen on: the validation part, or the test split under protocol `paper`. */
-  selection: Part;
-  test: Part;
-}
 
 /** Means over the pictures since the last such line. */
 export interface LogLine {
@@ -65,19 +52,10 @@ export interface Outcome {
   /** Null from scratch and with a fresh head, which measures nothing before it is trained. */
   converted: Metrics | null;
   best: { epoch: number; step: number; top1: number; loss: number };
-  test: Metrics;
+  /** null: the data set has no test split. */
+  test: Metrics | null;
   steps: number;
   trainImagesPerSecond: number | null;
-}
-
-/** Limits count per split, before the validation part is taken from the training split. */
-export function splitParts(config: Config, dataset: Dataset): Parts {
-  const { limit, valFraction } = config.data;
-  const train = takeStratified(dataset.train.labels, limit.train, config.seed, 'limit/train');
-  const test: Part = { split: dataset.test, indices: takeStratified(dataset.test.labels, limit.test, config.seed, 'limit/test') };
-  if (config.train.protocol === 'paper') return { train: { split: dataset.train, indices: train }, selection: test, test };
-  const held = holdOut(dataset.train.labels, train, valFraction, config.seed);
-  return { train: { split: dataset.train, indices: held.train }, selection: { split: dataset.train, indices: held.validation }, test };
 }
 
 /**
@@ -149,11 +127,13 @@ async function experiment(
   const { shape, variant } = built.model;
   const { train } = config;
   const onTest = train.protocol === 'paper';
+  parts.notices.forEach(watch.notice);
+  const others = parts.test === null ? 'validation pictures' : `validation, ${parts.test.indices.length} test pictures`;
   watch.notice(
-    `${parts.train.indices.length} training, ${parts.selection.indices.length} ${onTest ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : `validation, ${parts.test.indices.length} test pictures`}`,
+    `${parts.train.indices.length} training, ${parts.selection.indices.length} ${onTest ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : others}`,
   );
 
-  const trainer = await readyTrainer(config, built, pipeline, parts, parts.train, mode, watch.stop);
+  const trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, mode, watch.stop);
   const measure = (part: Part, label: string): Promise<Metrics> => {
     standing.doing = label;
     return evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
@@ -234,10 +214,13 @@ async function experiment(
       best = { epoch: 0, step: 0, top1, loss, path: save('best') };
     }
 
-    const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes); // what the file holds, not what memory holds
-    trainer.load(saved, null);
-    tf.dispose([saved.params, saved.attention]);
-    const test = await measure(parts.test, `test, best epoch (${best.epoch})`);
+    let test: Metrics | null = null;
+    if (parts.test !== null) {
+      const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes); // what the file holds, not what memory holds
+      trainer.load(saved, null);
+      tf.dispose([saved.params, saved.attention]);
+      test = await measure(parts.test, `test, best epoch (${best.epoch})`);
+    }
     const { path: _, ...chosen } = best;
     return {
       converted,
@@ -385,13 +368,14 @@ export function stepOptions({
 /**
  * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted
  * by class. The model's tensors are disposed.
- * @param part whose pictures' size the trainer takes
+ * @param train what it is calibrated on; null: there are no training pictures. @param part whose pictures' size the trainer takes
+ * @throws GqaError `data` when there is nothing to calibrate on
  */
 export async function readyTrainer(
   config: Config,
   built: BuiltModel,
   pipeline: Pipeline,
-  { train }: Parts,
+  train: Part | null,
   part: Part,
   mode: TrainerMode,
   stop: Stop,
@@ -403,6 +387,7 @@ export async function readyTrainer(
     trainer.load(model, null);
     tf.dispose(model.params);
     if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
+      if (train === null) throw nothingToCalibrateOn(model.variant);
       const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
       const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
       const attention = await calibrate(trainer, model, model.attention, batches);
@@ -416,6 +401,11 @@ export async function readyTrainer(
     throw error;
   }
 }
+
+const nothingToCalibrateOn = (variant: string): GqaError =>
+  new GqaError('data', `the checkpoint has no saved state of ${variant}, and there are no training pictures to calibrate it on`, {
+    hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
+  });
 
 /** A part's pictures in order, with the test transform. */
 export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {

@@ -35,7 +35,8 @@ test('a config that names data and size gets every default of the schema', () =>
       name: 'cifar10',
       root: 'datasets',
       labels: 'fine',
-      limit: { train: null, test: null },
+      valIs: 'validation',
+      limit: { train: null, val: null, test: null },
       valFraction: 0.1,
       augment: 'light',
       workers: 'auto',
@@ -193,16 +194,17 @@ test('--set wins over the file, the last one of a key over the others, and its v
   ]);
   assert.deepEqual(
     [config.train.lr, config.data.limit, config.name, config.model.pretrained],
-    [5e-4, { train: 3, test: 4 }, '7', 'a=b.safetensors'],
+    [5e-4, { train: 3, val: null, test: 4 }, '7', 'a=b.safetensors'],
   );
 });
 
 test('--set of one split leaves the other split as the file limits both', () => {
   assert.deepEqual(parse('data: { name: cifar10, limit: 100 }\nmodel: { size: micro }', ['data.limit.test=5']).data.limit, {
     train: 100,
+    val: 100,
     test: 5,
   });
-  assert.deepEqual(parse(minimal, ['data.limit.test=5']).data.limit, { train: null, test: 5 });
+  assert.deepEqual(parse(minimal, ['data.limit.test=5']).data.limit, { train: null, val: null, test: 5 });
 });
 
 test('--set refuses what is no key=value of a known key, and changes no prototype', () => {

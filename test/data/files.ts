@@ -1,8 +1,11 @@
 /** Small data files written byte by byte, and folders that end with their test. */
+import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Dataset, Split } from '../../src/data/dataset.js';
+import { openDataset, type Wanted } from '../../src/data/open.js';
 
 /** For a whole file of tests; `remove` is for its end. */
 export function temporaryFolder(): { folder: string; remove(): void } {
@@ -48,6 +51,15 @@ export function failure(code: string, ...parts: string[]): (error: unknown) => b
     throw new Error(`expected a ${code} error with ${JSON.stringify(missing.length > 0 ? missing : parts)}, got ${found}: ${message}`);
   };
 }
+
+/** A data set that must have a test split. */
+export function withTest(dataset: Dataset): Dataset & { test: Split } {
+  const { test } = dataset;
+  assert.ok(test !== null, 'no test split');
+  return { ...dataset, test };
+}
+
+export const openBoth = async (wanted: Wanted): Promise<Dataset & { test: Split }> => withTest(await openDataset(wanted));
 
 /** Labels of `sizes[c]` pictures of each class, interleaved. */
 export function labelsOf(sizes: number[]): Int32Array {

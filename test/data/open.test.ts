@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import type { Dataset, Split } from '../../src/data/dataset.js';
 import { openDataset } from '../../src/data/open.js';
-import { failure, place, placeSmallIdx, testFolder } from './files.js';
+import { failure, openBoth, place, placeSmallIdx, testFolder } from './files.js';
 
 const DEBIAN = '/usr/share/datasets/fashion-mnist';
 const SUBSET = 'datasets/fashion-mnist-subset';
@@ -30,7 +30,7 @@ function hashes({ labels, source }: Split): string[] {
 }
 
 test('reads the subset of the repository: 2,000 and 1,000 pictures, equally many of each class, none twice', async () => {
-  const { from, classes, train, test: other } = await openDataset({ name: 'fashion-mnist', root: SUBSET });
+  const { from, classes, train, test: other } = await openBoth({ name: 'fashion-mnist', root: SUBSET });
   assert.equal(from, resolve(SUBSET));
   assert.equal(classes[9], 'Ankle boot');
   assert.deepEqual(classCounts(train), new Array(10).fill(200));
@@ -41,8 +41,8 @@ test('reads the subset of the repository: 2,000 and 1,000 pictures, equally many
 test("the subset's pictures are the originals with their labels", {
   skip: existsSync(DEBIAN) ? false : `${DEBIAN} is not there`,
 }, async () => {
-  const subset = await openDataset({ name: 'fashion-mnist', root: SUBSET });
-  const full = await openDataset({ name: 'fashion-mnist', root: DEBIAN });
+  const subset = await openBoth({ name: 'fashion-mnist', root: SUBSET });
+  const full = await openBoth({ name: 'fashion-mnist', root: DEBIAN });
   for (const split of ['train', 'test'] as const) {
     const originals = hashes(full[split]);
     assert.equal(originals.length, split === 'train' ? 60_000 : 10_000);

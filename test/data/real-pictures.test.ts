@@ -5,10 +5,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { relative, resolve, sep } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Split } from '../../src/data/dataset.js';
-import { openDataset } from '../../src/data/open.js';
 import { decodePicture } from '../../src/data/pictures/decode.js';
 import { withZip } from './fetch/zip.js';
-import { place, testFolder } from './files.js';
+import { openBoth, place, testFolder } from './files.js';
 
 interface Reading {
   pictures: number;
@@ -51,12 +50,7 @@ async function pixelsHash(paths: string[]): Promise<string> {
 
 test('Tiny ImageNet as published', { skip: absent(zips['tiny-imagenet']) }, async (t) => {
   const expected = readings['tiny-imagenet'];
-  const {
-    from,
-    classes,
-    train,
-    test: other,
-  } = await openDataset({ name: 'tiny-imagenet', root: await unpacked(t, zips['tiny-imagenet']) });
+  const { from, classes, train, test: other } = await openBoth({ name: 'tiny-imagenet', root: await unpacked(t, zips['tiny-imagenet']) });
   assert.deepEqual(classes, expected.classes);
   assert.deepEqual([train.labels.length, other.labels.length], [expected.train.pictures, expected.test.pictures]);
   // torchvision's ImageFolder sorts the classes, so that the wnid is compared, not its number.
@@ -69,7 +63,7 @@ test('Tiny ImageNet as published', { skip: absent(zips['tiny-imagenet']) }, asyn
 
 test('Food101 as published', { skip: absent(zips.food101) }, async (t) => {
   const expected = readings.food101;
-  const { from, classes, ...splits } = await openDataset({ name: 'food101', root: await unpacked(t, zips.food101) });
+  const { from, classes, ...splits } = await openBoth({ name: 'food101', root: await unpacked(t, zips.food101) });
   assert.deepEqual(classes, expected.classes);
   for (const split of ['train', 'test'] as const) {
     assert.equal(splits[split].labels.length, expected[split].pictures);

@@ -6,7 +6,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
-import type { Dataset, Split } from '../dataset.js';
+import type { Published, Split } from '../dataset.js';
 import { onFile } from '../files.js';
 import { cifarSplit, PIXEL_BYTES } from './cifar.js';
 import { NumpyArray, type PickleValue, readPickle } from './pickle.js';
@@ -53,13 +53,15 @@ export const cifar100PythonCoarse: CifarPythonLayout = {
 const MAX_BYTES = 400_000_000;
 
 /** Reads both splits from the folder of the official files. Errors: exit 3, naming file, and key or byte offset. */
-export function readCifarPython(name: string, folder: string, layout: CifarPythonLayout): Dataset {
+export function readCifarPython(name: string, folder: string, layout: CifarPythonLayout): Published {
   return {
     name,
     from: folder,
     classes: readNames(join(folder, layout.meta), layout),
     train: readSplit(folder, 'train', layout),
+    val: null,
     test: readSplit(folder, 'test', layout),
+    notices: [],
   };
 }
 

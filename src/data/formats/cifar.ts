@@ -5,7 +5,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
-import type { Dataset, Split } from '../dataset.js';
+import type { Published, Split } from '../dataset.js';
 import { onFile } from '../files.js';
 import { readClassList } from './lists.js';
 
@@ -54,13 +54,15 @@ export const cifar100Coarse: CifarLayout = { ...cifar100, names: 'coarse_label_n
  * Reads both splits from the folder of the official files. All files must be there, each of exactly its official size.
  * Errors: exit 3, naming file, byte offset, found and expected.
  */
-export function readCifar(name: string, folder: string, layout: CifarLayout): Dataset {
+export function readCifar(name: string, folder: string, layout: CifarLayout): Published {
   return {
     name,
     from: folder,
     classes: readNames(join(folder, layout.names), layout.classes),
     train: readSplit(folder, 'train', layout),
+    val: null,
     test: readSplit(folder, 'test', layout),
+    notices: [],
   };
 }
 

@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { GqaError } from '../../errors.js';
-import type { Dataset, Split } from '../dataset.js';
+import type { Published, Split } from '../dataset.js';
 import { readBytes } from '../files.js';
 
 /** File names without `.gz`; images first. */
@@ -26,13 +26,15 @@ const MAX_UNPACKED_BYTES = 2 ** 30;
  * @param classes class names in label order; a label beyond them is an error
  * Errors: exit 3, naming file, byte offset, found and expected.
  */
-export function readIdx(name: string, folder: string, classes: readonly string[]): Dataset {
+export function readIdx(name: string, folder: string, classes: readonly string[]): Published {
   return {
     name,
     from: folder,
     classes: [...classes],
     train: readSplit(folder, 'train', classes.length),
+    val: null,
     test: readSplit(folder, 'test', classes.length),
+    notices: [],
   };
 }
 

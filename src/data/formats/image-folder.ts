@@ -1,8 +1,9 @@
 /** Any data set as folders of pictures, one folder a class: the layout of torchvision's ImageFolder, once for each split. */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { GqaError } from '../../errors.js';
-import { type Dataset, filesSplit, type PictureSize, type Split } from '../dataset.js';
+import { type Dataset, type Evaluable, filesSplit, type PictureSize, type Split, type SplitName } from '../dataset.js';
+import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
 
 /** Endings, in any case, of the files that are pictures. What is inside is told by content when a picture is decoded. */
 const PICTURE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
@@ -26,7 +27,11 @@ const OTHER_PICTURE_ENDINGS = new Set([
 /** Which folders are the splits. */
 export interface FolderLayout {
   train: string;
+  /** The validation part, under any one of these names; empty: the layout has none. */
+  val: readonly string[];
   test: string;
+  /** Folders of the published layout that take no part, and why. */
+  unread?: Readonly<Record<string, string>>;
   /** Size of every picture, where the data set has one. */
   size?: PictureSize;
   hint: string;
@@ -34,14 +39,17 @@ export interface FolderLayout {
 
 export const imageFolder: FolderLayout = {
   train: 'train',
+  val: ['val', 'valid', 'validation'],
   test: 'test',
-  hint: 'Only folders named train and test are read; rename val or validation to test if it is to play that part.',
+  hint: 'Folders named train and test are read, and val (or valid, or validation) as the validation part; with train and val alone there is no test split, unless data.val_is: test.',
 };
 
-/** CINIC-10 as published: PNG pictures of 32 × 32. Its third split, `valid`, takes no part. */
+/** CINIC-10 as published: PNG pictures of 32 × 32. Its third split, `valid`, takes no part: a validation part is taken from train, as for CIFAR-10. */
 export const cinic10: FolderLayout = {
   train: 'train',
+  val: [],
   test: 'test',
+  unread: { valid: 'the validation part is taken from train; all three are read with data.name: image-folder' },
   size: { height: 32, width: 32 },
   hint: 'Unpack the official archive (CINIC-10.tar.gz) there; its folder valid is not read.',
 };
@@ -49,81 +57,278 @@ export const cinic10: FolderLayout = {
 /** ImageNet-1k with a folder for each wnid in both splits; the labels of its test pictures were never published. */
 export const imagenet: FolderLayout = {
   train: 'train',
+  val: [],
   test: 'val',
+  unread: { test: 'its labels were never published; val is the test split' },
   hint: 'The official archive of validation pictures has no class folders: sort them into val/<wnid>/ first, as for torchvision.',
 };
 
+/** What is to be read of the folders. */
+export interface FolderReading {
+  /** What a folder `val` plays: the validation part, or the test split (of a data set that has no other). */
+  valIs: 'validation' | 'test';
+}
+
+/** What an evaluation asks for, which needs no other split. */
+export interface WantedSplit {
+  split: SplitName;
+  /** Class names in the order of the checkpoint's outputs; null: it carries none. They count where there is no training split. */
+  classes: readonly string[] | null;
+}
+
 /**
- * Lists the pictures below root/<split>/<class>/. Classes are sorted by code unit, as torchvision's are, so that labels agree; pictures by name.
- * Names beginning with '.' and files that are no pictures are ignored. Both splits must have the same classes.
+ * Lists the pictures below root/<split>/<class>/. Classes are sorted by code point, as torchvision's are, so that labels agree; pictures by name.
+ * Names beginning with '.' and files that are no pictures are ignored. All splits must have the same classes.
  * Errors: exit 3, with the expected layout or both lists of classes.
  */
-export function readImageFolder(name: string, root: string, layout: FolderLayout = imageFolder): Dataset {
-  const [train, test] = [listSplit(root, 'train', layout), listSplit(root, 'test', layout)];
-  const missing = train.classes.filter((label) => !test.classes.includes(label));
-  const added = test.classes.filter((label) => !train.classes.includes(label));
-  if (missing.length + added.length > 0) {
-    const lists = [`only in ${layout.train}: ${someOf(missing)}`, `only in ${layout.test}: ${someOf(added)}`].filter(
-      (_, i) => [missing, added][i]!.length > 0,
+export function readImageFolder(
+  name: string,
+  root: string,
+  layout = imageFolder,
+  reading: FolderReading = { valIs: 'validation' },
+): Dataset {
+  const { folders, notices: told } = splitFolders(root, layout, reading);
+  const notices = [...told];
+  const train = folders.train;
+  if (train === null) throw withoutTraining(root, layout);
+  if (folders.test === null && folders.val === null) throw wrongLayout(root, layout, `${join(root, layout.test)} is not there`);
+  const read = {
+    train: listSplit(root, 'train', train, layout),
+    val: listed(root, 'val', folders.val, layout),
+    test: listed(root, 'test', folders.test, layout),
+  };
+  const { classes } = read.train;
+  for (const other of [read.val, read.test]) if (other !== null) requireSameClasses(root, read.train, other);
+  if (read.val !== null)
+    notices.push(
+      `${join(root, read.val.folder)} is the validation part: nothing is taken from ${train} for it (data.val_fraction does nothing)`,
     );
+  if (read.test === null) {
+    notices.push(
+      `${root} has no test split: no test figures (data.val_is: test has ${read.val?.folder} play it, and takes the validation part from ${train})`,
+    );
+  }
+  notices.push(...[read.train, read.val, read.test].flatMap((split) => split?.notices ?? []));
+  return { name, from: root, classes, train: read.train.split, val: read.val?.split ?? null, test: read.test?.split ?? null, notices };
+}
+
+/**
+ * The same for an evaluation: the wanted split is enough, and where root has no split's folder, but class folders with pictures, root itself is the wanted split.
+ * Without a training split labels are positions in the checkpoint's class names, where it carries them: a class may then have no picture here.
+ * Errors: exit 3 as above, also for a class that the checkpoint does not know.
+ */
+export function readWantedSplit(name: string, root: string, layout: FolderLayout, reading: FolderReading, wanted: WantedSplit): Evaluable {
+  const own = isFolder(root) ? classFoldersIn(root) : [];
+  const itself =
+    own.length > 0 && [layout.train, ...layout.val, layout.test].every((split) => own.includes(split) || !isFolder(join(root, split)));
+  const { folders, notices } = itself ? NO_SPLITS : splitFolders(root, layout, reading);
+  if (folders.train !== null && (folders.test !== null || folders.val !== null)) return readImageFolder(name, root, layout, reading);
+  const folder = itself ? '' : folders[wanted.split];
+  if (folder === null) {
+    const there = Object.values(folders).filter((found) => found !== null);
+    throw wrongLayout(root, layout, `${root} has no ${wanted.split} split${there.length > 0 ? ` (it has ${there.join(', ')})` : ''}`);
+  }
+  const read = listSplit(root, wanted.split, folder, layout);
+  const told = [...notices, ...read.notices];
+  if (itself) told.push(`${root} has no folders of splits: its ${read.classes.length} class folders are the ${wanted.split} split`);
+  const given = wanted.split === 'train' ? null : wanted.classes;
+  const { split, classes } = given === null ? read : relabelled(root, read, given);
+  if (given !== null && classes.length > read.classes.length) {
+    const without = classes.filter((label) => !read.classes.includes(label));
+    told.push(
+      `${join(root, folder)} has no pictures of ${without.length} of the checkpoint's ${classes.length} classes: ${someOf(without)}`,
+    );
+  }
+  return { name, from: root, classes, ...NO_SPLITS.folders, [wanted.split]: split, notices: told };
+}
+
+const NO_SPLITS = { folders: { train: null, val: null, test: null }, notices: [] as readonly string[] };
+
+interface ListedSplit {
+  folder: string;
+  classes: string[];
+  split: Split;
+  notices: string[];
+}
+
+/** Labels as positions in the checkpoint's names. */
+function relabelled(root: string, { folder, classes, split }: ListedSplit, names: readonly string[]): { classes: string[]; split: Split } {
+  const unknown = classes.filter((label) => !names.includes(label));
+  if (unknown.length > 0) {
     throw new GqaError(
       'data',
-      `${root}: ${layout.train} has ${train.classes.length} classes and ${layout.test} has ${test.classes.length}, not the same ones (${lists.join('; ')})`,
+      `${join(root, folder)} has classes that the checkpoint does not know: ${someOf(unknown)}; it knows ${someOf([...names])}`,
       {
-        hint: 'Give both splits the same class folders: labels are positions in their sorted list.',
+        hint: 'Name the class folders as those that the checkpoint was trained on.',
       },
     );
   }
-  return { name, from: root, classes: train.classes, train: train.split, test: test.split };
+  const positions = classes.map((label) => names.indexOf(label));
+  return { classes: [...names], split: { ...split, labels: split.labels.map((label) => positions[label] ?? 0) } };
 }
 
-function listSplit(root: string, split: Split['name'], layout: FolderLayout): { classes: string[]; split: Split } {
-  const folder = join(root, layout[split]);
-  if (!isFolder(folder)) throw wrongLayout(root, layout, `${folder} is not there`);
-  const classes = visible(folder).filter((entry) => isFolder(join(folder, entry)));
-  if (classes.length === 0) throw wrongLayout(root, layout, `${folder} has no class folders`);
-  const pictures = classes.flatMap((name, label) => listPictures(join(folder, name)).map((path) => ({ path, label })));
-  return { classes, split: filesSplit(split, pictures, layout.size) };
+/** Which folder of root is which split, and what is to be told of the others. Errors: exit 3 for names that leave a choice. */
+function splitFolders(
+  root: string,
+  layout: FolderLayout,
+  { valIs }: FolderReading,
+): { folders: Record<SplitName, string | null>; notices: readonly string[] } {
+  const entries = isFolder(root) ? entriesOf(root) : [];
+  const splits = [layout.train, ...layout.val, layout.test];
+  // Only a link that is named as a split must lead somewhere.
+  const folder = (entry: Entry): boolean =>
+    splits.includes(entry.name) ? isFolderIn(root, entry) : entry.kind === 'folder' || isFolder(join(root, entry.name));
+  const names = entries.filter((entry) => entry.kind !== 'file' && folder(entry)).map(({ name }) => name);
+  // On a file system that takes Train for train, so does this.
+  const there = (wanted: string): string | null =>
+    names.includes(wanted) || isFolder(join(root, wanted)) ? (names.find((name) => name === wanted) ?? wanted) : null;
+  const train = there(layout.train);
+  const vals = layout.val.filter((folder) => there(folder) !== null);
+  const test = there(layout.test);
+  for (const [role, wanted, found] of [
+    ['train', [layout.train], train],
+    ['val', layout.val, vals[0] ?? null],
+    ['test', [layout.test], test],
+  ] as const) {
+    if (found !== null || wanted.length === 0) continue;
+    const near = names.find((name) => NEAR_NAMES[role].test(name) && !splits.includes(name) && layout.unread?.[name] === undefined);
+    if (near === undefined || classFoldersIn(root).includes(near)) continue;
+    throw new GqaError('data', `${join(root, near)} looks like a split, but is not named like one; expected ${wanted.join(' or ')}`, {
+      hint: `Rename it to ${wanted[0]}, or take it out of ${root}.`,
+    });
+  }
+  if (vals.length > 1) {
+    throw new GqaError('data', `${root} has ${vals.join(' and ')}: which is the validation part?`, {
+      hint: 'Leave one of them in the folder.',
+    });
+  }
+  const val = vals[0] ?? null;
+  if (valIs === 'test' && (val === null || test !== null)) {
+    const why = val === null ? `has no ${layout.val.join(' or ')}` : `has ${val} and ${test}`;
+    throw new GqaError('usage', `data.val_is is test, but ${root} ${why}`, { hint: 'It is for folders with train and val alone.' });
+  }
+  const used = [train, val, test].filter((folder) => folder !== null);
+  const lower = used.map((folder) => folder.toLowerCase());
+  const beside = names.filter(
+    (name) => !used.includes(name) && (names.includes(name.toLowerCase()) || !lower.includes(name.toLowerCase())),
+  );
+  const told = beside.filter((folder) => layout.unread?.[folder] !== undefined);
+  const others = used.length === 0 ? [] : beside.filter((folder) => !told.includes(folder));
+  const notices = told.map((folder) => `${join(root, folder)} is not read: ${layout.unread?.[folder]}`);
+  if (others.length > 0) notices.push(`${root}: only ${used.join(', ')} are read, not ${someOf(others)}`);
+  return { folders: valIs === 'test' ? { train, val: null, test: val } : { train, val, test }, notices };
 }
 
-/** The pictures in a folder of one class, by name; hidden files and files that are no pictures are ignored. Errors: exit 3 for none, a folder among them, or a kind that is not decoded. */
+/** What people call a split, and what would be left out if it were not told. */
+const NEAR_NAMES: Record<SplitName, RegExp> = {
+  train: /^(train|training|trainset|train_?(set|data|images))$/i,
+  val: /^(val|valid|validation|dev|eval|val_?(set|data|images))$/i,
+  test: /^(test|testing|tests|testset|test_?(set|data|images))$/i,
+};
+
+/** Folders that hold pictures themselves. */
+const classFoldersIn = (root: string): string[] =>
+  entriesOf(root)
+    .filter((entry) => entry.kind !== 'file' && isFolder(join(root, entry.name)))
+    .filter(({ name }) => entriesOf(join(root, name)).some((entry) => PICTURE_ENDINGS.has(extname(entry.name).toLowerCase())))
+    .map(({ name }) => name);
+
+function withoutTraining(root: string, layout: FolderLayout): GqaError {
+  const classes = isFolder(root) ? classFoldersIn(root) : [];
+  if (classes.length === 0 || classes.some((name) => [...layout.val, layout.test].includes(name))) {
+    return wrongLayout(root, layout, `${join(root, layout.train)} is not there`);
+  }
+  return new GqaError(
+    'data',
+    `${root} has class folders itself (${someOf(classes)}); expected them in ${layout.train} and ${layout.test}`,
+    {
+      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: gqa eval … --split test.`,
+    },
+  );
+}
+
+function requireSameClasses(root: string, train: ListedSplit, other: ListedSplit): void {
+  const missing = train.classes.filter((label) => !other.classes.includes(label));
+  const added = other.classes.filter((label) => !train.classes.includes(label));
+  if (missing.length + added.length === 0) return;
+  const lists = [`only in ${train.folder}: ${someOf(missing)}`, `only in ${other.folder}: ${someOf(added)}`].filter(
+    (_, i) => [missing, added][i]!.length > 0,
+  );
+  const twins = missing.filter((label) => added.some((own) => own.normalize() === label.normalize()));
+  const alike =
+    twins.length > 0 ? ` ${someOf(twins)} look the same in both, but are written with other code points (Unicode NFC and NFD).` : '';
+  throw new GqaError(
+    'data',
+    `${root}: ${train.folder} has ${train.classes.length} classes and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
+    { hint: `Give all splits the same class folders: labels are positions in their sorted list.${alike}` },
+  );
+}
+
+const listed = (root: string, name: SplitName, folder: string | null, layout: FolderLayout): ListedSplit | null =>
+  folder === null ? null : listSplit(root, name, folder, layout);
+
+/** @param name what it is for us. @param folder below root; '' is root itself */
+function listSplit(root: string, name: SplitName, folder: string, layout: FolderLayout): ListedSplit {
+  const path = join(root, folder);
+  const entries = entriesOf(path);
+  const folders = entries.filter((entry) => isFolderIn(path, entry));
+  for (const entry of folders) requireUtf8(path, entry);
+  const classes = folders.map(({ name }) => name);
+  if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
+  const pictures = classes.flatMap((label, index) => listPictures(join(path, label)).map((file) => ({ path: file, label: index })));
+  const loose = entries.filter((entry) => !folders.includes(entry) && isPicture(entry)).length;
+  const notices = loose > 0 ? [`${path}: ${loose} pictures beside the class folders are not read`] : [];
+  const written = new Map<string, string>();
+  for (const label of classes) {
+    const twin = written.get(label.normalize());
+    if (twin !== undefined)
+      notices.push(`${path}: ${twin} and ${label} look the same, but are two classes: their names are written with other code points`);
+    written.set(label.normalize(), label);
+  }
+  return { folder, classes, split: filesSplit(name, pictures, layout.size), notices };
+}
+
+const isPicture = ({ name }: Entry): boolean =>
+  [PICTURE_ENDINGS, OTHER_PICTURE_ENDINGS].some((endings) => endings.has(extname(name).toLowerCase()));
+
+/** The pictures in a folder of one class, by name; hidden files and files that are no pictures are ignored. Errors: exit 3 for none, a folder among them, a kind that is not decoded, or a name that opens nothing. */
 export function listPictures(folder: string): string[] {
   const pictures: string[] = [];
-  for (const entry of visible(folder)) {
-    const path = join(folder, entry);
-    const ending = extname(entry).toLowerCase();
-    if (PICTURE_ENDINGS.has(ending)) pictures.push(path);
-    else if (OTHER_PICTURE_ENDINGS.has(ending)) {
+  for (const entry of entriesOf(folder)) {
+    const path = join(folder, entry.name);
+    const ending = extname(entry.name).toLowerCase();
+    const picture = PICTURE_ENDINGS.has(ending);
+    if (OTHER_PICTURE_ENDINGS.has(ending) && entry.kind !== 'folder') {
       throw new GqaError('data', `${path}: pictures of this kind are not read; expected ${[...PICTURE_ENDINGS].join(', ')}`, {
         hint: 'Convert the picture or take it out of the folder; it is not left out unasked.',
       });
-    } else if (isFolder(path)) {
+    }
+    // A link that is named as a picture is followed when it is read: a hundred thousand of them take no time here.
+    if (entry.kind === 'folder' || (entry.kind === 'link' && !picture && isFolderIn(folder, entry))) {
       throw new GqaError('data', `${path} is a folder inside a class; expected pictures only`, {
         hint: `Move its pictures into ${folder}.`,
       });
     }
+    if (!picture) continue;
+    requireUtf8(folder, entry);
+    if (entry.kind === 'other')
+      throw new GqaError('data', `${path} is no file, but a socket, a pipe or a device`, { hint: 'Take it out of the folder.' });
+    pictures.push(path);
   }
   if (pictures.length === 0) throw new GqaError('data', `${folder} has no pictures (${[...PICTURE_ENDINGS].join(' ')})`);
   return pictures;
 }
 
-/** Names in a folder without hidden ones, sorted by code unit (not by the user's language). */
-function visible(folder: string): string[] {
+/** Links count as what they point to; one that leads nowhere or to itself is none. */
+function isFolder(path: string): boolean {
   try {
-    return readdirSync(folder)
-      .filter((entry) => !entry.startsWith('.'))
-      .sort();
-  } catch (cause) {
-    throw new GqaError('data', `${folder} cannot be listed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
   }
 }
 
-/** Links count as what they point to. */
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
-}
-
-function wrongLayout(root: string, { train, test, hint }: FolderLayout, found: string): GqaError {
+function wrongLayout(root: string, { train, val, test, hint }: FolderLayout, found: string): GqaError {
   const tree = [
     root,
     `├── ${train}`,
@@ -131,6 +336,7 @@ function wrongLayout(root: string, { train, test, hint }: FolderLayout, found: s
     '│   │   ├── <picture>.jpg (.jpeg, .png, .webp)',
     '│   │   └── …',
     '│   └── …',
+    ...(val.length > 0 ? [`├── ${val[0]}, if there is one`, '│   └── (the same classes)'] : []),
     `└── ${test}`,
     '    └── (the same classes)',
   ];

@@ -1,8 +1,9 @@
 /** Text files that say which pictures and classes a data set has: read line by line, every complaint with file and line. */
+import { isUtf8 } from 'node:buffer';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { GqaError } from '../../errors.js';
-import { onFile } from '../files.js';
+import { escaped, onFile } from '../files.js';
 
 export interface Line {
   text: string;
@@ -20,11 +21,23 @@ export interface ListedPicture {
 
 /**
  * The lines of a UTF-8 text file without white space at their ends; empty ones are left out.
- * Errors: exit 3 when the file is missing, cannot be read or has no line.
+ * Errors: exit 3 when the file is missing, cannot be read, has no line, or one that is no UTF-8.
  */
 export function readLines(path: string): Line[] {
-  const text = onFile(path, 'official archive', () => readFileSync(path, 'utf8'));
-  const lines = text
+  const bytes = onFile(path, 'official archive', () => readFileSync(path));
+  if (!isUtf8(bytes)) {
+    const rows = bytes.toString('latin1').split('\n');
+    const wrong = rows.findIndex((row) => !isUtf8(Buffer.from(row, 'latin1')));
+    throw new GqaError(
+      'data',
+      `${path}:${wrong + 1}: found "${escaped(Buffer.from(rows[wrong] ?? '', 'latin1')).trim()}", which is not valid UTF-8 (bytes shown as \\xE9)`,
+      {
+        hint: 'Write the file again as UTF-8; names of files and folders must be UTF-8 too.',
+      },
+    );
+  }
+  const lines = bytes
+    .toString('utf8')
     .replace(/^\uFEFF/, '')
     .split('\n')
     .map((line, i) => ({ text: line.trim(), at: `${path}:${i + 1}` }))

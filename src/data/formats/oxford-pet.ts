@@ -4,13 +4,13 @@
  */
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
-import { type Dataset, filesSplit } from '../dataset.js';
+import { filesSplit, type Published } from '../dataset.js';
 import { checkListed, type ListedPicture, readLines } from './lists.js';
 
 export const oxfordPetFiles: readonly string[] = ['annotations/trainval.txt', 'annotations/test.txt'];
 
 /** Reads the lists and looks whether their pictures are there. Errors: exit 3 with file and line. */
-export function readOxfordPet(name: string, folder: string): Dataset {
+export function readOxfordPet(name: string, folder: string): Published {
   const classes: string[] = [];
   const listed = (list: string): ListedPicture[] =>
     readLines(join(folder, list)).map(({ text, at }) => {
@@ -29,5 +29,5 @@ export function readOxfordPet(name: string, folder: string): Dataset {
   if (gap >= 0)
     throw new GqaError('data', `${folder}: no picture is listed of class ${gap + 1}, though there are ${classes.length} classes`);
   checkListed([...train, ...test]);
-  return { name, from: folder, classes, train: filesSplit('train', train), test: filesSplit('test', test) };
+  return { name, from: folder, classes, train: filesSplit('train', train), val: null, test: filesSplit('test', test), notices: [] };
 }

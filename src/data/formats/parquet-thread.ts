@@ -39,16 +39,23 @@ async function read(job: ShardJob): Promise<void> {
     // A group of rows at a time: what is decompressed besides the pictures themselves stays small.
     for (let rowStart = 0, group = 0; group < metadata.row_groups.length; group++) {
       const rowEnd = rowStart + Number(metadata.row_groups[group]?.num_rows ?? 0);
-      const rows = await parquetReadObjects({ file, metadata, columns: [image, label], rowStart, rowEnd, utf8: false });
-      const pictures = rows.map((row, i) => pictureOf(row[image], `${path}: ${image} of row ${rowStart + i}`));
-      const labels = rows.map((row, i) => labelOf(row[label], `${path}: ${label} of row ${rowStart + i}`, classes.length));
-      const shared = new Uint8Array(new SharedArrayBuffer(pictures.reduce((sum, { length }) => sum + length, 0)));
-      let at = 0;
-      for (const picture of pictures) {
-        shared.set(picture, at);
-        at += picture.length;
+      const { pictures: wanted } = job;
+      const own = Array.isArray(wanted) ? wanted.filter((row) => row >= rowStart && row < rowEnd).map((row) => row - rowStart) : null;
+      const columns = wanted === 'none' ? [label] : own === null ? [image, label] : [image];
+      if (own?.length !== 0) {
+        const rows = await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, utf8: false });
+        const asked = own ?? (wanted === 'none' ? [] : [...rows.keys()]);
+        const pictures = asked.map((i) => pictureOf(rows[i]?.[image], `${path}: ${image} of row ${rowStart + i}`));
+        const labels =
+          own === null ? rows.map((row, i) => labelOf(row[label], `${path}: ${label} of row ${rowStart + i}`, classes.length)) : [];
+        const bytes = new Uint8Array(new SharedArrayBuffer(pictures.reduce((sum, { length }) => sum + length, 0)));
+        let at = 0;
+        for (const picture of pictures) {
+          bytes.set(picture, at);
+          at += picture.length;
+        }
+        say({ labels, rows: asked.map((i) => rowStart + i), bytes, lengths: pictures.map(({ length }) => length) });
       }
-      say({ bytes: shared, lengths: pictures.map(({ length }) => length), labels });
       rowStart = rowEnd;
     }
   } finally {

@@ -1,12 +1,13 @@
 /**
  * Hugging Face's parquet mirrors of picture data sets: files `<split>-00000-of-00001.parquet`, …, each row a struct {bytes, path} with an encoded picture, and a label whose class names stand in the file's
- * own metadata (key `huggingface`). The encoded bytes are taken into shared memory as they are and decoded in the workers.
+ * own metadata (key `huggingface`). The encoded bytes of those that take part are taken into shared memory as they are and decoded in the workers.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
-import type { Dataset, EncodedSource, PictureSize, Split } from '../dataset.js';
+import type { EncodedSource, PictureSize, Published, Split, Take } from '../dataset.js';
+import { inOrder } from './class-names.js';
 
 /** How one mirror names its parts. */
 export interface ParquetLayout {
@@ -17,6 +18,8 @@ export interface ParquetLayout {
   test: string;
   /** Class names where the file's metadata has none; null: it must have them. */
   classes: readonly string[] | null;
+  /** The order of the classes in the data set's other form; null: as the file says. */
+  order: readonly string[] | null;
   /** Size of every picture, where the data set has one. */
   size?: PictureSize;
 }
@@ -36,33 +39,65 @@ export function holdsParquet(folder: string, layout: ParquetLayout): boolean {
 /** Milliseconds that a group of rows may take. Real ones take a second at most. */
 const PATIENCE = 120_000;
 
-/** Reads all shards of both splits. Errors: exit 3, naming file, and column or row. */
-export async function readParquet(name: string, folder: string, layout: ParquetLayout, patience = PATIENCE): Promise<Dataset> {
-  const train = await readSplit(folder, 'train', layout, patience);
-  const test = await readSplit(folder, 'test', layout, patience);
+/**
+ * Reads all shards of both splits. Labels are numbered in the order of `layout.order`, whatever the files say.
+ * @param take which pictures are held; the others stay in their files. Left out: all are held
+ * Errors: exit 3, naming file, and column or row.
+ */
+export async function readParquet(
+  name: string,
+  folder: string,
+  layout: ParquetLayout,
+  take?: Take,
+  patience = PATIENCE,
+): Promise<Published> {
+  const train = await readSplit(folder, 'train', layout, take, patience);
+  const test = await readSplit(folder, 'test', layout, take, patience);
   if (test.classes.join('\n') !== train.classes.join('\n')) {
     throw new GqaError('data', `${folder}: the files of ${layout.train} and of ${layout.test} have other class names`);
   }
-  return { name, from: folder, classes: train.classes, train: train.split, test: test.split };
+  const { classes, notice } = train;
+  const notices = [...unreadShards(folder, layout), ...(notice === null ? [] : [notice])];
+  return { name, from: folder, classes, train: train.split, val: null, test: test.split, notices };
 }
 
 async function readSplit(
   folder: string,
-  name: Split['name'],
+  name: 'train' | 'test',
   layout: ParquetLayout,
+  take: Take | undefined,
   patience: number,
-): Promise<{ classes: string[]; split: Split }> {
-  const source: EncodedSource = { kind: 'encoded', pictures: [], names: [], size: layout.size };
-  const labels: number[] = [];
-  let classes: string[] = [];
-  for (const [i, path] of shardsOf(folder, layout[name]).entries()) {
-    const own = await readShard(path, layout, patience, source, labels);
-    if (i > 0 && own.join('\n') !== classes.join('\n'))
+): Promise<{ classes: string[]; notice: string | null; split: Split }> {
+  const paths = shardsOf(folder, layout[name]);
+  const shards: Shard[] = [];
+  for (const path of paths) {
+    const shard = await readShard(path, layout, take === undefined ? 'all' : 'none', patience);
+    if (shards[0] !== undefined && shard.classes.join('\n') !== shards[0].classes.join('\n'))
       throw new GqaError('data', `${path} has other class names than the files before it`);
-    classes = own;
+    shards.push(shard);
   }
-  if (labels.length === 0) throw new GqaError('data', `${folder}: the files of ${layout[name]} have no rows`);
-  return { classes, split: { name, labels: Int32Array.from(labels), source } };
+  const found = shards.flatMap((shard) => shard.labels);
+  if (found.length === 0) throw new GqaError('data', `${folder}: the files of ${layout[name]} have no rows`);
+  const { classes, labels, notice } = inOrder(shards[0]?.classes ?? [], Int32Array.from(found), layout.order);
+  const source: EncodedSource = { kind: 'encoded', pictures: Array(labels.length).fill(null), names: [], size: layout.size };
+  const taken = take?.(name, labels) ?? null;
+  let first = 0; // index in the split of a shard's first row
+  for (const [i, path] of paths.entries()) {
+    const { labels: own, pictures } = shards[i] as Shard;
+    const rows = taken === null ? 'all' : Array.from(taken, (index) => index - first).filter((row) => row >= 0 && row < own.length);
+    const held = take === undefined ? pictures : (await readShard(path, layout, rows, patience)).pictures;
+    for (const [row, picture] of held) source.pictures[first + row] = picture;
+    for (let row = 0; row < own.length; row++) source.names.push(`${path}, row ${row}`);
+    first += own.length;
+  }
+  return { classes, notice, split: { name, labels, source } };
+}
+
+/** What is told of splits of the mirror that play no part. */
+function unreadShards(folder: string, { train, test }: ParquetLayout): string[] {
+  const splits = new Set(readdirSync(folder).flatMap((file) => SHARD.exec(file)?.[1] ?? []));
+  const unread = [...splits].filter((split) => split !== train && split !== test).sort();
+  return unread.length === 0 ? [] : [`${folder}: only the files of ${train} and ${test} are read, not those of ${unread.join(', ')}`];
 }
 
 /** Paths of all shards of a split, in order. Errors: exit 3 when one is missing, or belongs to another set. */
@@ -88,22 +123,31 @@ function shardsOf(folder: string, split: string): string[] {
 /** What the thread of a file is given. */
 export interface ShardJob extends Pick<ParquetLayout, 'image' | 'label' | 'classes'> {
   path: string;
+  /** Which pictures are read, and with them which labels: `none` reads all labels and no picture. Rows ascend. */
+  pictures: 'all' | 'none' | number[];
 }
 
-/** What it tells: the class names, then its groups of rows, or why it cannot. */
+/** What it tells: the class names, then of each group of rows its labels and those of its pictures that were asked for, or why it cannot. */
 export type ShardMessage =
   | { classes: string[] }
-  | { bytes: Uint8Array<SharedArrayBuffer>; lengths: number[]; labels: number[] }
+  | { labels: number[]; rows: number[]; bytes: Uint8Array<SharedArrayBuffer>; lengths: number[] }
   | { failure: { message: string; options: { hint?: string } } };
 
-/** Adds the pictures and labels of one file; returns its class names. A thread that says nothing for `patience` milliseconds is ended. */
-function readShard(path: string, layout: ParquetLayout, patience: number, source: EncodedSource, labels: number[]): Promise<string[]> {
+interface Shard {
+  classes: string[];
+  /** Empty when single rows were asked for. */
+  labels: number[];
+  /** By row. */
+  pictures: Map<number, Uint8Array<SharedArrayBuffer>>;
+}
+
+/** What one file holds. A thread that says nothing for `patience` milliseconds is ended. */
+function readShard(path: string, layout: ParquetLayout, pictures: ShardJob['pictures'], patience: number): Promise<Shard> {
   const { image, label, classes: official } = layout;
   const worker = new Worker(new URL('./parquet-thread.js', import.meta.url), {
-    workerData: { path, image, label, classes: official } satisfies ShardJob,
+    workerData: { path, image, label, classes: official, pictures } satisfies ShardJob,
   });
-  let classes: string[] = [];
-  let row = 0;
+  const shard: Shard = { classes: [], labels: [], pictures: new Map() };
   let failure: GqaError | undefined;
   const damaged = (reason: string): GqaError =>
     new GqaError('data', `${path} cannot be read as parquet: ${reason}`, { hint: 'The file is damaged: get it afresh.' });
@@ -114,15 +158,15 @@ function readShard(path: string, layout: ParquetLayout, patience: number, source
   worker.on('message', (message: ShardMessage) => {
     silence.refresh();
     if ('failure' in message) failure = new GqaError('data', message.failure.message, message.failure.options);
-    else if ('classes' in message) classes = message.classes;
+    else if ('classes' in message) shard.classes = message.classes;
     else {
       let at = 0;
-      for (const length of message.lengths) {
-        source.pictures.push(message.bytes.subarray(at, at + length));
-        source.names.push(`${path}, row ${row++}`);
+      for (const [i, row] of message.rows.entries()) {
+        const length = message.lengths[i] as number;
+        shard.pictures.set(row, message.bytes.subarray(at, at + length));
         at += length;
       }
-      for (const label of message.labels) labels.push(label);
+      for (const label of message.labels) shard.labels.push(label);
     }
   });
   worker.on('error', (error) => {
@@ -131,7 +175,7 @@ function readShard(path: string, layout: ParquetLayout, patience: number, source
   return new Promise((resolve, reject) => {
     worker.on('exit', () => {
       clearTimeout(silence);
-      if (failure === undefined) resolve(classes);
+      if (failure === undefined) resolve(shard);
       else reject(failure);
     });
   });

@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
-import { type Dataset, filesSplit } from '../dataset.js';
+import { filesSplit, type Published } from '../dataset.js';
+import { inOrder, tinyImagenetWnids } from './class-names.js';
 import { listPictures } from './image-folder.js';
 import { checkListed, type ListedPicture, readClassList, readLines } from './lists.js';
 
@@ -13,7 +14,7 @@ export const tinyImagenetFiles: readonly string[] = ['wnids.txt', 'val/val_annot
 const SIZE = { height: 64, width: 64 };
 
 /** Lists the pictures of both splits. Errors: exit 3, with file and line, or with the folder that is missing or empty. */
-export function readTinyImagenet(name: string, folder: string): Dataset {
+export function readTinyImagenet(name: string, folder: string): Published {
   const wnids = join(folder, 'wnids.txt');
   const classes = readClassList(wnids);
   const train = classes.flatMap((wnid, label) => listPictures(join(folder, 'train', wnid, 'images')).map((path) => ({ path, label })));
@@ -36,5 +37,10 @@ export function readTinyImagenet(name: string, folder: string): Dataset {
       hint: 'The list is cut short or of another copy: unpack the whole official archive.',
     });
   }
-  return { name, from: folder, classes, train: filesSplit('train', train, SIZE), test: filesSplit('test', val, SIZE) };
+  const official = inOrder(classes, new Int32Array(), tinyImagenetWnids).classes;
+  const notices =
+    official.join() === classes.join()
+      ? []
+      : [`${wnids} is in another order than the official archive's: labels are positions in this file`];
+  return { name, from: folder, classes, train: filesSplit('train', train, SIZE), val: null, test: filesSplit('test', val, SIZE), notices };
 }

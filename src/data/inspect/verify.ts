@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
 import { GqaError } from '../../errors.js';
-import type { Dataset, Split } from '../dataset.js';
+import { type Dataset, SPLIT_NAMES, type SplitName, splitsOf } from '../dataset.js';
 import { type CatalogueEntry, perClassList } from '../fetch/catalogue.js';
 import { pictureAt } from '../pictures/decode.js';
 import { interleaved, type Picture } from '../pictures/picture.js';
 
-type SplitName = Split['name'];
-const SPLITS = ['train', 'test'] as const;
+/** What is said of each split that the data set has. */
+type BySplit<T> = Partial<Record<SplitName, T>> & { train: T };
 
 /** What the official lists say; null where nobody says. */
 export type Official = Pick<CatalogueEntry, 'classes' | 'pictures' | 'perClass'>;
@@ -30,9 +30,9 @@ export interface SplitReport {
 /** Groups of pictures with the same pixels. */
 export interface Duplicates {
   /** Groups within a split, and how many pictures of it are in one. */
-  within: Record<SplitName, { groups: number; pictures: number }>;
-  /** Groups with pictures of both splits, and how many test pictures are in one. */
-  across: { groups: number; test_pictures: number };
+  within: BySplit<{ groups: number; pictures: number }>;
+  /** Groups with pictures of several splits, and how many test (and validation) pictures are in one. */
+  across: { groups: number; test_pictures: number; val_pictures?: number };
   /** Groups whose pictures have different labels. */
   labels_differ: number;
   /** The first groups, those across splits before the others. */
@@ -47,7 +47,7 @@ export interface VerifyReport {
   /** Whether there were official counts to compare with. */
   official: boolean;
   classes: string[];
-  splits: Record<SplitName, SplitReport>;
+  splits: BySplit<SplitReport>;
   duplicates: Duplicates;
 }
 
@@ -67,16 +67,16 @@ interface Seen {
 }
 
 /**
- * Looks at every picture of both splits.
+ * Looks at every picture of every split.
  * @param official null: nothing to compare counts with
  * Errors: the signal's reason when aborted; what is wrong with the data is in the report
  */
 export async function verifyDataset(dataset: Dataset, official: Official | null, watch: VerifyWatch): Promise<VerifyReport> {
   const byPixels = new Map<string, Seen[]>();
   let done = 0;
-  const splits = {} as Record<SplitName, SplitReport>;
-  for (const name of SPLITS) {
-    const split = dataset[name];
+  const splits = {} as BySplit<SplitReport>;
+  for (const split of splitsOf(dataset)) {
+    const { name } = split;
     const report: SplitReport = {
       pictures: split.labels.length,
       per_class: countLabels(split.labels, dataset.classes.length),
@@ -132,7 +132,8 @@ async function inParallel(count: number, act: (index: number) => Promise<void>):
 
 /** Below the data set's folder; raw pictures have a number only. */
 function pictureName(dataset: Dataset, split: SplitName, index: number): string {
-  const { source } = dataset[split];
+  const source = dataset[split]?.source;
+  if (source === undefined) return '';
   if (source.kind === 'encoded') return source.names[index] ?? '';
   return source.kind === 'files' ? relative(dataset.from, source.paths[index] ?? '') : `${split} picture ${index}`;
 }
@@ -152,16 +153,19 @@ function countLabels(labels: Int32Array, classes: number): number[] {
 const widen = (range: [number, number] | null, value: number): [number, number] =>
   range === null ? [value, value] : [Math.min(range[0], value), Math.max(range[1], value)];
 
-function problemsOf(dataset: Dataset, splits: Record<SplitName, SplitReport>, official: Official | null): string[] {
+function problemsOf(dataset: Dataset, splits: BySplit<SplitReport>, official: Official | null): string[] {
   const problems: string[] = [];
   const found = dataset.classes.length;
   if (official !== null && found !== official.classes) problems.push(`${found} classes; ${official.classes} are official`);
-  for (const name of SPLITS) {
-    const { pictures, per_class, broken, damaged } = splits[name];
-    if (official !== null && pictures !== official.pictures[name]) {
+  for (const name of SPLIT_NAMES) {
+    const report = splits[name];
+    if (report === undefined) continue;
+    const { pictures, per_class, broken, damaged } = report;
+    // No official set is brought with a validation part.
+    if (name !== 'val' && official !== null && pictures !== official.pictures[name]) {
       problems.push(`${name}: ${pictures} pictures; ${official.pictures[name]} are official`);
     }
-    if (official?.perClass && found === official.classes) {
+    if (name !== 'val' && official?.perClass && found === official.classes) {
       const wanted = perClassList(official.perClass[name], found);
       const off = per_class.flatMap((count, c) => (count === wanted[c] ? [] : [`${dataset.classes[c]} ${count} instead of ${wanted[c]}`]));
       if (off.length > 0) problems.push(`${name}: ${off.length} classes with another number of pictures: ${someOf(off)}`);
@@ -190,10 +194,15 @@ function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicat
     return { groups: own.length, pictures: own.reduce((sum, count) => sum + count, 0) };
   };
   const across = groups.filter((group) => new Set(group.map(({ split }) => split)).size > 1);
+  const inAcross = (split: SplitName): number => across.reduce((sum, group) => sum + of(group, split).length, 0);
   const rest = groups.filter((group) => !across.includes(group));
   return {
-    within: { train: within('train'), test: within('test') },
-    across: { groups: across.length, test_pictures: across.reduce((sum, group) => sum + of(group, 'test').length, 0) },
+    within: {
+      train: within('train'),
+      ...(dataset.val === null ? {} : { val: within('val') }),
+      ...(dataset.test === null ? {} : { test: within('test') }),
+    },
+    across: { groups: across.length, test_pictures: inAcross('test'), ...(dataset.val === null ? {} : { val_pictures: inAcross('val') }) },
     labels_differ: groups.filter((group) => new Set(group.map(({ label }) => label)).size > 1).length,
     examples: [...sorted(across), ...sorted(rest)].slice(0, EXAMPLES).map((group) =>
       group.map(({ split, index, label }) => ({
@@ -206,6 +215,7 @@ function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicat
 }
 
 /** Training pictures first, by index: the order in which parallel decoders came to an end must not show. */
-const inOrder = (group: Seen[]): Seen[] => group.sort((a, b) => SPLITS.indexOf(a.split) - SPLITS.indexOf(b.split) || a.index - b.index);
+const inOrder = (group: Seen[]): Seen[] =>
+  group.sort((a, b) => SPLIT_NAMES.indexOf(a.split) - SPLIT_NAMES.indexOf(b.split) || a.index - b.index);
 const sorted = (groups: Seen[][]): Seen[][] =>
-  groups.sort(([a], [b]) => SPLITS.indexOf(a!.split) - SPLITS.indexOf(b!.split) || a!.index - b!.index);
+  groups.sort(([a], [b]) => SPLIT_NAMES.indexOf(a!.split) - SPLIT_NAMES.indexOf(b!.split) || a!.index - b!.index);

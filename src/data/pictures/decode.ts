@@ -75,11 +75,13 @@ export async function decodePicture(picture: EncodedPicture, size: PictureSize |
   };
 }
 
-/** Picture `index` of a source that is not raw. */
-export const encodedPicture = (source: FileSource | EncodedSource, index: number): EncodedPicture =>
-  source.kind === 'files'
-    ? (source.paths[index] as string)
-    : { bytes: source.pictures[index] as Uint8Array, name: source.names[index] as string };
+/** Picture `index` of a source that is not raw. It must be one that is held. */
+export function encodedPicture(source: FileSource | EncodedSource, index: number): EncodedPicture {
+  if (source.kind === 'files') return source.paths[index] as string;
+  const [bytes, name] = [source.pictures[index], source.names[index] as string];
+  if (!bytes) throw new Error(`${name} is asked for, but was left in its file`);
+  return { bytes, name };
+}
 
 /** Picture `index` of any source, as `decodePicture` gives it. */
 export async function pictureAt(source: Source, index: number, size: PictureSize | null): Promise<Decoded> {

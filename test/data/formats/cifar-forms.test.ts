@@ -11,10 +11,10 @@ import sharp from 'sharp';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
 import { cifar10, cifar100, cifar100Coarse, readCifar } from '../../../src/data/formats/cifar.js';
 import { cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from '../../../src/data/formats/cifar-python.js';
-import { openDataset, type Wanted } from '../../../src/data/open.js';
+import type { Wanted } from '../../../src/data/open.js';
 import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
 import { withZip } from '../fetch/zip.js';
-import { indicesOf, place, temporaryFolder } from '../files.js';
+import { indicesOf, openBoth, place, temporaryFolder, withTest } from '../files.js';
 import { writeParquet } from './parquets.js';
 import { pickled } from './pickles.js';
 
@@ -31,7 +31,7 @@ interface Reading {
   fine: string;
   coarse: string;
 }
-type SplitName = Split['name'];
+type SplitName = 'train' | 'test';
 const readings = (
   JSON.parse(readFileSync('test/data/torchvision/readings.json', 'utf8')) as {
     cifar: { classes: string[] } & Record<'part' | 'full', Record<SplitName, Reading>>;
@@ -48,7 +48,7 @@ interface Picture {
 
 const { folder, remove } = temporaryFolder();
 after(remove);
-const splits: SplitName[] = ['train', 'test'];
+const splits = ['train', 'test'] as const;
 const fineNames = Array.from({ length: 100 }, (_, i) => `fine_${i}`);
 const coarseNames = Array.from({ length: 20 }, (_, i) => `coarse_${i}`);
 const fineOf = ({ label, number }: Picture): number => 10 * label + (number % 10);
@@ -56,7 +56,7 @@ const coarseOf = ({ label, number }: Picture): number => 2 * label + (number % 2
 
 before(async () => {
   if (skip !== false) return;
-  const pictures: Record<SplitName, Picture[]> = { train: [], test: [] };
+  const pictures = { train: [] as Picture[], test: [] as Picture[] };
   await withZip(ZIP, async (files) => {
     for (const { name, bytes } of files) {
       const [, split, label = '', file = ''] = name.split('/');
@@ -172,7 +172,7 @@ async function pixelsOf(split: Split, indices = indicesOf(split.labels.length)):
   return hash.digest('hex');
 }
 
-async function check(dataset: Dataset, classes: string[], labels: 'labels' | 'fine' | 'coarse'): Promise<void> {
+async function check(dataset: Dataset & { test: Split }, classes: string[], labels: 'labels' | 'fine' | 'coarse'): Promise<void> {
   assert.deepEqual(dataset.classes, classes);
   for (const split of splits) {
     assert.equal(dataset[split].labels.length, expected[split].pictures);
@@ -217,7 +217,7 @@ for (const [name, form, kinds, readPart] of forms) {
   for (const labels of kinds) {
     test(`${form} (${labels}) has torchvision's labels and pixels`, { skip }, async () => {
       const wanted = { name, root: join(folder, form), ...(labels === 'coarse' ? { labels } : {}) } as Wanted;
-      const dataset = FULL ? await openDataset(wanted) : readPart(labels);
+      const dataset = FULL ? await openBoth(wanted) : withTest(readPart(labels));
       await check(dataset, labels === 'labels' ? readings.classes : labels === 'fine' ? fineNames : coarseNames, labels);
     });
   }
@@ -229,7 +229,7 @@ for (const [name, labels, classes] of [
   ['cifar100', 'coarse', coarseNames],
 ] as const) {
   test(`${name} as parquet (${labels}) has torchvision's labels and pixels`, { skip }, async () => {
-    const dataset = await openDataset({
+    const dataset = await openBoth({
       name,
       root: join(folder, name === 'cifar10' ? 'cifar10/plain_text' : 'cifar100/cifar100'),
       ...(labels === 'coarse' ? { labels } : {}),
@@ -239,7 +239,7 @@ for (const [name, labels, classes] of [
 }
 
 test("the same as an image folder has torchvision's classes, labels and pixels", { skip }, async () => {
-  const dataset = await openDataset({ name: 'image-folder', root: join(folder, 'pictures') });
+  const dataset = await openBoth({ name: 'image-folder', root: join(folder, 'pictures') });
   assert.deepEqual(dataset.classes, readings.classes);
   for (const split of splits) {
     const { labels, source } = dataset[split];

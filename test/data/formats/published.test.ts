@@ -5,9 +5,9 @@ import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import type { Config } from '../../../src/config/schema.js';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
-import { openDataset } from '../../../src/data/open.js';
+import { openSplit } from '../../../src/data/open.js';
 import { inputSize } from '../../../src/data/pipeline/pipeline.js';
-import { failure, place, testFolder } from '../files.js';
+import { failure, openBoth, place, testFolder } from '../files.js';
 
 type Files = Record<string, string>;
 
@@ -53,7 +53,7 @@ function listed(root: string, { labels, source }: Split): [string, number | unde
   return source.paths.map((path, i) => [relative(root, path), labels[i]]);
 }
 
-const open = (name: Config['data']['name'], root: string): Promise<Dataset> => openDataset({ name, root });
+const open = (name: Config['data']['name'], root: string): Promise<Dataset & { test: Split }> => openBoth({ name, root });
 
 test('Food101: classes as listed, pictures in the order of the lists', async (t) => {
   const root = placeAll(testFolder(t), food);
@@ -107,11 +107,19 @@ test('CINIC-10 and ImageNet: a folder a class; CINIC-10 leaves valid out, ImageN
     ['train/cat/a.png', 1],
   ]);
   assert.deepEqual(inputSize(cinic.test.source, 224), { height: 32, width: 32 });
+  assert.match(cinic.notices.join(), /valid is not read: the validation part is taken from train/);
   const large = placeAll(testFolder(t), { 'imagenet/train/n01/n01_1.JPEG': '', 'imagenet/val/n01/ILSVRC2012_val_00000001.JPEG': '' });
   const imagenet = await open('imagenet', large);
   assert.deepEqual(listed(large, imagenet.test), [['imagenet/val/n01/ILSVRC2012_val_00000001.JPEG', 0]]);
   const flat = placeAll(testFolder(t), { 'train/n01/n01_1.JPEG': '', 'val/ILSVRC2012_val_00000001.JPEG': '' });
   await assert.rejects(open('imagenet', flat), failure('data', `${join(flat, 'val')} has no class folders`, '└── val'));
+});
+
+test('ImageNet for an evaluation: val alone is enough, where it lies as published', async (t) => {
+  const root = placeAll(testFolder(t), { 'imagenet/val/n02/b.JPEG': '', 'imagenet/val/n01/a.JPEG': '' });
+  const { train, test: other, classes } = await openSplit({ name: 'imagenet', root }, { split: 'test', classes: null });
+  assert.deepEqual([train, classes, [...(other?.labels ?? [])]], [null, ['n01', 'n02'], [0, 1]]);
+  await assert.rejects(openSplit({ name: 'imagenet', root }, { split: 'train', classes: null }), failure('data', 'imagenet was not found'));
 });
 
 test("hidden files, macOS' and Windows' own are no pictures and no classes", async (t) => {

@@ -30,7 +30,15 @@ function rawSplit(name: Split['name'], labels: number[], pixels: number[]): Spli
   };
 }
 
-const dataset = (train: Split, test: Split, classes = ['a', 'b']): Dataset => ({ name: 'set', from: '/set', classes, train, test });
+const dataset = (train: Split, test: Split, classes = ['a', 'b']): Dataset => ({
+  name: 'set',
+  from: '/set',
+  classes,
+  train,
+  val: null,
+  test,
+  notices: [],
+});
 
 const png = (side: number, colour: string, channels: 3 | 4 = 3): Promise<Buffer> =>
   sharp({ create: { width: side, height: side, channels, background: colour } })
@@ -54,6 +62,13 @@ test('counts of classes and splits are compared with the official ones', async (
   assert.deepEqual((await verifyDataset(set, { ...right, perClass: null }, quiet)).problems, []);
   const unknown = await verifyDataset(set, null, quiet);
   assert.deepEqual([unknown.problems, unknown.official], [[], false]);
+});
+
+test('a validation part is looked at too, and what it shares with other splits', async () => {
+  const [train, val] = [rawSplit('train', [0, 1], [1, 2]), rawSplit('val', [0, 1], [1, 4])];
+  const report = await verifyDataset({ ...dataset(train, val), val, test: null }, null, quiet);
+  assert.deepEqual(Object.keys(report.splits), ['train', 'val']);
+  assert.deepEqual(report.duplicates.across, { groups: 1, test_pictures: 0, val_pictures: 1 });
 });
 
 test('the same pixels are found within splits, across them, and under other labels', async () => {
@@ -104,7 +119,7 @@ test('files: what does not decode is named, the others are still looked at; grey
   );
   assert.match(report.problems.join('\n'), /train: 1 picture is damaged and decodes as far as it goes:\n.*short\.jpg .*premature end/);
   assert.deepEqual(
-    [report.splits.train.height, report.splits.test.height],
+    [report.splits.train.height, report.splits.test?.height],
     [
       [4, 40],
       [4, 4],
@@ -211,7 +226,9 @@ test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
     from: root,
     classes: few,
     train: split('train', (i) => i % 5 > 0),
+    val: null,
     test: split('test', (i) => i % 5 === 0),
+    notices: [],
   };
   const counts: Official = { classes: 4, pictures: { train: 1600, test: 400 }, perClass: { train: 400, test: 100 } };
   const report = await verifyDataset(set, counts, quiet);
@@ -241,7 +258,7 @@ test('real pictures of CIFAR-10 as an image folder: a copy in both splits is fou
   const set = await openDataset({ name: 'image-folder', root: join(folder, 'cifar10') });
   const report = await verifyDataset(set, null, quiet);
   assert.deepEqual(report.problems, []);
-  assert.deepEqual([report.splits.train.per_class, report.splits.test.per_class], [Array(10).fill(30), Array(10).fill(6)]);
+  assert.deepEqual([report.splits.train.per_class, report.splits.test?.per_class], [Array(10).fill(30), Array(10).fill(6)]);
   assert.deepEqual(report.duplicates.across, { groups: 10, test_pictures: 10 });
   assert.equal(report.duplicates.labels_differ, 0);
 });

@@ -228,7 +228,15 @@ test('the cache keeps to its bound, and removes what a killed process left half-
 test('pictures of one size not larger than the model cross at it; others, and those of several sizes, at the model’s', async (t) => {
   const same = await pictures(testFolder(t), 5, () => 20);
   const mixed = await pictures(testFolder(t), 5);
-  const dataset = (train: Split, test: Split): Dataset => ({ name: 'image-folder', from: '/', classes: [], train, test });
+  const dataset = (train: Split, test: Split): Dataset => ({
+    name: 'image-folder',
+    from: '/',
+    classes: [],
+    train,
+    val: null,
+    test,
+    notices: [],
+  });
   const crossing = async (train: Split, test: Split, model: number): Promise<unknown> =>
     inputSize((await withCommonSize(dataset(train, test), DEFAULT_READING)).train.source, model);
   assert.deepEqual(await crossing(same, same, 32), { height: 22, width: 20 });
