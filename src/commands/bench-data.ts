@@ -1,16 +1,19 @@
 /** `gqa bench data`: how many pictures a second the input pipeline of a config makes by itself, and what each stage costs. */
 import { availableParallelism } from 'node:os';
 import { readConfig } from '../config/load.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
 import { partOf } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
+import { bytesOfMean } from '../data/pictures/erase.js';
 import { inputSize, openPipeline } from '../data/pipeline/pipeline.js';
 import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/preprocess.js';
 import { takeStratified } from '../data/subset.js';
 import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { formatTable } from '../run/table.js';
+import { withPreprocessing } from './pictures.js';
 
 export interface BenchDataOptions {
   config: string;
@@ -46,8 +49,10 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
   const { data, model, seed } = config;
   const { train } = await withCommonSize(await openDataset(data), data);
   const indices = takeStratified(train.labels, data.limit.train, seed, 'limit/train');
-  const { height, width } = inputSize(train.source, model.imageSize);
-  const options = { height, width, batchSize, seed, augment: data.augment, randomErasing: data.randomErasing };
+  const fit = preprocessingOf(data);
+  const { height, width } = inputSize(train.source, model.imageSize, fit);
+  const { augment, randomErasing } = data;
+  const options = { height, width, fit, batchSize, seed, augment, randomErasing, erasedTo: bytesOfMean(fit.mean) };
   const pipeline = openPipeline(data.workers, data);
   let epoch = 0;
   return {
@@ -96,7 +101,7 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
 }
 
 export async function benchData(options: BenchDataOptions): Promise<void> {
-  const { config } = readConfig(options.config, options.set);
+  const config = withPreprocessing(readConfig(options.config, options.set).config);
   const { data } = config;
   const batchSize = options.batchSize ?? config.train.batchSize;
   const bench = await openDataBench(config, batchSize);

@@ -2,8 +2,10 @@
 import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
+import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { openSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
 import { writeFileAtomic } from '../run/atomic.js';
@@ -12,10 +14,12 @@ import { say } from './say.js';
 
 /** @param options.out must not exist */
 export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
-  const { config, notices } = readConfig(options.config, options.set);
-  notices.forEach(say);
+  const read = readConfig(options.config, options.set);
+  read.notices.forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
+  const { config, notices, warnings } = settlePreprocessing(read.config, options.checkpoint);
+  for (const line of [...notices, ...warnings]) say(line);
   const head = openSafetensors(options.checkpoint).tensors.get('head.weight');
   if (head === undefined) throw new GqaError('usage', `${options.checkpoint} has no head.weight, so the number of classes is unknown`);
   const shape = shapeOf(config.model, head.shape[0] as number);
@@ -24,7 +28,14 @@ export async function convert(options: { checkpoint: string; config: string; set
   const valuesOf = (name: string): Float32Array => values[name] as Float32Array;
   writeFileAtomic(
     options.out,
-    encodeModel(valuesOf, { variant, model: shape, classes: card?.classes ?? [], state: null, steps: card?.steps ?? 0 }),
+    encodeModel(valuesOf, {
+      variant,
+      model: shape,
+      classes: card?.classes ?? [],
+      state: null,
+      steps: card?.steps ?? 0,
+      pictures: preprocessingOf(config.data),
+    }),
   );
   if (unused.length > 0) say(`unused tensors of the checkpoint: ${unused.join(', ')}`);
   if (variantOf(variant).allocation)

@@ -1,6 +1,7 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
 import fs from 'node:fs';
 import path from 'node:path';
+import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { encodeSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
@@ -33,14 +34,15 @@ export interface EvalOptions {
 /** Prints the metrics (with `json` as one document). A run keeps them in `eval/<split>/metrics.json`. */
 export async function evaluate(options: EvalOptions): Promise<void> {
   const source = sourceOf(options);
-  const { config, notices } = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
-  notices.forEach(say);
+  const read = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
+  read.notices.forEach(say);
+  const { config, notices, warnings } = settlePreprocessing(read.config, source.checkpoint);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
   try {
     const { model: settings } = config;
     const built = buildModel(source.checkpoint, shapeOf(settings, dataset.classes.length), settings.variant, config.seed);
     requireSameClasses(source.checkpoint, built, dataset);
-    for (const notice of built.notices) say(notice);
+    for (const notice of [...built.notices, ...notices, ...warnings]) say(notice);
     const parts = splitParts(config, dataset);
     const part = partOf(options.split, parts, config);
     const logits: number[] = [];

@@ -1,7 +1,9 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
 import path from 'node:path';
+import { settledTeacher, settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import { ExitCode, GqaError } from '../errors.js';
 import { countParameters } from '../model/params.js';
 import { progress } from '../run/progress.js';
@@ -42,18 +44,21 @@ export interface TrainReport {
 }
 
 export async function train(options: TrainOptions): Promise<TrainReport> {
-  const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
-  notices.forEach(say);
+  const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
+  read.notices.forEach(say);
+  const { config, notices, warnings } = settlePreprocessing(read.config, read.config.model.pretrained);
+  const students = preprocessingOf(config.data);
+  const { distillFrom } = config.train;
+  const teachers = distillFrom === null ? null : settledTeacher(distillFrom, students);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
   checkRun(place);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
-    const { distillFrom } = config.train;
     const parts = splitParts(config, dataset);
     const built = buildModel(pretrained, shape, variant, config.seed);
-    const teacher = distillFrom === null ? null : buildTeacher(distillFrom, shape);
+    const teacher = distillFrom === null || teachers === null ? null : buildTeacher(distillFrom, shape, { own: teachers, students });
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = {
       ...config,
@@ -67,6 +72,7 @@ export async function train(options: TrainOptions): Promise<TrainReport> {
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     built.notices.forEach(say);
+    for (const line of [...notices, ...(teachers?.notices ?? []), ...warnings]) say(line);
     if (teacher !== null) say(`distilling from ${distillFrom}`);
     const stop = stopOnSignal();
     let at = { epoch: 0, step: 0 };

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { VariantName } from '../config/names.js';
+import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { initialParams, type Params, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
@@ -53,8 +54,8 @@ export function buildModel(checkpoint: string | null, shape: ModelShape, variant
   return { model: { shape, variant, params, attention }, attentionSaved, fromKvHeads, fresh, card, notices };
 }
 
-/** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it */
-export function modelFile({ shape, variant, params, attention }: Model, classes: string[], steps: number): Buffer {
+/** The model's file (host sync: every parameter is read back). @param steps optimizer steps behind it. @param pictures how they were made ready for it */
+export function modelFile({ shape, variant, params, attention }: Model, classes: string[], steps: number, pictures: Preprocessing): Buffer {
   const valuesOf = (name: string): Float32Array => (params[name] as tf.Tensor).dataSync() as Float32Array;
-  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps });
+  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, pictures });
 }

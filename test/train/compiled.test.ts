@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../../src/config/names.js';
+import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
 import type { Batch } from '../../src/data/dataset.js';
 import { initialParams } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
@@ -44,6 +45,7 @@ function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}):
     mix: false,
     precision: 'float32',
     ...plain,
+    pixels: DEFAULT_PREPROCESSING,
     ...changes,
   };
 }

@@ -10,11 +10,11 @@ export interface Fit {
   interpolation: Interpolation;
 }
 
-/** What the paper's code does, and what the device can do where pictures are enlarged. */
+/** What the paper's code does. */
 export const SQUASH: Fit = { resize: 'squash', cropPct: null, interpolation: 'bilinear' };
 
-/** Can the device enlarge what is smaller? Only as squash and bilinear; everything else is the worker's. */
-export const deviceEnlarges = ({ resize, interpolation }: Fit): boolean => resize === 'squash' && interpolation === 'bilinear';
+/** Is it what the device can do too, where a picture is enlarged? Everything else is the worker's. */
+export const isPlain = ({ resize, interpolation }: Fit): boolean => resize === 'squash' && interpolation === 'bilinear';
 
 /** A picture brought to exactly `size` (a square under crop). Pillow's bytes, and timm's evaluation transform's. */
 export function fitPicture(picture: Picture, size: PictureSize, { resize, cropPct, interpolation }: Fit): Picture {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { deviceEnlarges, fitPicture, SQUASH } from '../../../src/data/pictures/fit.js';
+import { fitPicture, isPlain, SQUASH } from '../../../src/data/pictures/fit.js';
 import { asPicture } from '../../../src/data/pictures/picture.js';
 import { type Interpolation, resample } from '../../../src/data/pictures/resample.js';
 
@@ -54,7 +54,7 @@ test('a crop of a picture of one pixel by two million computes what it needs, an
 });
 
 test('only a bilinear squash can be left to the device', () => {
-  assert.equal(deviceEnlarges(SQUASH), true);
-  assert.equal(deviceEnlarges({ ...SQUASH, interpolation: 'bicubic' }), false);
-  assert.equal(deviceEnlarges({ ...SQUASH, resize: 'crop', cropPct: 1 }), false);
+  assert.equal(isPlain(SQUASH), true);
+  assert.equal(isPlain({ ...SQUASH, interpolation: 'bicubic' }), false);
+  assert.equal(isPlain({ ...SQUASH, resize: 'crop', cropPct: 1 }), false);
 });
