@@ -86,23 +86,25 @@ function timmConfig(fields: Fields): Omit<Told, 'from'> | null {
   if (cfg === null) return null;
   const args = isFields(fields.model_args) ? fields.model_args : {};
   return {
-    ...when('mean', channels('mean', cfg.mean, 0)),
-    ...when('std', channels('std', cfg.std, 0)),
+    ...when('mean', channels('mean', cfg.mean)),
+    ...when('std', channels('std', cfg.std)),
     ...when('geometry', timmGeometry(cfg)),
     ...when('interpolation', interpolationOf('interpolation', cfg.interpolation)),
     ...when('imageSize', sideOf(args.img_size) ?? sideOf(cfg.input_size)),
   };
 }
 
-/** A whole number; the last of [3, 224, 224]; either of {height, width}. undefined: none of these, or not square. */
+/** A whole number above 0; undefined: it is none. */
+const whole = (value: unknown): number | undefined => (Number.isInteger(value) && (value as number) > 0 ? (value as number) : undefined);
+
+/** The side of a square: a number, the last two of [3, 224, 224], or {height, width}. undefined: none of these, or not square. */
 function sideOf(value: unknown): number | undefined {
-  if (typeof value === 'number') return Number.isInteger(value) && value > 0 ? value : undefined;
+  if (typeof value === 'number') return whole(value);
   const [height, width] = Array.isArray(value) ? value.slice(-2) : isFields(value) ? [value.height, value.width] : [];
-  return height === width ? sideOf(typeof height === 'number' ? height : null) : undefined;
+  return height === width ? whole(height) : undefined;
 }
 
-/** @param lowest what all must be at least (mean) or above (std) */
-function channels(key: 'mean' | 'std' | 'image_mean' | 'image_std', value: unknown, lowest: number): Said<Triple> | null {
+function channels(key: 'mean' | 'std' | 'image_mean' | 'image_std', value: unknown): Said<Triple> | null {
   if (!given(value)) return null;
   const values = typeof value === 'number' ? [value, value, value] : value;
   const isStd = key.endsWith('std');
@@ -110,35 +112,33 @@ function channels(key: 'mean' | 'std' | 'image_mean' | 'image_std', value: unkno
     return { refused: `has ${key} ${shown(value)}; gqa takes three numbers, for red, green and blue` };
   if (values.some((each) => each > 1))
     return { refused: `has ${key} ${shown(value)}, as of pixels of 0 to 255; gqa takes it divided by 255` };
-  if (values.some((each) => (isStd ? each <= lowest : each < lowest)))
+  if (values.some((each) => (isStd ? each <= 0 : each < 0)))
     return { refused: `has ${key} ${shown(value)}; gqa takes numbers ${isStd ? 'above 0' : 'from 0 to 1'}` };
   return { value: values as unknown as Triple };
 }
 
 /** PIL's numbers, and names as timm and Hugging Face write them. */
-const INTERPOLATIONS: Record<string, Preprocessing['interpolation']> = {
-  '2': 'bilinear',
-  '3': 'bicubic',
-  bilinear: 'bilinear',
-  bicubic: 'bicubic',
-};
+const INTERPOLATIONS = new Map<unknown, Preprocessing['interpolation']>([
+  [2, 'bilinear'],
+  [3, 'bicubic'],
+  ['bilinear', 'bilinear'],
+  ['bicubic', 'bicubic'],
+]);
 
 function interpolationOf(key: string, value: unknown): Told['interpolation'] | null {
   if (!given(value)) return null;
-  const known = INTERPOLATIONS[String(value).toLowerCase()];
+  const known = INTERPOLATIONS.get(typeof value === 'string' ? value.toLowerCase() : value);
   return known === undefined
-    ? {
-        refused: `has ${key} ${shown(value)}; gqa has bilinear${key === 'resample' ? ' (2)' : ''} and bicubic${key === 'resample' ? ' (3)' : ''}`,
-      }
+    ? { refused: `has ${key} ${shown(value)}; gqa has bilinear${key === 'resample' ? ' (2) and bicubic (3)' : ' and bicubic'}` }
     : { value: known };
 }
 
 const isPart = (value: unknown): value is number => typeof value === 'number' && value > 0 && value <= 1;
 
-function timmGeometry({ crop_pct: given_pct, crop_mode: mode, crop_border_pixels: border }: Fields): Told['geometry'] | null {
-  if (!given(given_pct) && !given(mode)) return null;
-  const cropPct = given_pct ?? 0.875;
-  if (!isPart(cropPct)) return { refused: `has crop_pct ${shown(given_pct)}; gqa takes it above 0 and of at most 1` };
+function timmGeometry({ crop_pct: part, crop_mode: mode, crop_border_pixels: border }: Fields): Told['geometry'] | null {
+  if (!given(part) && !given(mode)) return null;
+  const cropPct = part ?? 0.875;
+  if (!isPart(cropPct)) return { refused: `has crop_pct ${shown(part)}; gqa takes it above 0 and of at most 1` };
   if (border) return { refused: `has crop_border_pixels ${shown(border)}, which gqa does not cut off` };
   if (!given(mode) || mode === 'center') return { value: { resize: 'crop', cropPct } };
   if (mode === 'squash' && cropPct === 1) return { value: { resize: 'squash', cropPct: null } };
@@ -184,8 +184,8 @@ function valuesOf(fields: Fields): Pick<Told, 'mean' | 'std'> {
   if (refused !== null) return { mean: { refused }, std: { refused } };
   if (fields.do_normalize === false) return { mean: { value: [0, 0, 0] }, std: { value: [1, 1, 1] } };
   return {
-    ...when('mean', channels('image_mean', fields.image_mean, 0)),
-    ...when('std', channels('image_std', fields.image_std, 0)),
+    ...when('mean', channels('image_mean', fields.image_mean)),
+    ...when('std', channels('image_std', fields.image_std)),
   };
 }
 

@@ -148,10 +148,12 @@ function ownGeometry({ resize, cropPct }: Asked, told: readonly Told[]): Geometr
 const geometryInWords = ({ resize, cropPct }: Geometry): string =>
   resize === 'squash' ? 'data.resize squash' : `data.resize crop, data.crop_pct ${cropPct}`;
 
-/** Numbers count as the same where they are rounded differently. */
-export function alike(a: unknown, b: unknown): boolean {
-  if (typeof a === 'number' && typeof b === 'number') return Math.abs(a - b) <= 5e-4;
+/** Numbers count as the same where they are rounded differently; parts of an edge (224 of 248, or 0.9) more coarsely. */
+export function alike(a: unknown, b: unknown, tolerance = 5e-4): boolean {
+  if (typeof a === 'number' && typeof b === 'number') return Math.abs(a - b) <= tolerance;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
-  return [...keys].every((key) => alike((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]));
+  return [...keys].every((key) =>
+    alike((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key], key === 'cropPct' ? 4e-3 : tolerance),
+  );
 }
