@@ -1,6 +1,7 @@
 /** A model on disk: safetensors with timm's names, and in its metadata what the shapes alone do not tell: sizes, variant, classes and the variant's state. */
 import { z } from 'zod';
 import type { VariantName } from '../config/names.js';
+import type { Preprocessing } from '../config/preprocessing.js';
 import { GqaError } from '../errors.js';
 import { parameterSpecs } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
@@ -8,6 +9,8 @@ import { VARIANTS } from '../model/variants.js';
 import { encodeSafetensors, type Safetensors } from './safetensors.js';
 
 const positive = z.number().int().positive();
+
+const triple = z.tuple([z.number(), z.number(), z.number()]);
 
 const cardSchema = z.strictObject({
   /** Version of this form. */
@@ -24,6 +27,16 @@ const cardSchema = z.strictObject({
     numClasses: z.number().int().nonnegative(),
     layerNormEps: z.number().positive().optional(),
   }),
+  /** What was done with every picture; files from before there was a choice leave it out, and are of mean and std 0.5, squashed bilinearly. */
+  pictures: z
+    .strictObject({
+      mean: triple,
+      std: triple,
+      resize: z.enum(['squash', 'crop']),
+      cropPct: z.number().nullable(),
+      interpolation: z.enum(['bilinear', 'bicubic']),
+    })
+    .optional(),
   /** Class names in the order of the head's outputs. */
   classes: z.array(z.string()),
   /** A key-driven variant's state, one map of vectors [K] for each block, or null when it was never filled. */
@@ -34,7 +47,7 @@ const cardSchema = z.strictObject({
   warnings: z.array(z.string()).optional(),
 });
 
-export type ModelCard = z.output<typeof cardSchema>;
+export type ModelCard = Omit<z.output<typeof cardSchema>, 'pictures'> & { pictures?: Preprocessing | undefined };
 
 const METADATA_KEY = 'gqa';
 

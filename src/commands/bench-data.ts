@@ -2,10 +2,12 @@
 import { availableParallelism } from 'node:os';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
 import { partOf } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
+import { bytesOfMean } from '../data/pictures/erase.js';
 import { inputSize, openPipeline } from '../data/pipeline/pipeline.js';
 import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/preprocess.js';
 import { takeLimit, takeOfTraining } from '../data/take.js';
@@ -13,6 +15,7 @@ import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
 import { formatTable } from '../run/table.js';
+import { withPreprocessing } from './pictures.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
@@ -52,8 +55,10 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
   const { train, notices } = await stop.during(withCommonSize(await stop.during(openDataset(data, takeOfTraining(take))), data));
   notices.forEach(say);
   const indices = take(train.labels);
-  const { height, width } = inputSize(train.source, model.imageSize);
-  const options = { height, width, batchSize, seed, augment: data.augment, randomErasing: data.randomErasing };
+  const fit = preprocessingOf(data);
+  const { height, width } = inputSize(train.source, model.imageSize, fit);
+  const { augment, randomErasing } = data;
+  const options = { height, width, fit, batchSize, seed, augment, randomErasing, erasedTo: bytesOfMean(fit.mean) };
   const pipeline = openPipeline(data.workers, data);
   let epoch = 0;
   return {
@@ -104,9 +109,9 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
 
 export async function benchData(options: BenchDataOptions, stop: Stop): Promise<void> {
   const read = readConfig(options.config, options.set);
-  const { config } = read;
   [...read.notices, ...requireEffect(options.config, [read], 'bench data')].forEach(say);
   await requirePaths(options.config, read, ['data.root']);
+  const config = withPreprocessing(read.config);
   const { data } = config;
   const batchSize = options.batchSize ?? config.train.batchSize;
   const bench = await openDataBench(config, batchSize, stop);

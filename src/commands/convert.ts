@@ -2,8 +2,10 @@
 import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
+import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
@@ -13,24 +15,21 @@ import { say, warningLine } from './say.js';
 /** @param options.out must not exist */
 export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
   const read = readConfig(options.config, options.set);
-  const { config } = read;
   [...read.notices, ...requireEffect(options.config, [read], 'convert')].forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
   checkFile(options.out);
+  const { config, notices, warnings: doubts } = settlePreprocessing(read.config, options.checkpoint);
   const { variant } = config.model;
   const wanted = { ...shapeOf(config.model, 0), numClasses: null };
-  const {
-    values,
-    shape,
-    classes,
-    fromKvHeads,
-    card,
-    notices: found,
-    warnings,
-  } = convertCheckpoint(options.checkpoint, wanted, config.seed);
+  const converted = convertCheckpoint(options.checkpoint, wanted, config.seed);
+  const { values, shape, classes, fromKvHeads, card } = converted;
   const valuesOf = (name: string): Float32Array => values[name] as Float32Array;
-  writeFileAtomic(options.out, encodeModel(valuesOf, { variant, model: shape, classes, state: null, steps: card?.steps ?? 0, warnings }));
+  const warnings = [...converted.warnings, ...doubts];
+  const found = [...converted.notices, ...notices];
+  const steps = card?.steps ?? 0;
+  const pictures = preprocessingOf(config.data);
+  writeFileAtomic(options.out, encodeModel(valuesOf, { variant, model: shape, classes, state: null, steps, warnings, pictures }));
   found.forEach(say);
   if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
   if (variantOf(variant).allocation)

@@ -1,14 +1,17 @@
 /** `gqa data preview`: a PNG of training pictures beside what augmentation makes of them. */
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import { withCommonSize } from '../data/common-size.js';
 import { previewGrid } from '../data/inspect/preview.js';
 import { openDataset } from '../data/open.js';
 import { encodePng } from '../data/pictures/decode.js';
+import { bytesOfMean } from '../data/pictures/erase.js';
 import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
 import { takeOfTraining } from '../data/take.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
+import { withPreprocessing } from './pictures.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
@@ -26,17 +29,18 @@ export interface DataPreviewOptions {
 /** Errors: exit 2 for the config, 3 for the data, 5 when the file cannot be written. */
 export async function dataPreview({ config: file, set, out, rows, columns, json }: DataPreviewOptions): Promise<void> {
   const read = readConfig(file, set);
-  const { config } = read;
   [...read.notices, ...requireEffect(file, [read], 'data preview')].forEach(say);
   await requirePaths(file, read, ['data.root']);
   checkFile(out);
+  const config = withPreprocessing(read.config);
   const { data, model, seed } = config;
   const take = (labels: Int32Array): Int32Array => takeStratified(labels, rows, seed, 'preview');
   const { train, notices: told } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
   told.forEach(say);
   const indices = take(train.labels);
-  const size = inputSize(train.source, model.imageSize);
-  const options = { ...size, seed, augment: data.augment, randomErasing: data.randomErasing };
+  const fit = preprocessingOf(data);
+  const size = inputSize(train.source, model.imageSize, fit);
+  const options = { ...size, fit, seed, augment: data.augment, randomErasing: data.randomErasing, erasedTo: bytesOfMean(fit.mean) };
   const grid = await previewGrid(train, indices, columns, options, data);
   writeFileAtomic(out, await encodePng(grid.pixels, grid.width, grid.height));
   const about = { file: out, pictures: indices.length, columns, augment: data.augment, crosses_at: `${size.height}x${size.width}` };

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { readModelCard } from '../checkpoint/model-file.js';
+import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { encodeSafetensors, openSafetensors } from '../checkpoint/safetensors.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
@@ -44,9 +45,9 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
   const source = sourceOf(options);
   checkPlaces(options);
   const read = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
-  const { config } = read;
   [...read.notices, ...requireEffect(source.config, [read], 'eval')].forEach(say);
   await requirePaths(source.config, read, ['data.root'], options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint });
+  const { config, notices, warnings: doubts } = settlePreprocessing(read.config, source.checkpoint);
   const wantedSplit = { split: options.split, classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null };
   const { dataset, backend, mode, pipeline } = await prepareSplit(config, options.eager, wantedSplit, stop);
   try {
@@ -54,8 +55,8 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     const shape = shapeOf(settings, dataset.classes.length);
     const built = buildModel(source.checkpoint, shape, settings.variant, config.seed, dataset.classes);
     requireItsHead(source.checkpoint, built, dataset);
-    built.notices.forEach(say);
-    const warnings = [...built.warnings, ...changesInData(source.config, dataset)];
+    [...built.notices, ...notices].forEach(say);
+    const warnings = [...built.warnings, ...doubts, ...changesInData(source.config, dataset)];
     warnings.forEach(warn);
     const { part, train } = evaluatedPart(config, dataset, options.split);
     const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);

@@ -1,8 +1,10 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
+import { settledTeacher, settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
+import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { fingerprint } from '../data/fingerprint.js';
 import { GqaError, withAfterthought } from '../errors.js';
@@ -56,33 +58,39 @@ export interface TrainReport {
 
 export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
   const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
-  const { config } = read;
   [...read.notices, ...requireEffect(options.config, [read], 'train')].forEach(say);
-  const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
+  const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };
   checkRun(place);
   await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'train.distill_from']);
+  const { config, notices, warnings: doubts } = settlePreprocessing(read.config, read.config.model.pretrained);
+  const students = preprocessingOf(config.data);
+  const { distillFrom } = config.train;
+  const teachers = distillFrom === null ? null : settledTeacher(distillFrom, students);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
-    const { distillFrom } = config.train;
     const parts = splitParts(config, dataset);
     const built = buildModel(pretrained, shape, variant, config.seed, dataset.classes);
     requireSomethingToMeasure(config, built);
     await stop.check();
-    const teacher = distillFrom === null ? null : buildTeacher(distillFrom, built.model.shape, dataset.classes);
+    const teacher =
+      distillFrom === null || teachers === null
+        ? null
+        : buildTeacher(distillFrom, built.model.shape, dataset.classes, { own: teachers, students });
     await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
-    const warnings = [...changesInData(options.config, dataset), ...built.warnings, ...(teacher?.warnings ?? [])];
+    const warnings = [...changesInData(options.config, dataset), ...built.warnings, ...doubts, ...(teacher?.warnings ?? [])];
     const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), warnings });
     const { parameters, kvParameters } = countParameters(shape);
     say(
       `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     built.notices.forEach(say);
+    notices.forEach(say);
     warnings.forEach(warn);
-    if (teacher !== null) [`distilling from ${distillFrom}`, ...teacher.notices].forEach(say);
+    if (teacher !== null) [`distilling from ${distillFrom}`, ...(teachers?.notices ?? []), ...teacher.notices].forEach(say);
     try {
       const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher?.params ?? null, mode, {
         notice: say,

@@ -1,6 +1,6 @@
 /**
  * The flat config files of the paper's repository (Khan et al. 2024, key-driven-gqa, README.md and train.py), accepted as they are. What train.py hard-codes is implied:
- * test split after every epoch, RandAugment, batch 32, AdamW at lr 1e-5, 5 epochs, seed 42. `--set` changes any of it by our own key, e.g. `--set train.epochs=1`.
+ * test split after every epoch, RandAugment, mean and std 0.5, squashed bilinearly, batch 32, AdamW at lr 1e-5, 5 epochs, seed 42. `--set` changes any of it by our own key, e.g. `--set train.epochs=1`.
  */
 import { z } from 'zod';
 import { closest, expectedAt, expectedBy, keysOf, leafPaths, suggestKey } from './expectations.js';
@@ -203,7 +203,7 @@ function rebuild(
   if (start) origins.set('', start);
   const value: Record<string, Record<string, unknown> | unknown> = {
     seed: 42,
-    data: { augment: 'paper' },
+    data: { augment: 'paper', mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], resize: 'squash', interpolation: 'bilinear' },
     model: { window_size: 300, ...(values.size === 'custom' ? { image_size: 224, patch_size: 16 } : {}) },
     train: { protocol: 'paper', epochs: 5, batch_size: 32, optimizer: 'adamw', lr: 1e-5 },
   };

@@ -36,7 +36,9 @@ function describeIssue(
   suggestions: Suggestions,
   found: Found,
 ): void {
-  const path = [...around, ...issue.path.map(String)];
+  // A list is one value: what is wrong inside it is said of all of it.
+  const inList = issue.path.findIndex((key) => typeof key === 'number');
+  const path = [...around, ...(inList < 0 ? issue.path : issue.path.slice(0, inList)).map(String)];
   if (issue.code === 'unrecognized_keys') {
     for (const key of issue.keys) {
       found.problems.push(unknownKey([...path, key], tree, expected, suggestions));

@@ -34,6 +34,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   coarseLabelsAreOfCifar100,
   onlyImageFoldersHaveVal,
   mixingNeedsPartners,
+  onlyCropsHaveAPart,
 ];
 
 function sizesComeFromTheTable({ model, unusable }: Draft): RuleProblem[] {
@@ -127,6 +128,11 @@ function mixingNeedsPartners({ data, train }: Draft): RuleProblem[] {
   if (train.batch_size !== 1) return [];
   const asked = (['mixup', 'cutmix'] as const).filter((key) => typeof data[key] === 'number');
   return asked.map((key) => ({ path: `data.${key}`, text: `is ${data[key]}, but train.batch_size is 1: a picture alone has no partner` }));
+}
+
+function onlyCropsHaveAPart({ data }: Draft): RuleProblem[] {
+  if (typeof data.crop_pct !== 'number' || data.resize !== 'squash') return [];
+  return [{ path: 'data.crop_pct', text: `is ${data.crop_pct}, but data.resize is squash: only resize crop has it` }];
 }
 
 /** @param parsed accepted by `configSchema` and by every rule above */

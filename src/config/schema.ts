@@ -16,6 +16,10 @@ export const modelSizes = {
 /** The keys of `model` that the size fixes, in the order of the table. */
 export const sizeKeys = ['image_size', 'patch_size', 'embed_dim', 'depth', 'heads', 'mlp_ratio'] as const;
 
+/** One value for each colour channel. */
+const triple = (value: z.ZodNumber, range: string) =>
+  z.array(value).length(3).nullable().default(null).describe(`three numbers ${range} (red, green, blue; of pixels of 0 to 1) or null`);
+
 const count = (lowest: number, highest = 2 ** 31 - 1) => z.int().min(lowest).max(highest);
 
 /** The fields of the YAML file. Keys that are left out get the defaults given here. */
@@ -52,6 +56,16 @@ export const configSchema = z.strictObject({
     val_fraction: z.number().gt(0).lt(1).default(0.1),
     /** `light`: flip and padded crop; `paper`: RandAugment at the picture's own size, as in the paper's code. */
     augment: z.enum(['none', 'light', 'paper']).default('light'),
+    /** Subtracted from pixels of 0 to 1, by channel. null, here and in the next four: as the checkpoint says (its card, or `config.json` or `preprocessor_config.json` beside it), else 0.5. */
+    mean: triple(z.number().min(0).max(1), 'from 0 to 1'),
+    /** Divided by after that; null: see `mean`, else 0.5. */
+    std: triple(z.number().gt(0).max(1), 'above 0 and of at most 1'),
+    /** How a picture becomes square: `squash`: all of it, aspect ratio not kept; `crop`: its middle, as timm evaluates. null: see `mean`, else squash. */
+    resize: z.enum(['squash', 'crop']).nullable().default(null),
+    /** `crop` only: the crop's part of the shorter edge; null: see `mean`, else 0.875. */
+    crop_pct: z.number().gt(0).max(1).nullable().default(null),
+    /** Of that resize; null: see `mean`, else bilinear. */
+    interpolation: z.enum(['bilinear', 'bicubic']).nullable().default(null),
     /** Probability that a box of a training picture is erased, as in timm. */
     random_erasing: z.number().min(0).max(1).default(0),
     /** α of Beta(α, α), from which comes each training batch's own share when it is mixed with its mirror image, as in timm; null: no mixup. */
@@ -149,7 +163,11 @@ type ResolvedData = Omit<ParsedConfig['data'], 'limit'> & { limit: { train: numb
 type ResolvedConfig = Omit<ParsedConfig, 'data' | 'model'> & { data: ResolvedData; model: ResolvedModel };
 
 type CamelCase<Key extends string> = Key extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelCase<Tail>>}` : Key;
-type CamelKeys<T> = T extends object ? { [Key in keyof T & string as CamelCase<Key>]: CamelKeys<T[Key]> } : T;
+type CamelKeys<T> = T extends readonly unknown[]
+  ? T
+  : T extends object
+    ? { [Key in keyof T & string as CamelCase<Key>]: CamelKeys<T[Key]> }
+    : T;
 
 /**
  * The config as the code reads it: `model.kvHeads`, `train.batchSize`, … with every size, head count and limit filled in.

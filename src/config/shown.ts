@@ -3,7 +3,8 @@
 /** Shown in messages: short, on one line, control characters escaped. */
 export function shown(value: unknown): string {
   if (value === undefined) return 'missing';
-  if (Array.isArray(value)) return 'a list';
+  if (Array.isArray(value))
+    return value.length <= 4 && value.every((item) => typeof item === 'number') ? `[${value.join(', ')}]` : 'a list';
   if (typeof value === 'object' && value !== null) return 'a mapping';
   if (typeof value !== 'string') return String(value);
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}…` : value);

@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
+import { DEFAULT_PREPROCESSING, type Triple } from '../config/preprocessing.js';
 import type { PictureSize } from '../data/dataset.js';
 import { decodePicture } from '../data/pictures/decode.js';
 import { asPicture, interleaved, resizePicture } from '../data/pictures/picture.js';
@@ -16,7 +17,7 @@ import type { CaseResult } from './attention.js';
 interface Index {
   resize: { input: string; output: string; size: [height: number, width: number] }[];
   randaugment: { op: string; level: number; bins: number; magnitude: number; input: string; output: string }[];
-  normalize?: { mean: number[]; std: number[] };
+  normalize?: { mean: Triple; std: Triple };
 }
 
 /** What a case may be off, in 0 … 255. */
@@ -94,7 +95,9 @@ async function* compareResize(dir: string, { input, output, size: [height, width
   if (head === null || !enlarges(head) || height !== width) return;
   yield await guarded(`${name}, device`, async () => {
     const { from, expected } = await load();
-    const values = tf.tidy(() => normalise(tf.tensor(from.bytes, [1, from.height, from.width, 3], 'int32'), height).dataSync());
+    const values = tf.tidy(() =>
+      normalise(tf.tensor(from.bytes, [1, from.height, from.width, 3], 'int32'), height, DEFAULT_PREPROCESSING).dataSync(),
+    );
     return judged(
       Uint8Array.from(values, (value) => Math.round((value + 1) * 127.5)),
       expected.bytes,
@@ -126,7 +129,7 @@ async function compareOperation(
 /** Every byte, normalised on the device. */
 function compareNormalize({ mean, std }: Required<Index>['normalize']): Omit<CaseResult, 'name'> {
   const bytes = Int32Array.from({ length: 16 * 16 * 3 }, (_, i) => Math.floor(i / 3));
-  const found = tf.tidy(() => normalise(tf.tensor(bytes, [1, 16, 16, 3], 'int32'), 16).dataSync());
+  const found = tf.tidy(() => normalise(tf.tensor(bytes, [1, 16, 16, 3], 'int32'), 16, { mean, std }).dataSync());
   let largest = 0;
   for (const [i, value] of found.entries()) {
     const expected = ((bytes[i] as number) / 255 - (mean[i % 3] as number)) / (std[i % 3] as number);

@@ -1,5 +1,6 @@
 /** A model that reference cases are put through, step by step: operation by operation, or compiled, through the same functions as a trainer's. */
 import * as tf from '@tensorflow/tfjs-core';
+import { DEFAULT_PREPROCESSING } from '../config/preprocessing.js';
 import type { Params } from '../model/params.js';
 import { forward, type Pass } from '../model/vit.js';
 import { compile, float32, int32, traced } from '../trace/compile.js';
@@ -95,6 +96,7 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
     ...options,
     ...plain,
     seed: 0,
+    pixels: DEFAULT_PREPROCESSING,
     batchSize: batch,
     evalBatchSize: batch,
     height: shape.imageSize,

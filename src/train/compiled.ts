@@ -230,19 +230,19 @@ type PassInput = 'pixels' | 'labels' | 'weights' | 'refresh' | 'step';
 type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;
 
 /** What the model sees of a training batch. */
-function pictures({ shape, mix }: TrainerOptions, inputs: TracedInputs<PassInput>): Pick<PassInputs, 'images' | 'mix'> {
-  const images = normalise(inputs.pixels, shape.imageSize);
+function pictures({ shape, mix, pixels }: TrainerOptions, inputs: TracedInputs<PassInput>): Pick<PassInputs, 'images' | 'mix'> {
+  const images = normalise(inputs.pixels, shape.imageSize, pixels);
   return mix ? mixed(images, inputs.labels, inputs as TracedInputs<PassInput> & MixInputs) : { images, mix: null };
 }
 
 /** @returns [depth, K] */
 function keyNorms(
-  { shape, variant }: TrainerOptions,
+  { shape, variant, pixels: scale }: TrainerOptions,
   state: State,
   { pixels, weights }: TracedInputs<'pixels' | 'labels' | 'weights'>,
 ): tf.Tensor {
   const pass: Pass = { shape, variant, state: state.attention.map(valuesOf), allocation: { by: 'state' }, noise: null, weights };
-  return tf.stack(forward(evaluatedParams(state), normalise(pixels, shape.imageSize), pass).keyNorms);
+  return tf.stack(forward(evaluatedParams(state), normalise(pixels, shape.imageSize, scale), pass).keyNorms);
 }
 
 /** Adds a batch to the sums of the evaluation; returns its logits. */
@@ -260,7 +260,7 @@ function evaluateBatch(
     paper: () => tracedNoise(shape, variant, seed, 'eval-paper', position),
   }[evalNoise]();
   const pass: Pass = { shape, variant, state: blocks.map(valuesOf), allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
-  const { logits, state: next } = forward(evaluatedParams(state), normalise(pixels, shape.imageSize), pass);
+  const { logits, state: next } = forward(evaluatedParams(state), normalise(pixels, shape.imageSize, options.pixels), pass);
   if (byBatch) {
     blocks.forEach((block, i) => {
       assignAll(Object.values(block), feeds(block, next[i] as BlockState));

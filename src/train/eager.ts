@@ -45,7 +45,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       const before = { state: loaded(), counts, running, accumulated };
       const after = tf.tidy(() => {
-        const { images, labels, weights } = deviceBatch(batch, shape.imageSize);
+        const { images, labels, weights } = deviceBatch(batch, shape.imageSize, options.pixels);
         const pictures = options.mix ? mixed(images, labels, mixTensors(mix, batch.weights)) : { images, mix: null };
         const inputs = {
           ...pictures,
@@ -86,7 +86,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       const byBatch = evalAllocation === 'batch';
       const noise = evalNoise === 'paper' ? uniformNoise(shape, variant, seed, 'eval-paper', evaluation.batches) : fixedNoise;
       const { logits, sums, next } = tf.tidy(() => {
-        const { images, labels, weights } = deviceBatch(batch, shape.imageSize);
+        const { images, labels, weights } = deviceBatch(batch, shape.imageSize, options.pixels);
         const blocks = byBatch ? evaluation.attention : attention;
         const pass: Pass = { shape, variant, state: blocks, allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
         const result = forward(evaluatedParams(loaded()), images, pass);
@@ -110,7 +110,7 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     },
     keyNorms: (batch) =>
       tf.tidy(() => {
-        const { images, weights } = deviceBatch(batch, shape.imageSize);
+        const { images, weights } = deviceBatch(batch, shape.imageSize, options.pixels);
         const pass: Pass = { shape, variant, state: loaded().attention, allocation: { by: 'state' }, noise: null, weights };
         return forward(evaluatedParams(loaded()), images, pass).keyNorms.map((norms) => Array.from(norms.dataSync()));
       }),

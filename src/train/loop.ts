@@ -3,8 +3,11 @@
  * and measure the best checkpoint on the test split at the end. It computes; what it finds goes to the `Watch` it is given.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
+import { bytesOfMean } from '../data/pictures/erase.js';
+import type { Fit } from '../data/pictures/fit.js';
 import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import type { Params } from '../model/params.js';
@@ -143,7 +146,10 @@ async function experiment(
     const { step } = standing;
     const now = trainer.model();
     try {
-      const path = watch.checkpoint(which, modelFile(now, classes, step, built.warnings));
+      const path = watch.checkpoint(
+        which,
+        modelFile(now, classes, step, { warnings: built.warnings, pictures: preprocessingOf(config.data) }),
+      );
       standing[which] = { step, path };
       return path;
     } finally {
@@ -263,12 +269,13 @@ async function trainEpoch(
     Math.min(part.indices.length, (lastStep - firstStep) * train.batchSize * train.gradAccumSteps),
   );
   const batches = pipeline.batches(part.split, part.indices, {
-    ...inputSize(part.split.source, model.imageSize),
+    ...pictureForm(config, part),
     batchSize: train.batchSize,
     seed: config.seed,
     epoch,
     augment: config.data.augment,
     randomErasing: config.data.randomErasing,
+    erasedTo: bytesOfMean(preprocessingOf(config.data).mean),
   });
   const rate = (step: number): number => learningRate(train.schedule, train.lr, step, totalSteps, train.warmupSteps);
   const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0, waited: 0 };
@@ -333,8 +340,15 @@ function notFinite(step: number, lr: number): GqaError {
 }
 
 /** What a trainer is built from. */
-export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, { split }: Part): TrainerOptions {
-  return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, ...inputSize(split.source, shape.imageSize) };
+export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, part: Part): TrainerOptions {
+  const { height, width } = pictureForm(config, part);
+  return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, height, width };
+}
+
+/** Size at which a part's pictures come to the trainer, and how they are brought to it. */
+function pictureForm({ data, model }: Config, { split }: Part): { height: number; width: number; fit: Fit } {
+  const fit = preprocessingOf(data);
+  return { ...inputSize(split.source, model.imageSize, fit), fit };
 }
 
 /** What a config alone says of a trainer. */
@@ -357,6 +371,7 @@ export function stepOptions({
     recompute: train.recompute === 'blocks',
     seed,
     batchSize,
+    pixels: preprocessingOf(data),
     gradAccumSteps,
     mix: data.mixup !== null || data.cutmix !== null,
     precision,
@@ -410,7 +425,7 @@ const nothingToCalibrateOn = (variant: string): GqaError =>
 /** A part's pictures in order, with the test transform. */
 export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
   return pipeline.batches(part.split, part.indices, {
-    ...inputSize(part.split.source, config.model.imageSize),
+    ...pictureForm(config, part),
     batchSize: config.eval.batchSize,
     seed: config.seed,
     epoch: null,

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { VariantName } from '../config/names.js';
+import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { initialParams, type Params, paramsFrom } from '../model/params.js';
@@ -89,14 +90,14 @@ export function buildModel(
 /**
  * The model's file (host sync: every parameter is read back).
  * @param steps optimizer steps behind it
- * @param warnings of how it came to be, which it carries on
+ * @param record what it carries on: warnings of how it came to be, and how pictures were made ready for it
  * @throws GqaError `training` when a parameter is not finite: such a file must not take the place of a good one
  */
 export function modelFile(
   { shape, variant, params, attention }: Model,
   classes: string[],
   steps: number,
-  warnings: readonly string[],
+  record: { warnings: readonly string[]; pictures: Preprocessing },
 ): Buffer {
   const valuesOf = (name: string): Float32Array => {
     const values = (params[name] as tf.Tensor).dataSync() as Float32Array;
@@ -104,7 +105,7 @@ export function modelFile(
       throw new GqaError('training', `${name} is not finite after step ${steps}`, { hint: 'Lower train.lr, or add train.warmup_steps.' });
     return values;
   };
-  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, warnings });
+  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, ...record });
 }
 
 /** 0 · x is 0 for every finite x, and NaN for the others; a sum of them shows it without a branch for each value. */

@@ -3,6 +3,7 @@ import type * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import type { Params } from '../model/params.js';
+import type { PixelScale } from '../model/pixels.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import type { Moments } from './adamw.js';
 import type { Mix } from './mix.js';
@@ -19,6 +20,8 @@ export interface TrainerOptions extends StepOptions {
   /** Size in pixels at which pictures come. */
   height: number;
   width: number;
+  /** How bytes become the model's input. */
+  pixels: PixelScale;
   /** Batches an optimizer step, at most. */
   gradAccumSteps: number;
   /** Whether training batches are mixed; if not, a step has no trace of it. */

@@ -39,6 +39,11 @@ test('a config that names data and size gets every default of the schema', () =>
       limit: { train: null, val: null, test: null },
       valFraction: 0.1,
       augment: 'light',
+      mean: null,
+      std: null,
+      resize: null,
+      cropPct: null,
+      interpolation: null,
       workers: 'auto',
       randomErasing: 0,
       mixup: null,
@@ -125,6 +130,31 @@ test('every problem is reported at once, in the order of the file and then of th
     '--set foo.bar=1: foo.bar is not a known key',
     '--set train.log_every: has no "=": expected --set key=value, e.g. --set train.lr=1e-4',
   ]);
+});
+
+test('mean and std are three numbers of pixels of 0 to 1 each, and a part belongs to a crop', () => {
+  const text = (data: string): string => `data: { name: cifar10, ${data} }\nmodel: { size: micro }\n`;
+  const three = 'expected three numbers from 0 to 1 (red, green, blue; of pixels of 0 to 1) or null';
+  const cases: [data: string, problem: string][] = [
+    ['mean: [0.4, 0.5]', `x.yaml:1:30 data.mean is [0.4, 0.5], ${three}`],
+    ['mean: 0.5', `x.yaml:1:30 data.mean is 0.5, ${three}`],
+    ['mean: [123.675, 116.28, 103.53]', `x.yaml:1:30 data.mean is [123.675, 116.28, 103.53], ${three}`],
+    ['mean: [0.4, 0.5, red]', `x.yaml:1:30 data.mean is a list, ${three}`],
+    [
+      'std: [0, 0.5, 0.5]',
+      'x.yaml:1:29 data.std is [0, 0.5, 0.5], expected three numbers above 0 and of at most 1 (red, green, blue; of pixels of 0 to 1) or null',
+    ],
+    ['resize: border', 'x.yaml:1:32 data.resize is "border", expected one of squash, crop or null'],
+    ['interpolation: lanczos', 'x.yaml:1:39 data.interpolation is "lanczos", expected one of bilinear, bicubic or null'],
+    ['resize: crop, crop_pct: 1.5', 'x.yaml:1:48 data.crop_pct is 1.5, expected a number above 0 and of at most 1 or null'],
+    ['resize: squash, crop_pct: 0.9', 'x.yaml:1:50 data.crop_pct is 0.9, but data.resize is squash: only resize crop has it'],
+  ];
+  for (const [data, problem] of cases) assert.deepEqual(problems(text(data)), [problem]);
+  const { config } = parseConfig(text('resize: crop, crop_pct: 0.9, interpolation: bicubic'), 'x.yaml', [
+    'data.mean=[0.485, 0.456, 0.406]',
+  ]);
+  assert.deepEqual([config.data.mean, config.data.cropPct], [[0.485, 0.456, 0.406], 0.9]);
+  assert.deepEqual(parseConfig(dumpConfig(config), 'x.yaml', []).config, config);
 });
 
 test('a misspelt or misplaced key is answered with the one that was meant', () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import type { VariantName } from '../../src/config/names.js';
+import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
 import type { Batch } from '../../src/data/dataset.js';
 import { initialParams } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
@@ -24,6 +25,7 @@ const IMAGES = 20;
 
 const optionsOf = (variant: VariantName, evalBatchSize: number): TrainerOptions => ({
   ...plain,
+  pixels: DEFAULT_PREPROCESSING,
   ...{ shape, variant, windowSize: 1, labelSmoothing: 0, adamw: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 }, seed: 1 },
   ...{ batchSize: 4, evalBatchSize, gradAccumSteps: 1, mix: false, precision: 'float32', height: 16, width: 16 },
   ...{ evalAllocation: 'frozen', evalNoise: 'fixed' },

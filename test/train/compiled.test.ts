@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../../src/config/names.js';
+import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
 import type { Batch } from '../../src/data/dataset.js';
-import { initialParams } from '../../src/model/params.js';
+import { initialParams, paramsFrom } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
@@ -15,7 +16,7 @@ import { type Mix, UNMIXED } from '../../src/train/mix.js';
 import type { Model } from '../../src/train/model.js';
 import { initialAttention } from '../../src/train/state.js';
 import { plain } from '../../src/train/step.js';
-import { teacherShape } from '../../src/train/teacher.js';
+import { teacherShape, withScaleFolded } from '../../src/train/teacher.js';
 import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
@@ -44,6 +45,7 @@ function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}):
     mix: false,
     precision: 'float32',
     ...plain,
+    pixels: DEFAULT_PREPROCESSING,
     ...changes,
   };
 }
@@ -190,6 +192,57 @@ const MIXES: Record<string, Mix> = {
 for (const [name, mix] of Object.entries(MIXES)) {
   test(`compiled = eager with mixed batches: ${name}`, { skip }, () => assertAlike(optionsOf('dgqa-ema', { mix: true }), [mix]));
 }
+
+const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+
+test('compiled = eager with another mean and deviation, pictures enlarged in the graph or not', { skip }, () => {
+  assertAlike(optionsOf('gqa', { pixels: IMAGENET }));
+  const options = optionsOf('mha', { pixels: IMAGENET });
+  const trainers = [createCompiledTrainer(options), createEagerTrainer(options), createCompiledTrainer(optionsOf('mha'))];
+  const [compiled, eager, half] = trainers.map((trainer) => {
+    loadInto(trainer, options);
+    trainer.beginEvaluation();
+    return read(trainer.evaluate(batchOf(5)));
+  }) as [number[], number[], number[]];
+  assertClose(compiled, eager, 1e-5, 'logits');
+  assert.ok(
+    compiled.some((value, i) => Math.abs(value - (half[i] as number)) > 1e-3),
+    'the scale changes the logits',
+  );
+  for (const trainer of trainers) trainer.dispose();
+});
+
+test('a teacher of another mean and deviation says the same of the student’s pictures, once it is folded', () => {
+  const shape = optionsOf('mha').shape;
+  const HALF = DEFAULT_PREPROCESSING;
+  const values = Object.fromEntries(
+    Object.entries(initialParams(shape, 8)).map(([name, tensor]) => [name, tensor.dataSync().map((value) => 5 * value) as Float32Array]),
+  );
+  const logits = (of: Record<string, Float32Array>, pixels: TrainerOptions['pixels']): number[] => {
+    const options = optionsOf('mha', { pixels });
+    const trainer = createEagerTrainer(options);
+    const params = paramsFrom(shape, (name) => of[name] as Float32Array);
+    trainer.load({ params, attention: initialAttention(shape, 'mha') }, null);
+    tf.dispose(params);
+    trainer.beginEvaluation();
+    const found = read(trainer.evaluate(batchOf(4)));
+    trainer.dispose();
+    return found;
+  };
+  for (const [own, students] of [
+    [IMAGENET, HALF],
+    [HALF, IMAGENET],
+    [IMAGENET, { mean: [0, 0.1, 0.2], std: [1, 0.5, 0.3] } as const],
+  ] as const) {
+    const expected = logits(values, own);
+    assertClose(logits(withScaleFolded(values, { own, students }), students), expected, 1e-5, 'logits');
+    assert.ok(
+      logits(values, students).some((value, i) => Math.abs(value - (expected[i] as number)) > 1e-2),
+      'it has to be folded',
+    );
+  }
+  assert.equal(withScaleFolded(values, { own: HALF, students: HALF }), values);
+});
 
 test('compiled = eager with mixed batches and every training option at once, each batch mixed in its own way', { skip }, () =>
   assertAlike(optionsOf('kdgqa', { ...EVERYTHING, mix: true }), [...Object.values(MIXES), UNMIXED]),

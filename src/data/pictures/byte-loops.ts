@@ -14,7 +14,7 @@ export interface Windows {
 
 /** `from` and `to` are never the same memory; `to` is written in full. */
 export interface ByteLoops {
-  /** Each pixel of `to`, [size.height, targetWidth, 3]: the sum of those of its row that its column's window tells, rounded. */
+  /** Each pixel of `to`, [size.height, targetWidth, 3]: the sum of those of its row that its column's window tells, rounded and kept within a byte. */
   resampleAcross(from: Uint8Array, size: PictureSize, to: Uint8Array, targetWidth: number, windows: Windows): void;
   /** The same along columns: `to` is [targetHeight, size.width, 3]. */
   resampleDown(from: Uint8Array, size: PictureSize, to: Uint8Array, targetHeight: number, windows: Windows): void;
@@ -61,6 +61,9 @@ export const natively = (addon: PictureAddon): ByteLoops => ({
 export const WEIGHT_BITS = 22;
 const HALF = 1 << (WEIGHT_BITS - 1);
 
+/** Kept within a byte: bicubic sums can leave it. */
+const byteOf = (value: number): number => ((value & ~255) === 0 ? value : value < 0 ? 0 : 255);
+
 export const inJavaScript: ByteLoops = {
   resampleAcross(from, { height, width }, to, targetWidth, { first, count, weights }) {
     const stride = weights.length / targetWidth;
@@ -77,9 +80,9 @@ export const inJavaScript: ByteLoops = {
           blue += (from[source + 2] as number) * weight;
           source += 3;
         }
-        to[at] = red >> WEIGHT_BITS;
-        to[at + 1] = green >> WEIGHT_BITS;
-        to[at + 2] = blue >> WEIGHT_BITS;
+        to[at] = byteOf(red >> WEIGHT_BITS);
+        to[at + 1] = byteOf(green >> WEIGHT_BITS);
+        to[at + 2] = byteOf(blue >> WEIGHT_BITS);
         at += 3;
       }
     }
@@ -95,7 +98,7 @@ export const inJavaScript: ByteLoops = {
         const source = ((first[row] as number) + i) * rowBytes;
         for (let byte = 0; byte < rowBytes; byte++) (sums as { [at: number]: number })[byte]! += (from[source + byte] as number) * weight;
       }
-      for (let byte = 0; byte < rowBytes; byte++) to[row * rowBytes + byte] = (sums[byte] as number) >> WEIGHT_BITS;
+      for (let byte = 0; byte < rowBytes; byte++) to[row * rowBytes + byte] = byteOf((sums[byte] as number) >> WEIGHT_BITS);
     }
   },
   gather(from, to, { height, width }, stepX, stepY, runs) {

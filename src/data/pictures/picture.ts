@@ -1,6 +1,6 @@
 /** A picture: where its pixels lie, and what is done with all of them: copied, moved, resized. */
 import type { PictureSize, RawSource } from '../dataset.js';
-import { resample } from './resample.js';
+import { type Interpolation, resample } from './resample.js';
 
 /** One picture among bytes: sample (row, column, channel) lies at start + (row · width + column) · pixelStride + channel · channelStride. */
 export interface Picture {
@@ -50,11 +50,11 @@ export function placePicture(picture: Picture, { mirror, top, left }: Placement,
   }
 }
 
-/** A picture brought to exactly `size`, aspect ratio not kept: bilinear, antialiased where it shrinks, Pillow's to the byte. */
-export function resizePicture(picture: Picture, size: PictureSize): Picture {
+/** A picture brought to exactly `size`, aspect ratio not kept: antialiased where it shrinks, Pillow's to the byte. */
+export function resizePicture(picture: Picture, size: PictureSize, interpolation: Interpolation = 'bilinear'): Picture {
   if (picture.height === size.height && picture.width === size.width) return picture;
   const bytes = new Uint8Array(size.height * size.width * 3);
-  resample(interleaved(picture), picture, bytes, size);
+  resample(interleaved(picture), picture, bytes, size, interpolation);
   return asPicture(bytes, size);
 }
 

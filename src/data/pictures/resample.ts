@@ -1,29 +1,75 @@
 /**
- * Bilinear resize that gives Pillow's bytes in both directions (a triangle as wide as a source pixel when enlarging, as a target pixel when shrinking, hence antialiased):
- * along one axis, then along the other, weights of 22 bits, rounded to whole bytes between the two.
+ * Resize that gives Pillow's bytes in both directions (a kernel as wide as source pixels when enlarging, as target pixels when shrinking, hence antialiased):
+ * along one axis, then along the other, weights of 22 bits, rounded to whole bytes between the two. Source: Pillow's src/libImaging/Resample.c.
  */
 import type { PictureSize } from '../dataset.js';
 import { byteLoops, WEIGHT_BITS, type Windows } from './byte-loops.js';
 
-/** @param from [size.height, size.width, 3] bytes; @param to [target.height, target.width, 3] bytes, written in full */
-export function resample(from: Uint8Array, size: PictureSize, to: Uint8Array, target: PictureSize): void {
+export type Interpolation = 'bilinear' | 'bicubic';
+
+interface Kernel {
+  /** It is 0 this far from its middle, in pixels. */
+  support: number;
+  /** @param x distance from the middle */
+  at(x: number): number;
+}
+
+const KERNELS: Record<Interpolation, Kernel> = {
+  bilinear: { support: 1, at: (x) => Math.max(0, 1 - Math.abs(x)) },
+  /** Keys 1981, with Pillow's a = −0.5; negative from 1 to 2, so that sums can leave 0 … 255. */
+  bicubic: {
+    support: 2,
+    at(signed) {
+      const x = Math.abs(signed);
+      if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
+      return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+    },
+  },
+};
+
+/** A part of a resized picture, in its pixels. */
+export interface Section extends PictureSize {
+  top: number;
+  left: number;
+}
+
+const whole = (size: PictureSize): Section => ({ ...size, top: 0, left: 0 });
+
+/**
+ * @param from   [size.height, size.width, 3] bytes
+ * @param target what the picture is resized to
+ * @param wanted the part of that which is computed
+ * @param to     [wanted.height, wanted.width, 3] bytes, written in full
+ */
+export function resample(
+  from: Uint8Array,
+  size: PictureSize,
+  to: Uint8Array,
+  target: PictureSize,
+  interpolation: Interpolation = 'bilinear',
+  wanted: Section = whole(target),
+): void {
   const { resampleAcross, resampleDown } = byteLoops();
-  const across = windows(size.width, target.width);
-  const down = windows(size.height, target.height);
-  if (size.height === target.height) {
-    resampleAcross(from, size, to, target.width, across);
-  } else if (size.width === target.width) {
-    resampleDown(from, size, to, target.height, down);
+  const across = windows(size.width, target.width, interpolation, wanted.left, wanted.width);
+  const down = windows(size.height, target.height, interpolation, wanted.top, wanted.height);
+  if (size.height === target.height && wanted.height === size.height) {
+    resampleAcross(from, size, to, wanted.width, across);
+  } else if (size.width === target.width && wanted.width === size.width) {
+    resampleDown(from, size, to, wanted.height, down);
   } else if (downFirst(size, target)) {
-    const between = { height: target.height, width: size.width };
+    const between = { height: wanted.height, width: size.width };
     const bytes = new Uint8Array(between.height * between.width * 3);
-    resampleDown(from, size, bytes, target.height, down);
-    resampleAcross(bytes, between, to, target.width, across);
+    resampleDown(from, size, bytes, wanted.height, down);
+    resampleAcross(bytes, between, to, wanted.width, across);
   } else {
-    const between = { height: size.height, width: target.width };
+    // Only the rows that have weight: of a long narrow picture a crop needs few.
+    const first = down.first[0] as number;
+    const last = (down.first.at(-1) as number) + (down.count.at(-1) as number);
+    const between = { height: last - first, width: wanted.width };
     const bytes = new Uint8Array(between.height * between.width * 3);
-    resampleAcross(from, size, bytes, target.width, across);
-    resampleDown(bytes, between, to, target.height, down);
+    const rows = from.subarray(first * size.width * 3, last * size.width * 3);
+    resampleAcross(rows, { height: between.height, width: size.width }, bytes, wanted.width, across);
+    resampleDown(bytes, between, to, wanted.height, { ...down, first: down.first.map((at) => at - first) });
   }
 }
 
@@ -31,32 +77,38 @@ export function resample(from: Uint8Array, size: PictureSize, to: Uint8Array, ta
 const downFirst = (size: PictureSize, target: PictureSize): boolean =>
   size.height > target.height && size.height - target.height > 2 * (size.width - target.width);
 
-/** The weights along one axis: a triangle about each target pixel's middle, cut off at the picture's edge, of sum 1. */
-export function windows(pixels: number, target: number): Windows {
+/**
+ * The weights along one axis: the kernel about each target pixel's middle, cut off at the picture's edge, of sum 1.
+ * @param begin the first of `wanted` target pixels
+ */
+export function windows(pixels: number, target: number, interpolation: Interpolation = 'bilinear', begin = 0, wanted = target): Windows {
+  const { support, at: kernel } = KERNELS[interpolation];
   const scale = pixels / target;
-  const reach = Math.max(scale, 1);
+  const stretch = Math.max(scale, 1);
+  const reach = support * stretch;
   const stride = Math.ceil(reach) * 2 + 1;
   const found: Windows = {
-    first: new Int32Array(target),
-    count: new Int32Array(target),
-    weights: new Int32Array(target * stride),
+    first: new Int32Array(wanted),
+    count: new Int32Array(wanted),
+    weights: new Int32Array(wanted * stride),
   };
-  const inverse = 1 / reach; // multiplied by, as Pillow does: the last bit of a weight can decide a byte
+  const inverse = 1 / stretch; // multiplied by, as Pillow does: the last bit of a weight can decide a byte
   const heights = new Float64Array(stride);
-  for (let at = 0; at < target; at++) {
-    const middle = (at + 0.5) * scale;
+  for (let at = 0; at < wanted; at++) {
+    const middle = (begin + at + 0.5) * scale;
     const first = Math.max(0, Math.trunc(middle - reach + 0.5));
     const count = Math.min(pixels, Math.trunc(middle + reach + 0.5)) - first;
     let sum = 0;
     for (let i = 0; i < count; i++) {
-      const height = Math.max(0, 1 - Math.abs((first + i - middle + 0.5) * inverse));
+      const height = kernel((first + i - middle + 0.5) * inverse);
       heights[i] = height;
       sum += height;
     }
     found.first[at] = first;
     found.count[at] = count;
     for (let i = 0; i < count; i++) {
-      found.weights[at * stride + i] = Math.trunc(((heights[i] as number) / sum) * 2 ** WEIGHT_BITS + 0.5);
+      const weight = ((heights[i] as number) / sum) * 2 ** WEIGHT_BITS;
+      found.weights[at * stride + i] = Math.trunc(weight < 0 ? weight - 0.5 : weight + 0.5);
     }
   }
   return found;

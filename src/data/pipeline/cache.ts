@@ -1,6 +1,6 @@
 /**
  * Decoded pictures on disk, so that later epochs and runs need not decode them again: one file a picture, [header, height · width · 3 bytes RGB], named by what it was made from
- * (path, size and time of the source, and the size it was brought to). A file is written aside and renamed, and checked when it is read: one that is cut short or altered is made anew.
+ * (path, size and time of the source, and the size it was brought to, and how). A file is written aside and renamed, and checked when it is read: one that is cut short or altered is made anew.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
 import type { PictureSize } from '../dataset.js';
+import { type Fit, isPlain } from '../pictures/fit.js';
 import { asPicture, type Decoded, interleaved, type Picture } from '../pictures/picture.js';
 
 const MAGIC = 0x31415147; // "GQA1"
@@ -57,13 +58,16 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** The size that pictures are brought to, and how: squashed, bilinear, when left out. */
+export type Form = PictureSize & { fit?: Fit };
+
 /**
  * The picture from the cache, or made and put there when there is room. A damaged one is made each time, so that each run hears of it.
  * @param source path of the picture's file
- * @param size   what it is brought to; null: its own
+ * @param form   what it is brought to; null: its own size
  */
-export async function cached(cache: Cache, source: string, size: PictureSize | null, make: () => Promise<Decoded>): Promise<Decoded> {
-  const path = fileOf(cache, source, size);
+export async function cached(cache: Cache, source: string, form: Form | null, make: () => Promise<Decoded>): Promise<Decoded> {
+  const path = fileOf(cache, source, form);
   const found = path === null ? null : readEntry(path);
   if (found !== null) return { ...found, damage: null };
   const picture = await make();
@@ -72,13 +76,20 @@ export async function cached(cache: Cache, source: string, size: PictureSize | n
 }
 
 /** null: the source cannot be looked at; reading it will tell why. */
-function fileOf({ folder }: Cache, source: string, size: PictureSize | null): string | null {
+function fileOf({ folder }: Cache, source: string, form: Form | null): string | null {
   const found = statSync(source, { throwIfNoEntry: false });
   if (found === undefined) return null;
-  const key = JSON.stringify([source, found.size, found.mtimeMs, size === null ? 'own' : [size.height, size.width]]);
+  const key = JSON.stringify([source, found.size, found.mtimeMs, form === null ? 'own' : partsOf(form)]);
   const name = createHash('sha256').update(key).digest('hex').slice(0, 40);
   return join(folder, name.slice(0, 2), `${name}.rgb`);
 }
+
+/** As before there was a choice where none was made, so that caches stay good. */
+const partsOf = ({ height, width, fit }: Form): unknown[] => [
+  height,
+  width,
+  ...(fit === undefined || isPlain(fit) ? [] : [fit.resize, fit.cropPct, fit.interpolation]),
+];
 
 function readEntry(path: string): Picture | null {
   let bytes: Buffer;

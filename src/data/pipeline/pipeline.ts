@@ -6,6 +6,7 @@ import { GqaError } from '../../errors.js';
 import { loadPictures } from '../../native/pictures.js';
 import { draws, shuffle } from '../../random.js';
 import { type Batch, partOf, type Source, type Split } from '../dataset.js';
+import { type Fit, isPlain, SQUASH } from '../pictures/fit.js';
 import { DEFAULT_READING, type Reading } from '../reading.js';
 import { type Cache, openCache } from './cache.js';
 import { type Making, mainThreadPool, type Pool, threadPool } from './pool.js';
@@ -61,12 +62,12 @@ export function openPipeline(workers: number | 'auto', reading: Reading = DEFAUL
 }
 
 /**
- * The size at which pictures cross to the device, in pixels. Those of one size not larger than the model's input keep it (the device enlarges them: fewer bytes);
- * everything else is resized by the workers to the model's square, aspect ratio not kept.
+ * The size at which pictures cross to the device, in pixels. Those of one size not larger than the model's input keep it where they are squashed bilinearly (the device enlarges them:
+ * fewer bytes); everything else is brought to the model's square by the workers.
  */
-export function inputSize(source: Source, modelImageSize: number): { height: number; width: number } {
+export function inputSize(source: Source, modelImageSize: number, fit: Fit = SQUASH): { height: number; width: number } {
   const own = source.kind === 'raw' ? source : source.size;
-  if (own && own.height <= modelImageSize && own.width <= modelImageSize) return { height: own.height, width: own.width };
+  if (isPlain(fit) && own && own.height <= modelImageSize && own.width <= modelImageSize) return { height: own.height, width: own.width };
   return { height: modelImageSize, width: modelImageSize };
 }
 
@@ -87,7 +88,7 @@ async function* batches(
 ): AsyncGenerator<Batch, void, undefined> {
   const { source } = split;
   const sizeStays = source.kind === 'raw' && source.height === options.height && source.width === options.width;
-  if (!sizeStays || options.augment === 'paper') loadPictures(); // before a worker does
+  if (!sizeStays || options.fit?.resize === 'crop' || options.augment === 'paper') loadPictures(); // before a worker does
   const order = options.epoch === null ? indices : shuffle(indices.slice(), draws(options.seed, 'shuffle', options.epoch));
   const pass = pool.open({ ...options, raw: source.kind === 'raw' ? source : null, reading, cache });
   const made: { job: BatchJob; making: Making }[] = [];

@@ -5,16 +5,8 @@ import type { EncodedSource, FileSource, RawSource } from '../dataset.js';
 import { type Augment, lightPlacement } from '../pictures/augment.js';
 import { decodePicture, encodedBytes, encodedPicture } from '../pictures/decode.js';
 import { erase } from '../pictures/erase.js';
-import {
-  asPicture,
-  type Decoded,
-  interleaved,
-  type Picture,
-  placePicture,
-  rawPicture,
-  resizePicture,
-  unmoved,
-} from '../pictures/picture.js';
+import { type Fit, fitPicture, SQUASH } from '../pictures/fit.js';
+import { asPicture, type Decoded, interleaved, type Picture, placePicture, rawPicture, unmoved } from '../pictures/picture.js';
 import { applyOperation, drawOperations } from '../pictures/randaugment.js';
 import type { Reading } from '../reading.js';
 import { type Cache, cached } from './cache.js';
@@ -25,12 +17,16 @@ export interface BatchOptions {
   /** Size at which pictures cross to the device, in pixels. */
   height: number;
   width: number;
+  /** How they are brought to it; squashed, bilinear, when left out. */
+  fit?: Fit;
   seed: number;
   /** Which shuffle and which augmentation draws; null: in the given order and unaugmented, as in evaluation. */
   epoch: number | null;
   augment: Augment;
   /** Probability that a box is erased; none when left out. */
   randomErasing?: number;
+  /** What a box is filled with, [red, green, blue]; 128 when left out. */
+  erasedTo?: readonly number[];
 }
 
 /** What the batches of one pass over a split have in common; crosses to a worker once. */
@@ -132,15 +128,21 @@ function sized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
 }
 
 function resized(pass: Pass, picture: Picture, clock: Clock | null): Picture {
-  const fits = picture.height === pass.height && picture.width === pass.width;
-  return fits ? picture : timed(clock, 'resize', () => resizePicture(picture, pass));
+  const { height, width, fit = SQUASH } = pass;
+  const fits = picture.height === height && picture.width === width && fit.resize === 'squash';
+  return fits ? picture : timed(clock, 'resize', () => fitPicture(picture, { height, width }, fit));
 }
 
 /** Augments one picture into its row of the batch. */
 function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array, clock: Clock | null): void {
-  const { height, width, seed, epoch, augment, randomErasing = 0 } = pass;
-  const disturbed = atOwnSize(pass) ? timed(clock, 'augment', () => randAugmented(read, seed, epoch as number, index)) : read;
-  const picture = resized(pass, disturbed, clock);
+  const { height, width, seed, epoch, augment, randomErasing = 0, erasedTo } = pass;
+  const picture = atOwnSize(pass)
+    ? resized(
+        pass,
+        timed(clock, 'augment', () => randAugmented(read, seed, epoch as number, index)),
+        clock,
+      )
+    : read;
   timed(clock, 'place', () => {
     if (augment === 'light' && epoch !== null) {
       row.fill(0);
@@ -150,7 +152,7 @@ function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array,
     } else {
       placePicture(picture, unmoved, row, 0);
     }
-    if (randomErasing > 0 && epoch !== null) erase(row, pass, randomErasing, draws(seed, 'erase', epoch, index));
+    if (randomErasing > 0 && epoch !== null) erase(row, pass, randomErasing, draws(seed, 'erase', epoch, index), erasedTo);
   });
 }
 

@@ -33,9 +33,25 @@ test('resizes natively to the same bytes as in JavaScript, larger and smaller', 
     const picture = random(from, height * width * 3);
     const size = { height, width };
     const target = 1 + from.below(90);
-    both(height * target * 3, (loops, to) => loops.resampleAcross(picture, size, to, target, windows(width, target)));
-    both(target * width * 3, (loops, to) => loops.resampleDown(picture, size, to, target, windows(height, target)));
+    for (const kind of ['bilinear', 'bicubic'] as const) {
+      both(height * target * 3, (loops, to) => loops.resampleAcross(picture, size, to, target, windows(width, target, kind)));
+      both(target * width * 3, (loops, to) => loops.resampleDown(picture, size, to, target, windows(height, target, kind)));
+    }
   }
+});
+
+test('keeps sums that leave a byte within it, natively and in JavaScript', { skip }, () => {
+  const edge = Uint8Array.from({ length: 16 * 3 }, (_, i) => (i < 24 ? 0 : 255)); // a step from black to white: bicubic goes beyond both
+  const across = windows(16, 40, 'bicubic');
+  const [native, expected] = [new Uint8Array(120), new Uint8Array(120)];
+  natively(addon!).resampleAcross(edge, { height: 1, width: 16 }, native, 40, across);
+  inJavaScript.resampleAcross(edge, { height: 1, width: 16 }, expected, 40, across);
+  assert.deepEqual(native, expected);
+  const rises = expected.every((value, i) => i < 3 || value >= (expected[i - 3] as number)); // what wrapped round would fall
+  assert.ok(rises && expected[0] === 0 && expected.at(-1) === 255, `${expected}`);
+  const down = new Uint8Array(120);
+  natively(addon!).resampleDown(edge, { height: 16, width: 1 }, down, 40, across);
+  assert.deepEqual(down, expected);
 });
 
 test('looks up, counts and sums natively as in JavaScript, also in shared memory', { skip }, () => {

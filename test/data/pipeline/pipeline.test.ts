@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import type { Batch, FileSource, RawSource, Split } from '../../../src/data/dataset.js';
+import { SQUASH } from '../../../src/data/pictures/fit.js';
 import { inputSize, openPipeline } from '../../../src/data/pipeline/pipeline.js';
 import type { BatchOptions } from '../../../src/data/pipeline/preprocess.js';
 import { draws, shuffle } from '../../../src/random.js';
@@ -211,6 +212,8 @@ test("raw pictures keep their size up to that of the model; larger ones and file
   assert.deepEqual(inputSize(raw(28, 28), 32), { height: 28, width: 28 });
   assert.deepEqual(inputSize(raw(32, 32), 32), { height: 32, width: 32 });
   assert.deepEqual(inputSize(raw(20, 64), 32), { height: 32, width: 32 });
+  for (const fit of [{ ...SQUASH, interpolation: 'bicubic' } as const, { ...SQUASH, resize: 'crop', cropPct: 0.875 } as const])
+    assert.deepEqual(inputSize(raw(28, 28), 32, fit), { height: 32, width: 32 }); // which the device cannot do
   assert.deepEqual(inputSize({ kind: 'files', paths: [] }, 224), { height: 224, width: 224 });
   const [shrunk] = await batchesOf(1, noise, { ...options, height: 4, width: 4, epoch: null });
   assert.deepEqual([shrunk?.pixels.length, shrunk?.height], [16 * 48, 4]);

@@ -7,7 +7,9 @@ import { test } from 'node:test';
 import sharp from 'sharp';
 import { withCommonSize } from '../../../src/data/common-size.js';
 import type { Batch, Dataset, Split } from '../../../src/data/dataset.js';
-import { erase } from '../../../src/data/pictures/erase.js';
+import { bytesOfMean, erase } from '../../../src/data/pictures/erase.js';
+import { fitPicture, SQUASH } from '../../../src/data/pictures/fit.js';
+import { interleaved, rawPicture } from '../../../src/data/pictures/picture.js';
 import { openCache } from '../../../src/data/pipeline/cache.js';
 import { inputSize, openPipeline, type Pipeline } from '../../../src/data/pipeline/pipeline.js';
 import type { BatchOptions } from '../../../src/data/pipeline/preprocess.js';
@@ -167,6 +169,50 @@ test('the cache changes no byte, for any preset, and saves the decoding', async 
   assert.deepEqual(await batchesOf(split, options, 1, { cache }), plain);
 });
 
+test('pictures that are fitted otherwise are other entries of the cache', async (t) => {
+  const folder = testFolder(t);
+  const split = await pictures(folder, 4);
+  const cache = join(folder, 'cache');
+  const fits: BatchOptions['fit'][] = [
+    undefined,
+    SQUASH,
+    { ...SQUASH, interpolation: 'bicubic' },
+    { resize: 'crop', cropPct: 0.9, interpolation: 'bilinear' },
+    { resize: 'crop', cropPct: 0.6, interpolation: 'bilinear' },
+  ];
+  const wanted = fits.map((fit): BatchOptions => ({ ...options, augment: 'none', epoch: null, ...(fit === undefined ? {} : { fit }) }));
+  for (const each of [...wanted, ...wanted]) assert.deepEqual(await batchesOf(split, each, 0, { cache }), await batchesOf(split, each, 0));
+  assert.equal(entries(cache).length, 4 * 4); // squash is what it is without a word
+});
+
+test('training pictures of every preset are cropped as those of evaluation are: RandAugment at their own size, then the crop', async (t) => {
+  const split = await pictures(testFolder(t), 4);
+  const fit = { resize: 'crop', cropPct: 0.5, interpolation: 'bicubic' } as const;
+  const [evaluated] = await batchesOf(split, { ...options, epoch: null, fit }, 0);
+  for (const augment of ['none', 'light', 'paper'] as const) {
+    const [batch] = await batchesOf(split, { ...options, augment, randomErasing: 0, fit }, 0);
+    assert.equal(batch?.pixels.length, evaluated?.pixels.length);
+    assert.deepEqual(await batchesOf(split, { ...options, augment, fit }, 2), await batchesOf(split, { ...options, augment, fit }, 0));
+  }
+  const raw = {
+    kind: 'raw',
+    height: 6,
+    width: 6,
+    channels: 3,
+    layout: 'hwc',
+    pixels: new Uint8Array(new SharedArrayBuffer(6 * 6 * 3)),
+  } as const;
+  raw.pixels.forEach((_, i) => {
+    raw.pixels[i] = (i * 37) % 256;
+  });
+  const [one] = await batchesOf(
+    { name: 'train', labels: indicesOf(1), source: raw },
+    { ...options, batchSize: 1, augment: 'none', epoch: null, fit },
+    0,
+  );
+  assert.deepEqual(one?.pixels, interleaved(fitPicture(rawPicture(raw, 0), { height: 8, width: 8 }, fit)));
+});
+
 test('a cached picture that is cut short, altered or of another source is made anew', async (t) => {
   const folder = testFolder(t);
   const split = await pictures(folder, 4);
@@ -262,6 +308,15 @@ test('erasing: so often as asked, 2 to 33 % of the area, a box of one value', ()
   }
   assert.ok(areas.length > 720 && areas.length < 880, `${areas.length} of 2000`);
   assert.ok(Math.min(...areas) > 0.01 && Math.max(...areas) < 0.36, `${Math.min(...areas)} to ${Math.max(...areas)}`);
+});
+
+test('a box is filled with the bytes nearest to the means that are subtracted', () => {
+  assert.deepEqual(bytesOfMean([0.5, 0.5, 0.5]), [128, 128, 128]);
+  assert.deepEqual(bytesOfMean([0.485, 0.456, 0.406]), [124, 116, 104]);
+  const pixels = new Uint8Array(32 * 24 * 3).fill(7);
+  erase(pixels, { height: 32, width: 24 }, 1, draws(1, 'erase', 0, 0), [124, 116, 104]);
+  const colours = new Set(Array.from({ length: 32 * 24 }, (_, at) => [...pixels.subarray(at * 3, at * 3 + 3)].join()));
+  assert.deepEqual([...colours].sort(), ['124,116,104', '7,7,7']);
 });
 
 test('batches lie in memory that is used again: thousands of them need no more of it', async () => {
