@@ -2,6 +2,7 @@
  * The command line: names, flags and help of every command, and the only place where the process ends. What a command does is imported when it runs,
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
+import { inspect } from 'node:util';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
 import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
@@ -304,10 +305,10 @@ function exitCodeOf(error: unknown): number {
 /** A line or two on stderr; the stack with --debug only. Commander has told its own errors already. */
 function report(error: unknown, debug: boolean): void {
   if (error instanceof CommanderError) return;
-  if (debug) console.error(error);
+  if (debug) say(inspect(error));
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof GqaError) process.stderr.write(`gqa: ${message}\n${error.hint ? `${error.hint}\n` : ''}`);
-  else process.stderr.write(`gqa: unexpected error: ${message.split('\n')[0]}\n${debug ? '' : 'Run again with --debug for the stack.\n'}`);
+  if (error instanceof GqaError) say(`gqa: ${message}${error.hint ? `\n${error.hint}` : ''}`);
+  else say(`gqa: unexpected error: ${message.split('\n')[0]}${debug ? '' : '\nRun again with --debug for the stack.'}`);
 }
 
 /** What became of stdout, whose reader may have left, or whose disk may be full. */

@@ -57,7 +57,6 @@ const PACKAGES: Record<string, string[]> = {
   '@tensorflow/': ['native', 'trace', 'model', 'train', 'reference', 'commands'],
   sharp: ['data'],
   commander: ['cli.ts'],
-  'cli-progress': ['run'],
   'tar-stream': ['data'],
   yauzl: ['data'],
   yaml: ['config'],

@@ -1,5 +1,5 @@
 /** Progress on stderr: a bar on a terminal, one plain line every few seconds elsewhere (a log file, CI). */
-import cliProgress from 'cli-progress';
+import { drawLine, eraseLine } from './status-line.js';
 
 /** What is shown beside the bar; what is not given is left out. */
 export interface ProgressFields {
@@ -68,30 +68,38 @@ interface State {
   elapsed: () => number;
 }
 
+/** Milliseconds between two drawings: often enough to be seen moving, seldom enough to cost nothing. */
+const DRAW_EVERY_MS = 100;
+/** The clock goes on where nothing is reported, as long as the process is not inside a native call. */
+const CLOCK_EVERY_MS = 1000;
+
 function bar(state: State, target: ProgressTarget): Progress {
-  const single = new cliProgress.SingleBar(
-    {
-      stream: target.stream,
-      hideCursor: false, // so that an interrupted run leaves the terminal as it was
-      barsize: Math.max(8, Math.min(24, (target.stream.columns ?? 80) - state.label.length - 62)), // the figures take about 60 columns; a line that is too long is cut
-      format: (options, parameters) => `${state.label} ${cliProgress.Format.BarFormat(parameters.progress, options)} ${describe(state)}`,
-    },
-    cliProgress.Presets.shades_classic,
-  );
-  // The bar switches line wrapping off: a process that ends meanwhile must switch it on again.
-  const stop = (): void => {
-    process.off('exit', stop);
-    single.stop();
+  const { stream } = target;
+  let lastDrawn = Number.NEGATIVE_INFINITY;
+  let stopped = false;
+  const draw = (): void => {
+    lastDrawn = target.now();
+    const figures = describe(state);
+    const size = Math.max(8, Math.min(24, (stream.columns ?? 80) - state.label.length - 62)); // the figures take about 60 columns
+    const full = Math.round(size * Math.min(1, state.total > 0 ? state.done / state.total : 1));
+    drawLine(stream, `${state.label} ${'█'.repeat(full)}${'░'.repeat(size - full)} ${figures}`.slice(0, (stream.columns ?? 80) - 1));
   };
-  process.on('exit', stop);
-  single.start(state.total, state.from);
+  const timer = setInterval(draw, CLOCK_EVERY_MS).unref();
+  draw();
   return {
     update(done, fields = {}) {
       state.done = done;
       state.fields = fields;
-      single.update(done);
+      if (!stopped && target.now() - lastDrawn >= DRAW_EVERY_MS) draw();
     },
-    stop,
+    stop() {
+      if (stopped) return;
+      stopped = true;
+      clearInterval(timer);
+      draw();
+      stream.write('\n');
+      eraseLine(stream);
+    },
   };
 }
 

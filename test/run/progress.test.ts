@@ -67,18 +67,6 @@ test('on a terminal there is a bar, without a colour code', async () => {
   assert.doesNotMatch(to.text(), /\u001b\[[0-9;]*m/);
 });
 
-test('a process that ends while a bar is drawn leaves the terminal as it was', async () => {
-  const to = target({ tty: true });
-  const before = process.listenerCount('exit');
-  const bar = progress('x', 4, to);
-  const [restore] = process.listeners('exit').slice(before);
-  restore?.call(process, 130);
-  await new Promise(setImmediate);
-  assert.ok(to.text().lastIndexOf('\u001b[?7h') > to.text().lastIndexOf('\u001b[?7l'), JSON.stringify(to.text()));
-  bar.stop();
-  assert.equal(process.listenerCount('exit'), before);
-});
-
 test('bytes are shown in MB with their rate; what was there before counts for neither rate nor time left', async () => {
   const to = target();
   const bar = progress('fetching x', 100e6, to, { unit: 'bytes', from: 50e6 });
