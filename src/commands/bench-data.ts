@@ -10,6 +10,7 @@ import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/prepr
 import { takeStratified } from '../data/subset.js';
 import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
+import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
 import { formatTable } from '../run/table.js';
 
@@ -167,6 +168,7 @@ function described({
     formatTable(
       [{ title: 'ms a picture, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
       [['', ...Object.values(stages).map(String)]],
+      columnsOf(process.stdout),
     ),
     verdict,
   ].join('');

@@ -10,6 +10,7 @@ import { forwardFlops } from '../model/flops.js';
 import { countParameters, initialParams } from '../model/params.js';
 import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
+import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
 import { formatTable } from '../run/table.js';
 import { type Operation, recordedOperations } from '../trace/profile.js';
@@ -143,6 +144,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     formatTable(
       keys.map((title) => ({ title, align: 'right' as const })),
       figures.map((row) => keys.map((key) => String(row[key]))),
+      columnsOf(process.stdout),
     ),
   );
   if (ratio !== null) process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
@@ -182,6 +184,7 @@ function profileTable(kinds: KindTime[]): string {
       String(ms),
       `${((100 * ms) / total).toFixed(1)} %`,
     ]),
+    columnsOf(process.stdout),
   );
 }
 

@@ -10,6 +10,7 @@ import { type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
 import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
+import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
 import { type Progress, progress } from '../run/progress.js';
 import { type Column, formatTable } from '../run/table.js';
@@ -74,9 +75,9 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
   }
   const columns: Column[] = [
     { title: 'data.name' },
-    { title: 'classes', align: 'right' },
-    { title: 'train', align: 'right' },
-    { title: 'test', align: 'right' },
+    { title: 'classes', align: 'right', optional: true },
+    { title: 'train', align: 'right', optional: true },
+    { title: 'test', align: 'right', optional: true },
     { title: 'download', align: 'right' },
     { title: 'here' },
     { title: 'in, or how to get it' },
@@ -91,7 +92,7 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
     folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/* and test/<class>/* in data.root' : 'see datasets/README.md'),
   ]);
   process.stdout.write(
-    `${formatTable(columns, rows)}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
+    `${formatTable(columns, rows, columnsOf(process.stdout))}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
   );
 }
 
@@ -196,29 +197,19 @@ function instructions(name: string, root: string, files: readonly Needed[]): str
   return [`${name} needs:`, ...lines, `Then: gqa data fetch ${name} --root ${root} --offline`, ''].join('\n');
 }
 
-/** Bars and notices on stderr, never on one line. */
+/** A bar begins with the first bytes: until then the server is asked and asked again, and no time goes by in vain. */
 function terminal(): Pick<FetchWatch, 'progress' | 'notice'> {
-  let bar: Progress | null = null;
-  const stop = (): void => {
-    bar?.stop();
-    bar = null;
-  };
   return {
     progress(label, total, from) {
-      stop();
-      let done = from;
+      let bar: Progress | null = null;
       return {
         update(now) {
-          bar ??= progress(label, total, undefined, { unit: 'bytes', from: done });
-          done = now;
+          bar ??= progress(label, total, { unit: 'bytes', from, stays: true });
           bar.update(now);
         },
-        stop,
+        stop: () => bar?.stop(),
       };
     },
-    notice(line) {
-      stop();
-      say(line);
-    },
+    notice: say,
   };
 }

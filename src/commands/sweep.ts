@@ -4,9 +4,12 @@ import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { deviceOverride } from '../config/overrides.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
+import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
+import { clock } from '../run/progress.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
 import { type Child, startChild } from '../sweep/child.js';
 import { describePoint, planGrid } from '../sweep/grid.js';
@@ -44,9 +47,7 @@ export async function sweep(
   const folder = makeSweepFolder(options.runsDir, name);
 
   notices.forEach(say);
-  say(
-    `sweep ${folder}: ${points.length} run${points.length === 1 ? '' : 's'}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
-  );
+  say(`sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`);
   const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
   const leaderboard = path.join(folder, 'leaderboard.csv');
   let unwritten: unknown = null;
@@ -62,11 +63,13 @@ export async function sweep(
   let running: Child | null = null;
   const endRun = (): void => running?.kill('SIGTERM');
   process.on('exit', endRun);
+  const took: number[] = []; // seconds of the points that are done
   try {
     for (const [i, row] of rows.entries()) {
       await setImmediate(); // lets signals in
       if (stop.signal.aborted) break;
-      say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
+      const started = performance.now();
+      say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}${timeLeft(took, rows.length - i)}`);
       const args = [...sets, ...row.point.sets, `name=${JSON.stringify(name)}`].flatMap((set) => ['--set', set]);
       const child = startChild(program, [
         'train',
@@ -84,6 +87,7 @@ export async function sweep(
       row.outcome = await child.outcome;
       stop.passTo(null);
       running = null;
+      if (row.outcome.state === 'done') took.push((performance.now() - started) / 1000);
       if (row.outcome.state !== 'done') say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
       writeLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
@@ -96,16 +100,23 @@ export async function sweep(
   process.stdout.write(
     options.json
       ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson) })}\n`
-      : `${leaderboardTable(rows)}${warningsOf(rows)}`,
+      : `${leaderboardTable(rows, columnsOf(process.stdout))}${warningsOf(rows)}`,
   );
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
   if (stop.signal.aborted)
     throw interruption(
       stop.signal,
-      ` with ${done} of ${rows.length} runs done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}`,
+      ` with ${done} of ${counted(rows.length, 'run')} done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}`,
     );
   if (unwritten !== null) throw unwritten;
-  if (done < rows.length) throw new GqaError('sweepFailures', `${rows.length - done} of ${rows.length} runs failed; see ${leaderboard}`);
+  if (done < rows.length)
+    throw new GqaError('sweepFailures', `${rows.length - done} of ${counted(rows.length, 'run')} failed; see ${leaderboard}`);
+}
+
+/** ` · about 12:30 left`, at the pace of the points that are done; empty before the first is. @param seconds of each of those. @param points that are left */
+export function timeLeft(seconds: readonly number[], points: number): string {
+  if (seconds.length === 0) return '';
+  return ` · about ${clock((seconds.reduce((sum, one) => sum + one, 0) / seconds.length) * points)} left`;
 }
 
 /** The folder must be new: a leaderboard tells of one sweep. */

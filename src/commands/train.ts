@@ -3,11 +3,14 @@ import path from 'node:path';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { countParameters } from '../model/params.js';
+import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
+import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
-import { checkRun, createRun, type RunFolder } from '../run/run-folder.js';
+import { checkRun, createRun, type RunFolder, type Said } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
 import { runExperiment, splitParts } from '../train/loop.js';
@@ -15,7 +18,7 @@ import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { buildTeacher } from '../train/teacher.js';
 import { keepFlawed, sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
-import { say, warn, warningLine } from './say.js';
+import { listen, say, sayShorter, warn, warningLine } from './say.js';
 
 export interface TrainOptions {
   config: string;
@@ -48,7 +51,30 @@ export interface TrainReport {
   warnings: string[];
 }
 
+/** What is said from now on is kept: by the run's log once there is a run, before that for the run to begin with. */
+function keepSaid(): { said: Said[]; into(run: RunFolder): void; release(): void } {
+  const said: Said[] = [];
+  let hear = (text: string): void => void said.push({ at: new Date(), text });
+  const release = listen((text) => hear(text));
+  return {
+    said,
+    into(run) {
+      hear = run.log;
+    },
+    release,
+  };
+}
+
 export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
+  const kept = keepSaid();
+  try {
+    return await trainHeard(options, stop, kept);
+  } finally {
+    kept.release();
+  }
+}
+
+async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<typeof keepSaid>): Promise<TrainReport> {
   const { config, notices } = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   notices.forEach(say);
   const place = { runsDir: options.runsDir, name: config.name, runName: options.runName };
@@ -72,14 +98,21 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
       train: { ...config.train, distillFrom: distillFrom && path.resolve(distillFrom) },
     };
     const warnings = [...built.warnings, ...(teacher?.warnings ?? [])];
-    const run = createRun({ ...place, config: found, device: backend, warnings });
     const { parameters, kvParameters } = countParameters(shape);
+    const about = {
+      parameters,
+      kvParameters,
+      notices: [...notices, ...(backend.notice === null ? [] : [backend.notice]), ...built.notices],
+    };
+    const run = createRun({ ...place, config: found, device: backend, about, warnings, said: kept.said });
+    kept.into(run);
     say(
-      `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
+      `run ${run.path}: ${variant}, ${counted(shape.kvHeads, 'KV head')} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     built.notices.forEach(say);
     warnings.forEach(warn);
     if (teacher !== null) [`distilling from ${distillFrom}`, ...teacher.notices].forEach(say);
+    const selection = config.train.protocol === 'paper' ? 'test' : 'validation';
     try {
       const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher?.params ?? null, mode, {
         notice: say,
@@ -90,13 +123,16 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
         logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait }) {
           run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond, data_wait: dataWait });
         },
-        epochDone(result) {
+        epochDone(result, end) {
+          const line = (columns?: number): string => epochLine(result, end, selection, columns);
+          sayShorter(line(), line(columnsOf(process.stderr)));
           run.epochDone(result);
           keepFlawed(pipeline, run);
         },
       });
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
+      say(`test, best epoch (${outcome.best.epoch}) · ${lossAndTop1(outcome.test)} · ${counted(outcome.test.images, 'image')}`);
       const { converted, best, test, trainImagesPerSecond } = outcome;
       const device = `${backend.name} ${backend.device} ${mode}`;
       const report: TrainReport = {
@@ -141,19 +177,20 @@ function describe(
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
   return [
-    `${variant}, ${kvHeads} KV heads: ${run}`,
+    `${variant}, ${counted(kvHeads, 'KV head')}: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
     ...(freshHead ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
-    `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
+    `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${counted(test.images, 'image')}`,
     ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
     ...warnings.map(warningLine),
     '',
   ].join('\n');
 }
 
-/** Notes in the run's status why it ended. @returns the error, with what went wrong besides */
+/** Notes in the run's log and status why it ended. @returns the error, with what went wrong besides */
 function closedEarly(run: RunFolder, error: unknown): unknown {
+  run.log(describeError(error));
   try {
     run.setStatus(isInterruption(error) ? 'interrupted' : 'failed');
     run.close();
@@ -161,4 +198,10 @@ function closedEarly(run: RunFolder, error: unknown): unknown {
   } catch (second) {
     return withAfterthought(error, second instanceof Error ? second.message : String(second));
   }
+}
+
+/** As the command line tells it at the end. */
+function describeError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return `${message}${error instanceof GqaError && error.hint !== undefined ? `\n${error.hint}` : ''}`;
 }
