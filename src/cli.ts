@@ -6,7 +6,8 @@ import { inspect } from 'node:util';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
 import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
-import { ExitCode, GqaError } from './errors.js';
+import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
+import { calledAs, command, projectElsewhere } from './invocation.js';
 import { fileError } from './run/atomic.js';
 import { interruption, listenForSignals, type Stop } from './run/interrupt.js';
 import { gqaVersion } from './version.js';
@@ -74,11 +75,13 @@ const commands: CommandSpec[] = [
     run: async ([run], options, stop) => {
       const given = options as { checkpoint?: string; config?: string };
       if (run === undefined && (given.checkpoint === undefined || given.config === undefined)) {
-        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', { hint: 'See gqa eval --help.' });
+        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', {
+          hint: `See ${command('eval --help')}`,
+        });
       }
       if (run !== undefined && (given.checkpoint !== undefined || given.config !== undefined)) {
         throw new GqaError('usage', 'eval takes a run folder or --checkpoint and --config, not both: a run has its own', {
-          hint: 'gqa eval --help',
+          hint: `See ${command('eval --help')}`,
         });
       }
       await (await import('./commands/eval.js')).evaluate({ ...(run === undefined ? {} : { run }), ...(options as object) } as never, stop);
@@ -232,14 +235,14 @@ function buildProgram(stop: Stop): Command {
     .helpCommand(false)
     .addHelpText('after', exitCodesHelp)
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'gqa: ')) })
-    .showHelpAfterError('Run gqa --help, or gqa <command> --help.')
+    .showHelpAfterError(`See ${calledAs()} --help, or ${calledAs()} <command> --help.`)
     .exitOverride();
   for (const spec of commands) {
     const [word = '', group] = spec.name.split(' ').reverse();
     const command = (group === undefined ? program : groupOf(program, group))
       .command(word)
       .description(spec.summary)
-      .addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+      .addHelpText('after', () => exampleOf(spec));
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
     for (const option of spec.options) command.addOption(option);
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
@@ -249,6 +252,12 @@ function buildProgram(stop: Stop): Command {
     });
   }
   return program;
+}
+
+/** As it can be run: files of the project are named from its folder. */
+function exampleOf({ example }: CommandSpec): string {
+  const elsewhere = / (configs|test)\//.test(example) ? projectElsewhere() : null;
+  return `\nExample${elsewhere === null ? '' : `, in ${elsewhere}`}:\n  ${example.replace(/^gqa/, calledAs())}\n`;
 }
 
 const groups: Record<string, string> = { data: 'data sets: list, fetch, verify' };

@@ -37,9 +37,26 @@ for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstar
   test(`gqa ${name} --help has an example`, () => {
     const { status, stdout } = gqa([name, '--help']);
     assert.equal(status, 0);
-    assert.match(stdout, new RegExp(`Example:\\n {2}gqa ${name}`));
+    assert.match(stdout, new RegExp(`Example:\\n {2}npx gqa ${name}`));
   });
 }
+
+test('elsewhere help gives commands that work there, and says in which folder the files of the project lie', () => {
+  const folder = temporary();
+  const called = `node ${path.resolve('bin/gqa.js')}`;
+  const known: [args: string[], expected: string][] = [
+    [['train', '--help'], `Example, in ${process.cwd()}:\n  ${called} train --config configs/smoke.yaml`],
+    [['doctor', '--help'], `Example:\n  ${called} doctor`],
+    [['trian'], `See ${called} --help, or ${called} <command> --help.`],
+    [['eval'], `See ${called} eval --help`],
+    [['data', 'list'], `${called} data fetch cifar100\n`],
+  ];
+  for (const [args, expected] of known) {
+    const { stdout, stderr } = gqa(args, folder);
+    assert.ok((stdout + stderr).includes(expected), `${expected}\n---\n${stdout}${stderr}`);
+    assert.doesNotMatch(stdout + stderr, /npx/);
+  }
+});
 
 /** Every module that a command loads, whether imported or required. */
 function modulesLoadedBy(args: string[]): string[] {

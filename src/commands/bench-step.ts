@@ -6,6 +6,7 @@ import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
+import { npmRun } from '../invocation.js';
 import { forwardFlops } from '../model/flops.js';
 import { countParameters, initialParams } from '../model/params.js';
 import { startBackend } from '../native/backend.js';
@@ -162,7 +163,9 @@ interface KindTime {
 function profileOf(bench: StepBench): KindTime[] {
   const operations = bench.profile();
   if (operations === null) {
-    throw new GqaError('environment', 'the addon in place does not record operations', { hint: 'npm run setup builds the one that does.' });
+    throw new GqaError('environment', 'the addon in place does not record operations', {
+      hint: `${npmRun('setup')} builds the one that does.`,
+    });
   }
   const kinds = new Map<string, KindTime>();
   for (const { op, duration } of operations) {

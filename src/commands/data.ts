@@ -9,6 +9,7 @@ import { overviewPng } from '../data/inspect/overview.js';
 import { type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
 import { GqaError } from '../errors.js';
+import { command } from '../invocation.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
@@ -64,7 +65,7 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
       present: name === 'image-folder' ? null : folder !== null,
       folder: name === 'image-folder' ? null : folder,
       looked_for_in: tried,
-      fetch: entry === undefined ? null : `gqa data fetch ${name}`,
+      fetch: entry === undefined ? null : command(`data fetch ${name}`),
       terms: entry?.terms ?? null,
       page: entry?.page ?? null,
     };
@@ -133,7 +134,10 @@ export async function dataVerify(options: DataVerifyOptions, stop: Stop, known: 
   if (options.overview !== undefined) writeFileAtomic(options.overview, await stop.during(overviewPng(dataset)));
   if (report.problems.length > 0) {
     throw new GqaError('data', `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`, {
-      hint: known[name] === undefined ? 'Replace the pictures named.' : `gqa data fetch ${name} brings it afresh into another --root.`,
+      hint:
+        known[name] === undefined
+          ? 'Replace the pictures named.'
+          : `${command(`data fetch ${name}`)} brings it afresh into another --root.`,
     });
   }
 }
@@ -194,7 +198,7 @@ function instructions(name: string, root: string, files: readonly Needed[]): str
     ...(sha256 === null ? [] : [`  sha256    ${sha256}`]),
     `  md5       ${md5}`,
   ]);
-  return [`${name} needs:`, ...lines, `Then: gqa data fetch ${name} --root ${root} --offline`, ''].join('\n');
+  return [`${name} needs:`, ...lines, `Then: ${command(`data fetch ${name} --root ${root} --offline`)}`, ''].join('\n');
 }
 
 /** A bar begins with the first bytes: until then the server is asked and asked again, and no time goes by in vain. */

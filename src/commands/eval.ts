@@ -7,6 +7,7 @@ import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Dataset } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
+import { command } from '../invocation.js';
 import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atomic.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
@@ -167,7 +168,7 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
   }
   if (run === undefined && checkpoint !== undefined && config !== undefined) return { config, checkpoint };
   throw new GqaError('usage', 'eval takes either a run folder, or --checkpoint FILE and --config FILE', {
-    hint: 'gqa eval --help shows both.',
+    hint: `${command('eval --help')} shows both.`,
   });
 }
 
@@ -184,6 +185,6 @@ function partOf(split: EvalOptions['split'], parts: Parts, config: Config): Part
 function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Dataset): void {
   if (freshHead === null) return;
   throw new GqaError('usage', `${checkpoint} has no head for the ${classes.length} classes of ${name}: ${freshHead}`, {
-    hint: 'Evaluate on the data set that it was trained on, or train it on this one first: gqa train.',
+    hint: `Evaluate on the data set that it was trained on, or train it on this one first: see ${command('train --help')}`,
   });
 }
