@@ -6,7 +6,7 @@ import { inspect } from 'node:util';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
 import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
-import { ExitCode, type ExitCodeName, GqaError } from './errors.js';
+import { ExitCode, GqaError } from './errors.js';
 import { calledAs, command, projectElsewhere } from './invocation.js';
 import { fileError } from './run/atomic.js';
 import { interruption, listenForSignals, type Stop } from './run/interrupt.js';

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
 import { readConfig } from '../config/load.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
@@ -37,6 +38,6 @@ export async function convert(options: { checkpoint: string; config: string; set
   process.stdout.write(
     options.json
       ? `${JSON.stringify(report)}\n`
-      : `${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
+      : `${options.out}: ${variant}, ${fromKvHeads} → ${counted(shape.kvHeads, 'KV head')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
   );
 }

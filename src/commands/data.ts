@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { closest } from '../config/expectations.js';
 import { type DataName, dataNames } from '../config/names.js';
+import { counted } from '../counted.js';
 import { type CatalogueEntry, catalogue } from '../data/fetch/catalogue.js';
 import type { Patience } from '../data/fetch/download.js';
 import { type FetchWatch, fetchDataset, type Needed } from '../data/fetch/fetch.js';
@@ -157,15 +158,15 @@ function formatReport({ name, from, official, classes, splits, duplicates, probl
     const [least, most] = per_class.reduce(([low, high], count) => [Math.min(low, count), Math.max(high, count)], [Infinity, 0]);
     const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
     const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
-    return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
+    return `${of}: ${counted(pictures, 'picture')}, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
   };
   const { within, across, labels_differ } = duplicates;
   return [
-    `${name} in ${from}: ${classes.length} classes`,
+    `${name} in ${from}: ${counted(classes.length, 'class')}`,
     split('train'),
     split('test'),
-    `same pixels: ${within.train.pictures} training pictures in ${within.train.groups} groups, ${within.test.pictures} test pictures in ${within.test.groups} groups; ` +
-      `${across.test_pictures} test pictures are also in train; in ${labels_differ} groups labels differ`,
+    `same pixels: ${counted(within.train.pictures, 'training picture')} in ${counted(within.train.groups, 'group')}, ${counted(within.test.pictures, 'test picture')} in ${counted(within.test.groups, 'group')}; ` +
+      `${counted(across.test_pictures, 'test picture')} ${across.test_pictures === 1 ? 'is' : 'are'} also in train; in ${counted(labels_differ, 'group')} labels differ`,
     ...duplicates.examples.slice(0, 3).map((group) => `  ${group.map((seen) => `${seen.picture} (${seen.class})`).join(' = ')}`),
     problems.length > 0
       ? `wrong: ${problems.length}`

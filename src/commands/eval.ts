@@ -5,6 +5,7 @@ import { encodeSafetensors } from '../checkpoint/safetensors.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import type { Dataset } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { command } from '../invocation.js';
@@ -82,7 +83,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     process.stdout.write(
       options.json
         ? `${JSON.stringify(report)}\n`
-        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
+        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${counted(metrics.images, 'image')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
     if (options.run !== undefined) {
       const folder = evalFolder(options.run, options.split);

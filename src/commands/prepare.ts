@@ -1,5 +1,7 @@
 /** What train, eval and quickstart share: from a config to data and a running backend. */
+
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { withCommonSize } from '../data/common-size.js';
 import type { Dataset } from '../data/dataset.js';
 import { openDataset } from '../data/open.js';
@@ -28,7 +30,7 @@ export async function prepare(config: Config, eager: boolean, stop: Stop): Promi
   await stop.check();
   if (backend.notice !== null) say(backend.notice);
   say(
-    `${dataset.name}: ${dataset.classes.length} classes, ${dataset.train.labels.length} training and ${dataset.test.labels.length} test pictures in ${dataset.from}`,
+    `${dataset.name}: ${counted(dataset.classes.length, 'class')}, ${dataset.train.labels.length} training and ${counted(dataset.test.labels.length, 'test picture')} in ${dataset.from}`,
   );
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
   requirePrecision(config.train.precision, mode);

@@ -59,7 +59,7 @@ export async function sweep(
       unwritten = error; // the runs go on: their own figures are not lost with the table
     }
   };
-  // However the sweep itself ends, no run goes on unseen.
+  // However the sweep itself ends (kill -9 aside), no run goes on unseen.
   let running: Child | null = null;
   const endRun = (): void => running?.kill('SIGTERM');
   process.on('exit', endRun);
