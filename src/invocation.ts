@@ -35,6 +35,12 @@ export function projectElsewhere(at: Standing = standing()): string | null {
   return real(at.cwd) === real(at.project) ? null : withoutSlash(at.project);
 }
 
+/** A file of the project as it is found from where the user stands. */
+export function projectFile(file: string, at: Standing = standing()): string {
+  const elsewhere = projectElsewhere(at);
+  return elsewhere === null ? file : path.join(elsewhere, file);
+}
+
 /** The first `gqa` of the PATH decides. Folders that npm and npx put before it for a moment are none of the user's. */
 function isOnPath({ env, project }: Standing): boolean {
   const folders = (env.PATH ?? env.Path ?? '')

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { calledAs, command, npmRun, projectElsewhere } from '../src/invocation.js';
+import { calledAs, command, npmRun, projectElsewhere, projectFile } from '../src/invocation.js';
 import { temporaryFolder } from './cli-run.js';
 
 /** A project with bin/gqa.js, a link to it as npm makes it, and somebody else's `gqa`. */
@@ -60,4 +60,6 @@ test('npm scripts are named with the folder where the user stands elsewhere', ()
   assert.equal(npmRun('setup', '-- --cuda', from('/')), `npm --prefix ${at('project')} run setup -- --cuda`);
   assert.equal(projectElsewhere(from(at('project'))), null);
   assert.equal(projectElsewhere(from('/')), at('project'));
+  assert.equal(projectFile('docs/a.md', from(at('project'))), 'docs/a.md');
+  assert.equal(projectFile('docs/a.md', from(at('project', 'configs'))), at('project', 'docs', 'a.md'));
 });

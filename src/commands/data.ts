@@ -10,7 +10,7 @@ import { overviewPng } from '../data/inspect/overview.js';
 import { type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
 import { GqaError } from '../errors.js';
-import { command } from '../invocation.js';
+import { command, projectFile } from '../invocation.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
@@ -91,7 +91,9 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
     String(pictures?.test ?? '–'),
     download_bytes === null ? '–' : `${(download_bytes / 1e6).toFixed(0)} MB`,
     present === null ? '–' : present ? 'yes' : 'no',
-    folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/* and test/<class>/* in data.root' : 'see datasets/README.md'),
+    folder ??
+      fetch ??
+      (name === 'image-folder' ? 'train/<class>/* and test/<class>/* in data.root' : `see ${projectFile('datasets/README.md')}`),
   ]);
   process.stdout.write(
     `${formatTable(columns, rows, columnsOf(process.stdout))}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
