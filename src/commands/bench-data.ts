@@ -12,6 +12,7 @@ import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
 import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
+import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
 
 export interface BenchDataOptions {
@@ -103,14 +104,17 @@ export async function benchData(options: BenchDataOptions, stop: Stop): Promise<
   const { data } = config;
   const batchSize = options.batchSize ?? config.train.batchSize;
   const bench = await openDataBench(config, batchSize, stop);
+  const bar = progress('measuring', options.rounds);
   try {
     await bench.round(Math.min(options.batches, Math.ceil(bench.pictures / batchSize))); // threads start, code is compiled, a cache is filled
     const rates: number[] = [];
     let rssAtFirst = 0;
     for (let round = 0; round < options.rounds; round++) {
       rates.push(await bench.round(options.batches));
+      bar.tick(round + 1);
       if (round === 0) rssAtFirst = process.memoryUsage.rss();
     }
+    bar.stop();
     const rssGrown = process.memoryUsage.rss() - rssAtFirst;
     const stages = await bench.stages();
     const sorted = [...rates].sort((a, b) => a - b);
@@ -138,6 +142,7 @@ export async function benchData(options: BenchDataOptions, stop: Stop): Promise<
     };
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : described(report));
   } finally {
+    bar.stop();
     await bench.close();
   }
 }

@@ -13,6 +13,7 @@ import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
 import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
+import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
 import { type Operation, recordedOperations } from '../trace/profile.js';
 import { stepOptions } from '../train/loop.js';
@@ -90,14 +91,20 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     await bench.train(2);
     await bench.evaluate(1);
   }
-  for (let round = 0; round < options.rounds; round++) {
-    for (const run of runs) {
-      run.train.push(await run.bench.train(options.steps));
-      run.evaluate.push(await run.bench.evaluate(Math.ceil(options.steps / 2)));
-      run.rss.push(process.memoryUsage.rss() / 1e6);
-      run.tensors.push(tf.memory().numTensors);
-      run.peakMb = process.resourceUsage().maxRSS / 1e3;
+  const bar = progress('measuring', options.rounds * runs.length);
+  try {
+    for (let round = 0; round < options.rounds; round++) {
+      for (const [i, run] of runs.entries()) {
+        run.train.push(await run.bench.train(options.steps));
+        run.evaluate.push(await run.bench.evaluate(Math.ceil(options.steps / 2)));
+        run.rss.push(process.memoryUsage.rss() / 1e6);
+        run.tensors.push(tf.memory().numTensors);
+        run.peakMb = process.resourceUsage().maxRSS / 1e3;
+        bar.tick(round * runs.length + i + 1);
+      }
     }
+  } finally {
+    bar.stop();
   }
   const figures = runs.map(({ mode, variant, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
     const best = Math.min(...train);

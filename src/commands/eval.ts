@@ -55,7 +55,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     const parts = splitParts(config, dataset);
     const part = partOf(options.split, parts, config);
     const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
-    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode, stop);
+    const trainer = await readyTrainer(config, built, pipeline, parts, part, mode, { progress, stop });
     const metrics = await evaluateWithProgress(
       config,
       trainer,

@@ -175,7 +175,7 @@ function lines(state: State, { stream, now, lineEveryMs }: ProgressTarget): Disp
   };
   return {
     show() {
-      if (now() - printed >= lineEveryMs(now() - begun)) print();
+      if (state.done < state.total && now() - printed >= lineEveryMs(now() - begun)) print(); // of all that was done the line tells that is said then
     },
     end() {
       if (state.counted.stays && shown !== state.done) print();

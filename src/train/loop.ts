@@ -165,7 +165,7 @@ async function experiment(
       parts.test.indices.length,
   });
 
-  const trainer = await readyTrainer(config, built, pipeline, parts, parts.train, mode, watch.stop);
+  const trainer = await readyTrainer(config, built, pipeline, parts, parts.train, mode, watch);
   const measure = (part: Part, label: string): Promise<Metrics> => {
     standing.doing = label;
     const { stop } = watch;
@@ -419,7 +419,7 @@ export async function readyTrainer(
   { train }: Parts,
   part: Part,
   mode: TrainerMode,
-  stop: Stop,
+  { progress, stop }: Pick<Watch, 'progress' | 'stop'>,
 ): Promise<Trainer> {
   const { model } = built;
   await stop.check();
@@ -430,7 +430,7 @@ export async function readyTrainer(
     if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
       const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
       const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
-      const attention = await calibrate(trainer, model, model.attention, batches);
+      const attention = await calibrate(trainer, model, model.attention, shown(batches, progress('calibrating', indices.length)));
       trainer.loadAttention(attention);
       tf.dispose(attention);
     }
@@ -439,6 +439,20 @@ export async function readyTrainer(
   } catch (error) {
     trainer.dispose();
     throw error;
+  }
+}
+
+/** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
+async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
+  let done = 0;
+  try {
+    for await (const batch of batches) {
+      yield batch;
+      done += batch.images;
+      bar.tick(done);
+    }
+  } finally {
+    bar.stop();
   }
 }
 
