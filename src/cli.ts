@@ -2,11 +2,13 @@
  * The command line: names, flags and help of every command, and the only place where the process ends. What a command does is imported when it runs,
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
+import { inspect } from 'node:util';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
 import { expandHome, notExpanded } from './config/home.js';
 import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
 import { ExitCode, GqaError } from './errors.js';
+import { calledAs, command, projectElsewhere } from './invocation.js';
 import { fileError } from './run/atomic.js';
 import { interruption, listenForSignals, type Stop } from './run/interrupt.js';
 import { gqaVersion } from './version.js';
@@ -77,11 +79,13 @@ const commands: CommandSpec[] = [
     run: async ([run], options, stop) => {
       const given = options as { checkpoint?: string; config?: string };
       if (run === undefined && (given.checkpoint === undefined || given.config === undefined)) {
-        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', { hint: 'See gqa eval --help.' });
+        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', {
+          hint: `See ${command('eval --help')}`,
+        });
       }
       if (run !== undefined && (given.checkpoint !== undefined || given.config !== undefined)) {
         throw new GqaError('usage', 'eval takes a run folder or --checkpoint and --config, not both: a run has its own', {
-          hint: 'gqa eval --help',
+          hint: `See ${command('eval --help')}`,
         });
       }
       await (await import('./commands/eval.js')).evaluate({ ...(run === undefined ? {} : { run }), ...(options as object) } as never, stop);
@@ -238,14 +242,14 @@ function buildProgram(stop: Stop): Command {
     .helpCommand(false)
     .addHelpText('after', exitCodesHelp)
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'gqa: ')) })
-    .showHelpAfterError('Run gqa --help, or gqa <command> --help.')
+    .showHelpAfterError(`See ${calledAs()} --help, or ${calledAs()} <command> --help.`)
     .exitOverride();
   for (const spec of commands) {
     const [word = '', group] = spec.name.split(' ').reverse();
     const command = (group === undefined ? program : groupOf(program, group))
       .command(word)
       .description(spec.summary)
-      .addHelpText('after', `\nExample:\n  ${spec.example}\n`);
+      .addHelpText('after', () => exampleOf(spec));
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
     for (const option of spec.options) command.addOption(option);
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
@@ -256,6 +260,12 @@ function buildProgram(stop: Stop): Command {
     });
   }
   return program;
+}
+
+/** As it can be run: files of the project are named from its folder. */
+function exampleOf({ example }: CommandSpec): string {
+  const elsewhere = / (configs|test)\//.test(example) ? projectElsewhere() : null;
+  return `\nExample${elsewhere === null ? '' : `, in ${elsewhere}`}:\n  ${example.replace(/^gqa/, calledAs())}\n`;
 }
 
 const groups: Record<string, string> = { data: 'data sets: list, fetch, verify' };
@@ -342,10 +352,10 @@ function exitCodeOf(error: unknown): number {
 /** A line or two on stderr; the stack with --debug only. Commander has told its own errors already. */
 function report(error: unknown, debug: boolean): void {
   if (error instanceof CommanderError) return;
-  if (debug) console.error(error);
+  if (debug) say(inspect(error));
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof GqaError) process.stderr.write(`gqa: ${message}\n${error.hint ? `${error.hint}\n` : ''}`);
-  else process.stderr.write(`gqa: unexpected error: ${message.split('\n')[0]}\n${debug ? '' : 'Run again with --debug for the stack.\n'}`);
+  if (error instanceof GqaError) say(`gqa: ${message}${error.hint ? `\n${error.hint}` : ''}`);
+  else say(`gqa: unexpected error: ${message.split('\n')[0]}${debug ? '' : '\nRun again with --debug for the stack.'}`);
 }
 
 /** What became of stdout, whose reader may have left, or whose disk may be full. */

@@ -37,7 +37,7 @@ for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstar
   test(`gqa ${name} --help has an example`, () => {
     const { status, stdout } = gqa([name, '--help']);
     assert.equal(status, 0);
-    assert.match(stdout, new RegExp(`Example:\\n {2}gqa ${name}`));
+    assert.match(stdout, new RegExp(`Example:\\n {2}npx gqa ${name}`));
   });
 }
 
@@ -72,6 +72,23 @@ test('gqa help <command> is gqa <command> --help, in groups too', () => {
     const found = gqa([...asked]);
     assert.deepEqual(found, gqa([...same]), asked.join(' '));
     assert.deepEqual([found.status, found.stderr], [0, '']);
+  }
+});
+
+test('elsewhere help gives commands that work there, and says in which folder the files of the project lie', () => {
+  const folder = temporary();
+  const called = `node ${path.resolve('bin/gqa.js')}`;
+  const known: [args: string[], expected: string][] = [
+    [['train', '--help'], `Example, in ${process.cwd()}:\n  ${called} train --config configs/smoke.yaml`],
+    [['doctor', '--help'], `Example:\n  ${called} doctor`],
+    [['trian'], `See ${called} --help, or ${called} <command> --help.`],
+    [['eval'], `See ${called} eval --help`],
+    [['data', 'list'], `${called} data fetch cifar100\n`],
+  ];
+  for (const [args, expected] of known) {
+    const { stdout, stderr } = gqa(args, folder);
+    assert.ok((stdout + stderr).includes(expected), `${expected}\n---\n${stdout}${stderr}`);
+    assert.doesNotMatch(stdout + stderr, /npx/);
   }
 });
 

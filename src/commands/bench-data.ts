@@ -13,7 +13,9 @@ import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/prepr
 import { takeLimit, takeOfTraining } from '../data/take.js';
 import { loadPictures } from '../native/pictures.js';
 import { draws, shuffle } from '../random.js';
+import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
+import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
 import { withPreprocessing } from './pictures.js';
 import { requirePaths } from './require-paths.js';
@@ -115,14 +117,17 @@ export async function benchData(options: BenchDataOptions, stop: Stop): Promise<
   const { data } = config;
   const batchSize = options.batchSize ?? config.train.batchSize;
   const bench = await openDataBench(config, batchSize, stop);
+  const bar = progress('measuring', options.rounds);
   try {
     await bench.round(Math.min(options.batches, Math.ceil(bench.pictures / batchSize))); // threads start, code is compiled, a cache is filled
     const rates: number[] = [];
     let rssAtFirst = 0;
     for (let round = 0; round < options.rounds; round++) {
       rates.push(await bench.round(options.batches));
+      bar.tick(round + 1);
       if (round === 0) rssAtFirst = process.memoryUsage.rss();
     }
+    bar.stop();
     const rssGrown = process.memoryUsage.rss() - rssAtFirst;
     const stages = await bench.stages();
     const sorted = [...rates].sort((a, b) => a - b);
@@ -150,6 +155,7 @@ export async function benchData(options: BenchDataOptions, stop: Stop): Promise<
     };
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : described(report));
   } finally {
+    bar.stop();
     await bench.close();
   }
 }
@@ -180,6 +186,7 @@ function described({
     formatTable(
       [{ title: 'ms a picture, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
       [['', ...Object.values(stages).map(String)]],
+      columnsOf(process.stdout),
     ),
     verdict,
   ].join('');

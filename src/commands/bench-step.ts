@@ -7,11 +7,14 @@ import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
+import { npmRun } from '../invocation.js';
 import { forwardFlops } from '../model/flops.js';
 import { countParameters, initialParams } from '../model/params.js';
 import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
+import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
+import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
 import { type Operation, recordedOperations } from '../trace/profile.js';
 import { stepOptions } from '../train/loop.js';
@@ -91,14 +94,20 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     await bench.train(2);
     await bench.evaluate(1);
   }
-  for (let round = 0; round < options.rounds; round++) {
-    for (const run of runs) {
-      run.train.push(await run.bench.train(options.steps));
-      run.evaluate.push(await run.bench.evaluate(Math.ceil(options.steps / 2)));
-      run.rss.push(process.memoryUsage.rss() / 1e6);
-      run.tensors.push(tf.memory().numTensors);
-      run.peakMb = process.resourceUsage().maxRSS / 1e3;
+  const bar = progress('measuring', options.rounds * runs.length);
+  try {
+    for (let round = 0; round < options.rounds; round++) {
+      for (const [i, run] of runs.entries()) {
+        run.train.push(await run.bench.train(options.steps));
+        run.evaluate.push(await run.bench.evaluate(Math.ceil(options.steps / 2)));
+        run.rss.push(process.memoryUsage.rss() / 1e6);
+        run.tensors.push(tf.memory().numTensors);
+        run.peakMb = process.resourceUsage().maxRSS / 1e3;
+        bar.tick(round * runs.length + i + 1);
+      }
     }
+  } finally {
+    bar.stop();
   }
   const figures = runs.map(({ mode, variant, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
     const best = Math.min(...train);
@@ -146,6 +155,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     formatTable(
       keys.map((title) => ({ title, align: 'right' as const })),
       figures.map((row) => keys.map((key) => String(row[key]))),
+      columnsOf(process.stdout),
     ),
   );
   if (ratio !== null) process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
@@ -163,7 +173,9 @@ interface KindTime {
 function profileOf(bench: StepBench): KindTime[] {
   const operations = bench.profile();
   if (operations === null) {
-    throw new GqaError('environment', 'the addon in place does not record operations', { hint: 'npm run setup builds the one that does.' });
+    throw new GqaError('environment', 'the addon in place does not record operations', {
+      hint: `${npmRun('setup')} builds the one that does.`,
+    });
   }
   const kinds = new Map<string, KindTime>();
   for (const { op, duration } of operations) {
@@ -185,6 +197,7 @@ function profileTable(kinds: KindTime[]): string {
       String(ms),
       `${((100 * ms) / total).toFixed(1)} %`,
     ]),
+    columnsOf(process.stdout),
   );
 }
 

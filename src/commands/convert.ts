@@ -6,6 +6,7 @@ import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
@@ -38,6 +39,6 @@ export async function convert(options: { checkpoint: string; config: string; set
   process.stdout.write(
     options.json
       ? `${JSON.stringify(report)}\n`
-      : `${options.out}: ${variant}, ${fromKvHeads} → ${shape.kvHeads} KV heads\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
+      : `${options.out}: ${variant}, ${fromKvHeads} → ${counted(shape.kvHeads, 'KV head')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
   );
 }

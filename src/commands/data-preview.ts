@@ -2,6 +2,7 @@
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
+import { counted } from '../counted.js';
 import { withCommonSize } from '../data/common-size.js';
 import { previewGrid } from '../data/inspect/preview.js';
 import { openDataset } from '../data/open.js';
@@ -47,6 +48,6 @@ export async function dataPreview({ config: file, set, out, rows, columns, json 
   process.stdout.write(
     json
       ? `${JSON.stringify(about)}\n`
-      : `${out}: ${indices.length} training pictures as they are, then as augment: ${data.augment} makes them in epochs 1 to ${columns - 1}\n`,
+      : `${out}: ${counted(indices.length, 'training picture')} ${indices.length === 1 ? 'as it is' : 'as they are'}, then as augment: ${data.augment} makes ${indices.length === 1 ? 'it' : 'them'} in ${columns === 2 ? 'epoch 1' : `epochs 1 to ${columns - 1}`}\n`,
   );
 }

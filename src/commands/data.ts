@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { closest } from '../config/expectations.js';
 import { type DataName, dataNames } from '../config/names.js';
+import { counted } from '../counted.js';
 import { SPLIT_NAMES, type SplitName, splitsOf } from '../data/dataset.js';
 import { type CatalogueEntry, catalogue } from '../data/fetch/catalogue.js';
 import type { Patience } from '../data/fetch/download.js';
@@ -10,7 +11,9 @@ import { overviewPng } from '../data/inspect/overview.js';
 import { type SplitReport, type VerifyReport, verifyDataset } from '../data/inspect/verify.js';
 import { openDataset, whereIs } from '../data/open.js';
 import { GqaError } from '../errors.js';
+import { command, projectFile } from '../invocation.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
+import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
 import { type Progress, progress } from '../run/progress.js';
 import { type Column, formatTable } from '../run/table.js';
@@ -64,7 +67,7 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
       present: name === 'image-folder' ? null : folder !== null,
       folder: name === 'image-folder' ? null : folder,
       looked_for_in: tried,
-      fetch: entry === undefined ? null : `gqa data fetch ${name}`,
+      fetch: entry === undefined ? null : command(`data fetch ${name}`),
       terms: entry?.terms ?? null,
       page: entry?.page ?? null,
     };
@@ -75,9 +78,9 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
   }
   const columns: Column[] = [
     { title: 'data.name' },
-    { title: 'classes', align: 'right' },
-    { title: 'train', align: 'right' },
-    { title: 'test', align: 'right' },
+    { title: 'classes', align: 'right', optional: true },
+    { title: 'train', align: 'right', optional: true },
+    { title: 'test', align: 'right', optional: true },
     { title: 'download', align: 'right' },
     { title: 'here' },
     { title: 'in, or how to get it' },
@@ -89,10 +92,14 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
     String(pictures?.test ?? '–'),
     download_bytes === null ? '–' : `${(download_bytes / 1e6).toFixed(0)} MB`,
     present === null ? '–' : present ? 'yes' : 'no',
-    folder ?? fetch ?? (name === 'image-folder' ? 'train/<class>/*, val/<class>/*, test/<class>/* in data.root' : 'see datasets/README.md'),
+    folder ??
+      fetch ??
+      (name === 'image-folder'
+        ? 'train/<class>/*, val/<class>/*, test/<class>/* in data.root'
+        : `see ${projectFile('datasets/README.md')}`),
   ]);
   process.stdout.write(
-    `${formatTable(columns, rows)}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
+    `${formatTable(columns, rows, columnsOf(process.stdout))}Looked for below ${path.resolve(root)} (--root); every place that is tried: --json.\n`,
   );
 }
 
@@ -134,7 +141,10 @@ export async function dataVerify(options: DataVerifyOptions, stop: Stop, known: 
   if (options.overview !== undefined) writeFileAtomic(options.overview, await stop.during(overviewPng(dataset)));
   if (report.problems.length > 0) {
     throw new GqaError('data', `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`, {
-      hint: known[name] === undefined ? 'Replace the pictures named.' : `gqa data fetch ${name} brings it afresh into another --root.`,
+      hint:
+        known[name] === undefined
+          ? 'Replace the pictures named.'
+          : `${command(`data fetch ${name}`)} brings it afresh into another --root.`,
     });
   }
 }
@@ -153,7 +163,7 @@ function formatReport({ name, from, official, classes, splits, duplicates, probl
   const described = (of: SplitName, { pictures, per_class, height, width, broken, damaged }: SplitReport): string => {
     const [least, most] = per_class.reduce(([low, high], count) => [Math.min(low, count), Math.max(high, count)], [Infinity, 0]);
     const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
-    return `${of}: ${pictures} pictures, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
+    return `${of}: ${counted(pictures, 'picture')}, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
   };
   const { within, across, labels_differ } = duplicates;
   const called: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
@@ -166,10 +176,10 @@ function formatReport({ name, from, official, classes, splits, duplicates, probl
     ...(across.val_pictures === undefined ? [] : [`${across.val_pictures} validation pictures are also in another split`]),
   ];
   return [
-    `${name} in ${from}: ${classes.length} classes`,
+    `${name} in ${from}: ${counted(classes.length, 'class')}`,
     ...each(splits, described),
-    `same pixels: ${each(within, (split, { pictures, groups }) => `${pictures} ${called[split]} pictures in ${groups} groups`).join(', ')}; ` +
-      `${[...elsewhere, `in ${labels_differ} groups labels differ`].join('; ')}`,
+    `same pixels: ${each(within, (split, { pictures, groups }) => `${counted(pictures, `${called[split]} picture`)} in ${counted(groups, 'group')}`).join(', ')}; ` +
+      `${[...elsewhere, `in ${counted(labels_differ, 'group')} labels differ`].join('; ')}`,
     ...duplicates.examples.slice(0, 3).map((group) => `  ${group.map((seen) => `${seen.picture} (${seen.class})`).join(' = ')}`),
     problems.length > 0
       ? `wrong: ${problems.length}`
@@ -202,32 +212,22 @@ function instructions(name: string, root: string, files: readonly Needed[]): str
     ...(sha256 === null ? [] : [`  sha256    ${sha256}`]),
     `  md5       ${md5}`,
   ]);
-  return [`${name} needs:`, ...lines, `Then: gqa data fetch ${name} --root ${root} --offline`, ''].join('\n');
+  return [`${name} needs:`, ...lines, `Then: ${command(`data fetch ${name} --root ${root} --offline`)}`, ''].join('\n');
 }
 
-/** Bars and notices on stderr, never on one line. */
+/** A bar begins with the first bytes: until then the server is asked and asked again, and no time goes by in vain. */
 function terminal(): Pick<FetchWatch, 'progress' | 'notice'> {
-  let bar: Progress | null = null;
-  const stop = (): void => {
-    bar?.stop();
-    bar = null;
-  };
   return {
     progress(label, total, from) {
-      stop();
-      let done = from;
+      let bar: Progress | null = null;
       return {
         update(now) {
-          bar ??= progress(label, total, undefined, { unit: 'bytes', from: done });
-          done = now;
+          bar ??= progress(label, total, { unit: 'bytes', from, stays: true });
           bar.update(now);
         },
-        stop,
+        stop: () => bar?.stop(),
       };
     },
-    notice(line) {
-      stop();
-      say(line);
-    },
+    notice: say,
   };
 }

@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { type Backend, startBackend, whyNoGpu } from '../native/backend.js';
 import { type CudaLibrary, locateCuda, locateNative, type NativeRuntime } from '../native/locate.js';
@@ -91,7 +92,7 @@ function formatReport(report: Report): string {
       'settings',
       report.settings.map(({ name, value, otherwise }) => (value === null ? `${name} not set (${otherwise})` : `${name}=${value}`)),
     ],
-    ['CPU', [`${cpu.model}, ${cpu.cores} cores, ${cpu.extensions.join(' ') || 'no vector extensions known'}`]],
+    ['CPU', [`${cpu.model}, ${counted(cpu.cores, 'core')}, ${cpu.extensions.join(' ') || 'no vector extensions known'}`]],
     [
       'memory',
       [

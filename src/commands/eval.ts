@@ -7,8 +7,10 @@ import { encodeSafetensors, openSafetensors } from '../checkpoint/safetensors.js
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
+import { counted } from '../counted.js';
 import type { Evaluable } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
+import { command } from '../invocation.js';
 import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atomic.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
@@ -60,7 +62,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     warnings.forEach(warn);
     const { part, train } = evaluatedPart(config, dataset, options.split);
     const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
-    const trainer = await readyTrainer(config, built, pipeline, train, part, mode, stop);
+    const trainer = await readyTrainer(config, built, pipeline, train, part, mode, { progress, stop });
     const metrics = await evaluateWithProgress(
       config,
       trainer,
@@ -88,7 +90,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     process.stdout.write(
       options.json
         ? `${JSON.stringify(report)}\n`
-        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${metrics.images} images\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
+        : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${counted(metrics.images, 'image')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
     if (options.run !== undefined) {
       const folder = evalFolder(options.run, options.split);
@@ -174,7 +176,7 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
   }
   if (run === undefined && checkpoint !== undefined && config !== undefined) return { config, checkpoint };
   throw new GqaError('usage', 'eval takes either a run folder, or --checkpoint FILE and --config FILE', {
-    hint: 'gqa eval --help shows both.',
+    hint: `${command('eval --help')} shows both.`,
   });
 }
 
@@ -182,6 +184,6 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
 function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Evaluable): void {
   if (freshHead === null) return;
   throw new GqaError('usage', `${checkpoint} has no head for the ${classes.length} classes of ${name}: ${freshHead}`, {
-    hint: 'Evaluate on the data set that it was trained on, or train it on this one first: gqa train.',
+    hint: `Evaluate on the data set that it was trained on, or train it on this one first: see ${command('train --help')}`,
   });
 }

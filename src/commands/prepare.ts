@@ -1,5 +1,7 @@
 /** What train, eval and quickstart share: from a config to data and a running backend. */
+
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { withCommonSize } from '../data/common-size.js';
 import { type Dataset, type Evaluable, type SplitName, splitsOf } from '../data/dataset.js';
 import type { WantedSplit } from '../data/formats/image-folder.js';
@@ -40,7 +42,7 @@ async function prepared<Data extends Evaluable>(config: Config, eager: boolean, 
   const backend = await startBackend(config.device);
   await stop.check();
   if (backend.notice !== null) say(backend.notice);
-  say(`${dataset.name}: ${dataset.classes.length} classes, ${counted(dataset)} pictures in ${dataset.from}`);
+  say(`${dataset.name}: ${counted(dataset.classes.length, 'class')}, ${numbersOf(dataset)} in ${dataset.from}`);
   notices.forEach(say);
   if (config.data.cache !== null && splitsOf(dataset).every(({ source }) => source.kind === 'raw'))
     say(`data.cache has no effect: the pictures of ${dataset.name} are no picture files, and need no decoding`);
@@ -51,8 +53,11 @@ async function prepared<Data extends Evaluable>(config: Config, eager: boolean, 
 
 const CALLED: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
 
-/** `900 training, 100 validation and 200 test` */
-function counted(dataset: Evaluable): string {
-  const counts = splitsOf(dataset).map(({ name, labels }) => `${labels.length} ${CALLED[name]}`);
+/** `900 training, 100 validation and 200 test pictures` */
+function numbersOf(dataset: Evaluable): string {
+  const splits = splitsOf(dataset);
+  const counts = splits.map(({ name, labels }, i) =>
+    i === splits.length - 1 ? counted(labels.length, `${CALLED[name]} picture`) : `${labels.length} ${CALLED[name]}`,
+  );
   return counts.length === 1 ? counts.join() : `${counts.slice(0, -1).join(', ')} and ${counts.at(-1)}`;
 }

@@ -1,6 +1,7 @@
 /** `gqa quickstart`: the main job in small, on the pictures that come with the project: train MHA, evaluate it, convert it, uptrain every variant for the same budget, compare. */
 import path from 'node:path';
 import type { Config } from '../config/schema.js';
+import { projectFile } from '../invocation.js';
 import { startBackend } from '../native/backend.js';
 import type { Stop } from '../run/interrupt.js';
 import { timeStamp } from '../run/run-folder.js';
@@ -51,6 +52,6 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
     stop,
   );
   say(
-    '\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see README for what such differences mean.',
+    `\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see ${projectFile('README.md')} for what such differences mean.`,
   );
 }

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
+import { projectFile } from '../invocation.js';
 import { startBackend } from '../native/backend.js';
 import { type CaseResult, compareAttention } from '../reference/attention.js';
 import { comparePreprocess } from '../reference/preprocess.js';
@@ -70,7 +71,7 @@ function kindsIn(dir: string): [kind: string, folder: string][] {
     .filter(([, folder]) => fs.existsSync(folder));
   if (found.length === 0) {
     throw new GqaError('data', `${dir}: no reference vectors: neither an index.json nor a folder ${Object.keys(KINDS).join(' or ')}`, {
-      hint: 'Give a directory in the form that test/reference/README.md describes.',
+      hint: `Give a directory in the form that ${projectFile('test/reference/README.md')} describes.`,
     });
   }
   return found;

@@ -6,9 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { dumpConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
+import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
+import { clock } from '../run/progress.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
 import { type Child, startChild } from '../sweep/child.js';
 import { describePoint, type Point, planGrid } from '../sweep/grid.js';
@@ -55,9 +58,7 @@ export async function sweep(
   });
 
   notices.forEach(say);
-  say(
-    `sweep ${folder}: ${points.length} run${points.length === 1 ? '' : 's'}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
-  );
+  say(`sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`);
   const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
   const leaderboard = path.join(folder, 'leaderboard.csv');
   let unwritten: unknown = null;
@@ -69,15 +70,17 @@ export async function sweep(
       unwritten = error; // the runs go on: their own figures are not lost with the table
     }
   };
-  // However the sweep itself ends, no run goes on unseen.
+  // However the sweep itself ends (kill -9 aside), no run goes on unseen.
   let running: Child | null = null;
   const endRun = (): void => running?.kill('SIGTERM');
   process.on('exit', endRun);
+  const took: number[] = []; // seconds of the points that are done
   try {
     for (const [i, row] of rows.entries()) {
       await setImmediate(); // lets signals in
       if (stop.signal.aborted) break;
-      say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}`);
+      const started = performance.now();
+      say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}${timeLeft(took, rows.length - i)}`);
       const other = changed();
       if (other.length > 0) {
         row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun` };
@@ -92,6 +95,7 @@ export async function sweep(
       row.outcome = await child.outcome;
       stop.passTo(null);
       running = null;
+      if (row.outcome.state === 'done') took.push((performance.now() - started) / 1000);
       if (row.outcome.state !== 'done') say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
       writeLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
@@ -104,16 +108,23 @@ export async function sweep(
   process.stdout.write(
     options.json
       ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson) })}\n`
-      : `${leaderboardTable(rows)}${warningsOf(rows)}`,
+      : `${leaderboardTable(rows, columnsOf(process.stdout))}${warningsOf(rows)}`,
   );
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
   if (stop.signal.aborted)
     throw interruption(
       stop.signal,
-      ` with ${done} of ${rows.length} runs done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}`,
+      ` with ${done} of ${counted(rows.length, 'run')} done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}`,
     );
   if (unwritten !== null) throw unwritten;
-  if (done < rows.length) throw new GqaError('sweepFailures', `${rows.length - done} of ${rows.length} runs failed; see ${leaderboard}`);
+  if (done < rows.length)
+    throw new GqaError('sweepFailures', `${rows.length - done} of ${counted(rows.length, 'run')} failed; see ${leaderboard}`);
+}
+
+/** ` · about 12:30 left`, at the pace of the points that are done; empty before the first is. @param seconds of each of those. @param points that are left */
+export function timeLeft(seconds: readonly number[], points: number): string {
+  if (seconds.length === 0) return '';
+  return ` · about ${clock((seconds.reduce((sum, one) => sum + one, 0) / seconds.length) * points)} left`;
 }
 
 /** The folder must be new: a leaderboard tells of one sweep. */

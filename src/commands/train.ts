@@ -6,12 +6,15 @@ import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { fingerprint } from '../data/fingerprint.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { countParameters } from '../model/params.js';
+import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
+import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
-import { checkRun, createRun, type RunFolder } from '../run/run-folder.js';
+import { checkRun, createRun, type RunFolder, type Said } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
 import { runExperiment } from '../train/loop.js';
@@ -22,7 +25,7 @@ import { changesInData } from './changes.js';
 import { keepFlawed, sayFlawed } from './flawed-pictures.js';
 import { prepare } from './prepare.js';
 import { requirePaths } from './require-paths.js';
-import { say, warn, warningLine } from './say.js';
+import { listen, say, sayShorter, warn, warningLine } from './say.js';
 
 export interface TrainOptions {
   config: string;
@@ -56,7 +59,30 @@ export interface TrainReport {
   warnings: string[];
 }
 
+/** What is said from now on is kept: by the run's log once there is a run, before that for the run to begin with. */
+function keepSaid(): { said: Said[]; into(run: RunFolder): void; release(): void } {
+  const said: Said[] = [];
+  let hear = (text: string): void => void said.push({ at: new Date(), text });
+  const release = listen((text) => hear(text));
+  return {
+    said,
+    into(run) {
+      hear = run.log;
+    },
+    release,
+  };
+}
+
 export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
+  const kept = keepSaid();
+  try {
+    return await trainHeard(options, stop, kept);
+  } finally {
+    kept.release();
+  }
+}
+
+async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<typeof keepSaid>): Promise<TrainReport> {
   const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   [...read.notices, ...requireEffect(options.config, [read], 'train')].forEach(say);
   const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };
@@ -82,15 +108,22 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
     const warnings = [...changesInData(options.config, dataset), ...built.warnings, ...doubts, ...(teacher?.warnings ?? [])];
-    const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), warnings });
     const { parameters, kvParameters } = countParameters(shape);
+    const about = {
+      parameters,
+      kvParameters,
+      notices: [...read.notices, ...notices, ...(backend.notice === null ? [] : [backend.notice]), ...built.notices],
+    };
+    const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), about, warnings, said: kept.said });
+    kept.into(run);
     say(
-      `run ${run.path}: ${variant}, ${shape.kvHeads} KV heads of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
+      `run ${run.path}: ${variant}, ${counted(shape.kvHeads, 'KV head')} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     built.notices.forEach(say);
     notices.forEach(say);
     warnings.forEach(warn);
     if (teacher !== null) [`distilling from ${distillFrom}`, ...(teachers?.notices ?? []), ...teacher.notices].forEach(say);
+    const selection = config.train.protocol === 'paper' ? 'test' : 'validation';
     try {
       const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher?.params ?? null, mode, {
         notice: say,
@@ -101,7 +134,9 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
         logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait }) {
           run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond, data_wait: dataWait });
         },
-        epochDone(result) {
+        epochDone(result, end) {
+          const line = (columns?: number): string => epochLine(result, end, selection, columns);
+          sayShorter(line(), line(columnsOf(process.stderr)));
           run.epochDone(result);
           keepFlawed(pipeline, run);
         },
@@ -109,6 +144,7 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
       const { converted, best, test, trainImagesPerSecond } = outcome;
+      if (test !== null) say(`test, best epoch (${best.epoch}) · ${lossAndTop1(test)} · ${counted(test.images, 'image')}`);
       const device = `${backend.name} ${backend.device} ${mode}`;
       const report: TrainReport = {
         run: run.path,
@@ -152,21 +188,22 @@ function describe(
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
   return [
-    `${variant}, ${kvHeads} KV heads: ${run}`,
+    `${variant}, ${counted(kvHeads, 'KV head')}: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
     ...(freshHead ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
     test === null
       ? '  no test split: no test figures'
-      : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${test.images} images`,
+      : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${counted(test.images, 'image')}`,
     ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
     ...warnings.map(warningLine),
     '',
   ].join('\n');
 }
 
-/** Notes in the run's status why it ended. @returns the error, with what went wrong besides */
+/** Notes in the run's log and status why it ended. @returns the error, with what went wrong besides */
 function closedEarly(run: RunFolder, error: unknown): unknown {
+  run.log(describeError(error));
   try {
     run.setStatus(isInterruption(error) ? 'interrupted' : 'failed');
     run.close();
@@ -174,4 +211,10 @@ function closedEarly(run: RunFolder, error: unknown): unknown {
   } catch (second) {
     return withAfterthought(error, second instanceof Error ? second.message : String(second));
   }
+}
+
+/** As the command line tells it at the end. */
+function describeError(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return `${message}${error instanceof GqaError && error.hint !== undefined ? `\n${error.hint}` : ''}`;
 }

@@ -8,6 +8,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
+import { command, npmRun } from '../invocation.js';
 import { registerGradients, registerWasmKernels } from './kernels.js';
 import { locateCuda, locateNative, type NativeRuntime } from './locate.js';
 
@@ -71,7 +72,8 @@ function summarise({ candidates }: NativeRuntime): string {
 /** Every reason known without a GPU why libtensorflow reports none. */
 export function whyNoGpu(runtime: NativeRuntime, env: NodeJS.ProcessEnv = process.env): string[] {
   const reasons: string[] = [];
-  if (runtime.flavour === 'cpu') reasons.push('the CPU build of libtensorflow is set up (npm run setup -- --cuda fetches the CUDA build)');
+  if (runtime.flavour === 'cpu')
+    reasons.push(`the CPU build of libtensorflow is set up (${npmRun('setup', '-- --cuda')} fetches the CUDA build)`);
   const lacking = locateCuda(runtime.library, env).filter(({ found }) => found === null);
   const driver = lacking.find(({ file }) => file === 'libcuda.so.1');
   if (driver !== undefined) reasons.push(`no NVIDIA driver (${driver.file} not found)`);
@@ -91,8 +93,8 @@ function notThere(device: 'gpu' | 'native', reasons: string): GqaError {
   return new GqaError('environment', `device ${device} needs ${wanted}, but: ${reasons}`, {
     hint:
       device === 'gpu'
-        ? '`gqa doctor --device gpu` lists what was looked for; `device: auto` takes what is there'
-        : 'npm run setup tries again; `device: auto` also accepts wasm',
+        ? `${command('doctor --device gpu')} lists what was looked for; device: auto takes what is there`
+        : `${npmRun('setup')} tries again; device: auto also accepts wasm`,
   });
 }
 
@@ -106,7 +108,7 @@ function startNative(device: Config['device']): Backend | string {
     // tfjs-node-gpu is CommonJS and brings @tensorflow/tfjs as CommonJS; Node gives our ESM imports of @tensorflow/tfjs-core the same instance.
     require('@tensorflow/tfjs-node-gpu');
   } catch (error) {
-    return `the native addon does not load: ${String(error instanceof Error ? error.message : error).split('\n')[0]} (npm run setup)`;
+    return `the native addon does not load: ${String(error instanceof Error ? error.message : error).split('\n')[0]} (${npmRun('setup')})`;
   }
   registerGradients();
   const backend = tf.backend() as tf.KernelBackend & { isUsingGpuDevice: boolean; binding: { TF_Version: string } };

@@ -6,6 +6,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
+import { npmRun } from '../invocation.js';
 import { packageRoot } from '../version.js';
 import { addonFile } from './addons.js';
 
@@ -16,7 +17,10 @@ const RECORD = z.object({
   version: z.string().nullable(),
   library: z.string().nullable(),
   addon: z.string().nullable(),
-  pictures: z.string().nullable().default('set-up has not run since they have an addon of their own: npm run setup'),
+  pictures: z
+    .string()
+    .nullable()
+    .default(() => `set-up has not run since they have an addon of their own: ${npmRun('setup')}`),
   gpu: z.boolean(),
   node: z.string(),
   candidates: z.array(z.object({ name: z.string(), taken: z.boolean(), reason: z.string() })),
@@ -55,7 +59,7 @@ export function locateNative(project: string = packageRoot): NativeRuntime {
       version: null,
       library: null,
       pictures: 'set-up has not run here',
-      candidates: [missing('set-up has not run here: npm run setup')],
+      candidates: [missing(`set-up has not run here: ${npmRun('setup')}`)],
     };
   }
   const { flavour, version, library, pictures, candidates } = record;
@@ -64,7 +68,7 @@ export function locateNative(project: string = packageRoot): NativeRuntime {
   const gone = [addonFile('tfjs_binding', project), path.join(library ?? '', 'libtensorflow_cc.so.2')].find((file) => !existsSync(file));
   if (gone === undefined) return { ...found, present: true };
   const before = candidates.map((candidate) => ({ ...candidate, taken: false }));
-  return { ...found, present: false, candidates: [...before, missing(`${gone} was removed since set-up: npm run setup`)] };
+  return { ...found, present: false, candidates: [...before, missing(`${gone} was removed since set-up: ${npmRun('setup')}`)] };
 }
 
 function missing(reason: string): Candidate {

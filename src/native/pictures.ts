@@ -3,6 +3,7 @@
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { npmRun } from '../invocation.js';
 import { addonFile } from './addons.js';
 
 /** Pictures are [height, width, 3] bytes; `from` and `encoded` may lie in shared memory. Wrong sizes throw a TypeError; nothing is read or written outside the arrays. */
@@ -46,6 +47,6 @@ function load(): LoadedPictures {
   try {
     return { addon: createRequire(import.meta.url)(file) as PictureAddon, problem: null };
   } catch (error) {
-    return { addon: null, problem: `${file} does not load: ${String((error as Error).message).split('\n')[0]} (npm run setup)` };
+    return { addon: null, problem: `${file} does not load: ${String((error as Error).message).split('\n')[0]} (${npmRun('setup')})` };
   }
 }

@@ -1,5 +1,10 @@
-/** Progress on stderr: a bar on a terminal, one plain line every few seconds elsewhere (a log file, CI). */
+/**
+ * Progress on stderr while something runs: a bar on a terminal, a plain line now and then elsewhere (a log file, CI). Neither stays: what was reached is told by a line that is said when it is
+ * done. Between reports the clock goes on, as long as the process is not inside a native call.
+ */
 import cliProgress from 'cli-progress';
+import { columnsIn, columnsOf, cutTo, fitted } from './fit.js';
+import { drawLine, eraseLine, printLine } from './status-line.js';
 
 /** What is shown beside the bar; what is not given is left out. */
 export interface ProgressFields {
@@ -9,18 +14,26 @@ export interface ProgressFields {
   top1?: number;
 }
 
-/** What `total` counts, where it is not pictures or steps. */
+/** What `total` counts, where it is not pictures or steps, and what comes after it. */
 export interface Counted {
   /** Bytes are shown in MB, with MB/s. */
   unit?: 'bytes';
   /** How much was done before it began: no part of the rate, nor of the time that is left. */
   from?: number;
+  /** The last state stays as a line: for what no other line tells of. */
+  stays?: boolean;
+  /** Seconds of what follows in the same run, given the seconds that one of `total` takes here; null: not known. */
+  after?: (secondsEach: number) => number | null;
 }
 
 export interface Progress {
   /** @param done how much of `total` is done */
   update(done: number, fields?: ProgressFields): void;
-  /** Leaves the last state standing. Calling it twice is harmless. */
+  /** The same without figures: those shown before stay. Cheap enough for every step. */
+  tick(done: number): void;
+  /** Seconds that one of `total` takes; null before two reports. What comes before the first report (a step is traced, threads start) is no part of it. */
+  secondsEach(): number | null;
+  /** Takes the bar away. Calling it twice is harmless. */
   stop(): void;
 }
 
@@ -28,27 +41,77 @@ export interface Progress {
 export interface ProgressTarget {
   stream: NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
   env: NodeJS.ProcessEnv;
-  /** Milliseconds between two lines where there is no terminal. */
-  lineEveryMs: number;
+  /** Milliseconds between two lines where there is no terminal, after so many milliseconds of the same job. */
+  lineEveryMs: (elapsed: number) => number;
   /** Milliseconds, monotonic. */
   now: () => number;
+  /** Calls `tick` every second until the function that comes back is called. */
+  everySecond: (tick: () => void) => () => void;
 }
 
-const stderrTarget = (): ProgressTarget => ({ stream: process.stderr, env: process.env, lineEveryMs: 5000, now: () => performance.now() });
+const stderrTarget = (): ProgressTarget => ({
+  stream: process.stderr,
+  env: process.env,
+  lineEveryMs: (elapsed) => (elapsed < 60_000 ? 10_000 : 60_000),
+  now: () => performance.now(),
+  everySecond(tick) {
+    const timer = setInterval(tick, 1000).unref();
+    return () => clearInterval(timer);
+  },
+});
+
+/** Milliseconds between two drawings of a bar: often enough to be seen moving, seldom enough to cost nothing. */
+const DRAW_EVERY_MS = 100;
 
 /**
- * @param label what is being done: `epoch 1/5`, `evaluating`
+ * @param label what is being done: `epoch 1/5`, `test`
  * @param total in any unit: pictures or steps, bytes when `counted` says so
  */
-export function progress(
-  label: string,
-  total: number,
-  target: ProgressTarget = stderrTarget(),
-  { unit, from = 0 }: Counted = {},
-): Progress {
+export function progress(label: string, total: number, counted: Counted = {}, target: ProgressTarget = stderrTarget()): Progress {
+  const { from = 0 } = counted;
   const started = target.now();
-  const state = { label, total, unit, from, done: from, fields: {} as ProgressFields, elapsed: () => (target.now() - started) / 1000 };
-  return drawsBars(target) ? bar(state, target) : lines(state, target);
+  const state: State = {
+    label,
+    total,
+    counted,
+    from,
+    fields: {},
+    elapsed: 0,
+    done: from,
+    first: null,
+    last: { at: 0, done: from },
+    delta: 0,
+  };
+  const { show, end } = drawsBars(target) ? bar(state, target) : lines(state, target);
+  const seconds = (): number => (target.now() - started) / 1000;
+  let stopped = false;
+  const report = (done: number): void => {
+    const at = seconds();
+    state.delta = at - state.last.at;
+    state.last = { at, done };
+    state.first ??= state.last;
+    state.elapsed = at;
+    state.done = done;
+    if (!stopped) show();
+  };
+  const stopClock = target.everySecond(() => {
+    state.elapsed = seconds();
+    show();
+  });
+  return {
+    update(done, fields = {}) {
+      state.fields = fields;
+      report(done);
+    },
+    tick: report,
+    secondsEach: () => secondsEach(state),
+    stop() {
+      if (stopped) return;
+      stopped = true;
+      stopClock();
+      end();
+    },
+  };
 }
 
 /** CI services pretend to be terminals, and a dumb terminal cannot move its cursor. Bars have no colour, so NO_COLOR needs no other form. */
@@ -57,89 +120,172 @@ function drawsBars(target: ProgressTarget): boolean {
   return target.stream.isTTY === true && target.env.TERM !== 'dumb' && (ci === undefined || ci === '' || ci === 'false');
 }
 
+/** Times in seconds since it began. */
 interface State {
   label: string;
   total: number;
-  unit: 'bytes' | undefined;
+  counted: Counted;
   from: number;
-  done: number;
   fields: ProgressFields;
-  /** Seconds. */
-  elapsed: () => number;
+  elapsed: number;
+  done: number;
+  /** The first and the last report; `delta` is the time between the last two. */
+  first: { at: number; done: number } | null;
+  last: { at: number; done: number };
+  delta: number;
 }
 
-function bar(state: State, target: ProgressTarget): Progress {
-  const single = new cliProgress.SingleBar(
-    {
-      stream: target.stream,
-      hideCursor: false, // so that an interrupted run leaves the terminal as it was
-      barsize: Math.max(8, Math.min(24, (target.stream.columns ?? 80) - state.label.length - 62)), // the figures take about 60 columns; a line that is too long is cut
-      format: (options, parameters) => `${state.label} ${cliProgress.Format.BarFormat(parameters.progress, options)} ${describe(state)}`,
-    },
-    cliProgress.Presets.shades_classic,
-  );
-  // The bar switches line wrapping off: a process that ends meanwhile must switch it on again.
-  const stop = (): void => {
-    process.off('exit', stop);
-    single.stop();
+function secondsEach({ first, last }: State): number | null {
+  return first !== null && last.done > first.done ? (last.at - first.at) / (last.done - first.done) : null;
+}
+
+interface Display {
+  /** Called at every report, and every second. */
+  show(): void;
+  end(): void;
+}
+
+function bar(state: State, { stream, now }: ProgressTarget): Display {
+  let drawn = Number.NEGATIVE_INFINITY;
+  const draw = (): void => {
+    drawn = now();
+    drawLine(stream, barLine(state, columnsOf(stream) - 1)); // a full last column would make some terminals wrap
   };
-  process.on('exit', stop);
-  single.start(state.total, state.from);
+  stream.on('resize', draw);
+  draw();
   return {
-    update(done, fields = {}) {
-      state.done = done;
-      state.fields = fields;
-      single.update(done);
+    show() {
+      if (now() - drawn >= DRAW_EVERY_MS) draw();
     },
-    stop,
+    end() {
+      stream.off('resize', draw);
+      eraseLine(stream);
+      if (state.counted.stays) printLine(stream, plainLine(state));
+    },
   };
 }
 
-function lines(state: State, target: ProgressTarget): Progress {
-  let lastLine = target.now();
+function lines(state: State, { stream, now, lineEveryMs }: ProgressTarget): Display {
+  const begun = now();
+  let printed = begun;
   let shown = -1;
-  let stopped = false;
-  const print = () => {
-    target.stream.write(`${state.label} ${describe(state)}\n`);
+  const print = (): void => {
+    printed = now();
     shown = state.done;
+    printLine(stream, plainLine(state));
   };
   return {
-    update(done, fields = {}) {
-      state.done = done;
-      state.fields = fields;
-      if (target.now() - lastLine < target.lineEveryMs) return;
-      lastLine = target.now();
-      print();
+    show() {
+      if (state.done < state.total && now() - printed >= lineEveryMs(now() - begun)) print(); // of all that was done the line tells that is said then
     },
-    stop() {
-      if (!stopped && shown !== state.done) print();
-      stopped = true;
+    end() {
+      if (state.counted.stays && shown !== state.done) print();
     },
   };
 }
 
-/** `320/1800 · 12.3 images/s · loss 0.8123 · top-1 71.2 % · 2:01 left`; `41.2/170.1 MB · 3.10 MB/s · 0:42 left` */
-function describe(state: State): string {
+/** What a line may tell, each in words or empty. */
+interface Told {
+  counts: string;
+  speed: string;
+  loss: string;
+  top1: string;
+  /** Of what is shown: `2:01 left`; the time that has passed until that is known. */
+  time: string;
+  /** Of the whole run. */
+  run: string;
+}
+
+/** `epoch 3/10 320/1800 · 12.3 images/s · loss 0.8123 · top-1 71.2 % · 2:01 left, run 9:30` */
+function plainLine(state: State): string {
+  const { counts, ...figures } = told(state);
+  return fitted({ head: `${state.label} ${counts}`, ...figures }, [], Number.POSITIVE_INFINITY);
+}
+
+/** Columns of the bar itself. */
+const WIDEST_BAR = 24;
+const NARROWEST_BAR = 8;
+
+/**
+ * The same with a bar, in so many columns. What is left out first where it is narrow: images/s, loss, the bar, the counts, the time of the whole run;
+ * then top-1 and the time lose their names, and the label its end.
+ */
+function barLine(state: State, columns: number): string {
+  const { label } = state;
+  const { counts, ...figures } = told(state);
+  const head = (...parts: string[]): string => [label, ...parts].filter((part) => part !== '').join(' ');
+  const barOf = (size: number): string => drawBar(state.done / state.total, size);
+  const short = { top1: figures.top1.replace('top-1 ', ''), time: figures.time.replace(' left', '') };
+  const least = columnsIn(fitted({ head: '', ...figures, speed: '', loss: '', run: '', ...short }, [], Number.POSITIVE_INFINITY));
+  const line = fitted(
+    { head: head(barOf(NARROWEST_BAR), counts), ...figures },
+    [
+      ['speed', ''],
+      ['loss', ''],
+      ['head', head(counts)],
+      ['head', label],
+      ['run', ''],
+      ['top1', short.top1],
+      ['time', short.time],
+      ['head', cutTo(label, Math.max(8, columns - least - 3))],
+    ],
+    columns,
+  );
+  const size = Math.min(WIDEST_BAR, NARROWEST_BAR + columns - columnsIn(line));
+  return line.replace(barOf(NARROWEST_BAR), barOf(size));
+}
+
+/** Drawn by cli-progress; where the line stands, and what of it a terminal has room for, is ours. */
+function drawBar(part: number, size: number): string {
+  const { barCompleteChar, barIncompleteChar } = cliProgress.Presets.shades_classic;
+  return cliProgress.Format.BarFormat(Number.isNaN(part) ? 1 : Math.min(1, Math.max(0, part)), {
+    barsize: size,
+    barGlue: '',
+    barCompleteString: barCompleteChar.repeat(size),
+    barIncompleteString: barIncompleteChar.repeat(size),
+  });
+}
+
+function told(state: State): Told {
   const { imagesPerSecond, loss, top1 } = state.fields;
-  const seconds = state.elapsed();
+  const bytes = state.counted.unit === 'bytes';
   const done = state.done - state.from;
-  const left = done > 0 && state.done < state.total ? `${clock((seconds / done) * (state.total - state.done))} left` : clock(seconds);
-  const bytes = state.unit === 'bytes';
-  return [
-    bytes ? `${megabytes(state.done, 1)}/${megabytes(state.total, 1)} MB` : `${state.done}/${state.total}`,
-    bytes && done > 0 && seconds > 0 ? `${megabytes(done / seconds, 2)} MB/s` : undefined,
-    imagesPerSecond === undefined ? undefined : `${imagesPerSecond.toFixed(imagesPerSecond < 100 ? 1 : 0)} images/s`,
-    loss === undefined ? undefined : `loss ${loss.toFixed(4)}`,
-    top1 === undefined ? undefined : `top-1 ${(100 * top1).toFixed(1)} %`,
-    left,
-  ]
-    .filter((part) => part !== undefined)
-    .join(' · ');
+  const { own, run } = timeLeft(state);
+  return {
+    counts: bytes ? `${megabytes(state.done, 1)}/${megabytes(state.total, 1)} MB` : `${state.done}/${state.total}`,
+    speed:
+      bytes && done > 0 && state.elapsed > 0
+        ? `${megabytes(done / state.elapsed, 2)} MB/s`
+        : imagesPerSecond === undefined
+          ? ''
+          : `${shortRate(imagesPerSecond)} images/s`,
+    loss: loss === undefined ? '' : `loss ${loss.toFixed(4)}`,
+    top1: top1 === undefined ? '' : `top-1 ${shortPercent(top1)}`,
+    time: own === null ? clock(state.elapsed) : `${clock(own)} left`,
+    run: run === null ? '' : `run ${clock(run)} left`,
+  };
+}
+
+/** Seconds. Between two reports they go down with the clock, until the next one is late. */
+function timeLeft(state: State): { own: number | null; run: number | null } {
+  const each = secondsEach(state);
+  if (each === null || state.done >= state.total) return { own: null, run: null };
+  const since = Math.min(state.elapsed - state.last.at, state.delta);
+  const own = Math.max(0, each * (state.total - state.done) - since);
+  const after = state.counted.after?.(each) ?? null;
+  return { own, run: after === null ? null : own + after };
 }
 
 const megabytes = (bytes: number, digits: number): string => (bytes / 1e6).toFixed(digits);
 
-function clock(seconds: number): string {
+/** Pictures a second, three digits or more: `12.3`, `375` */
+export const shortRate = (rate: number): string => rate.toFixed(rate < 100 ? 1 : 0);
+
+/** Of a fraction: `71.2 %` */
+export const shortPercent = (fraction: number): string => `${(100 * fraction).toFixed(1)} %`;
+
+/** `0:05`, `12:30`, `1:02:55` */
+export function clock(seconds: number): string {
   const whole = Math.round(seconds);
   const minutes = Math.floor(whole / 60);
   const two = (n: number) => String(n).padStart(2, '0');

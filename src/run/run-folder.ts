@@ -1,16 +1,17 @@
 /**
- * The folder of a run, runs/<name>/<run>/, and the only code that writes in it:
+ * The folder of a run, runs/<name>/<run>/, and the code that writes what a training leaves in it (`gqa eval` adds eval/<split>/metrics.json):
  *
  *   config.yaml    resolved; `gqa train --config` repeats the run from it
- *   meta.json      versions, git commit, device, machine, command line, settings, fingerprint of the data set, warnings
+ *   meta.json      versions, git commit, device, machine, command line, settings, numbers of parameters, fingerprint of the data set, notices, warnings
  *   status.json    {state, epoch, step, pid, updated}: the epoch it is in and the optimizer steps done; never half-written
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
+ *   log.txt        what was said on stderr (notices, a line an epoch; no bars) and the error that ended the run, each line with its time in UTC
  *   skipped.jsonl  a line a picture that could not be read (data.on_bad_image: skip); not there when there is none
  *   damaged.jsonl  a line a picture that is damaged and was decoded as far as it goes (data.on_bad_image: warn); not there when there is none
  *   checkpoints/   last/ and best/, a model file in each
  *
- * Every failed write is an error with exit code 5.
+ * Every failed write is an error with exit code 5; that of log.txt at the end of the epoch, so that it never hides the error that was to be written.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -109,6 +110,8 @@ export interface RunFolder {
   logStep(line: Record<string, number | string | null>): void;
   /** Writes skipped.jsonl or damaged.jsonl anew; nothing when there is none. */
   notePictures(which: 'skipped' | 'damaged', pictures: readonly { split: string; index: number; reason: string }[]): void;
+  /** Adds to log.txt; throws nothing: a write that failed is told by the next `epochDone` or `testDone`. */
+  log(text: string): void;
   /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
   writeCheckpoint(which: 'last' | 'best', file: string, bytes: Uint8Array): string;
   /** Closes the files. Left undone, the end of the process notes the run as interrupted or failed. */
@@ -143,9 +146,24 @@ const runExists = (folder: string): GqaError =>
     hint: 'Choose another --run-name, or leave it out: the run is then named by its time.',
   });
 
+/** What was said before there was a folder. */
+export interface Said {
+  at: Date;
+  text: string;
+}
+
+/** What a run's record holds of the model, and of what the user was told of it. */
+export interface RunAbout {
+  parameters: number;
+  kvParameters: number;
+  notices: readonly string[];
+}
+
 /**
- * Makes the folder with config.yaml, meta.json, status.json and the header of results.csv, or leaves nothing behind.
- * @param device what computes: the backend, as `startBackend` gives it. @param data the fingerprint of the data set. @param warnings what may make the run's figures wrong, for meta.json
+ * Makes the folder with config.yaml, meta.json, log.txt, status.json and the header of results.csv, or leaves nothing behind.
+ * @param device what computes: the backend, as `startBackend` gives it
+ * @param data, about, warnings for meta.json: the fingerprint of the data set, what the run is made of, what may make its figures wrong
+ * @param said what was said before, for log.txt
  * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
  */
 export function createRun(
@@ -153,7 +171,9 @@ export function createRun(
     config: Config;
     device: { name: string; device: string; version: string };
     data?: Record<string, unknown>;
+    about?: RunAbout;
     warnings?: readonly string[];
+    said?: readonly Said[];
   },
 ): RunFolder {
   checkRun(place);
@@ -163,25 +183,26 @@ export function createRun(
   let folder: string | undefined;
   let results = -1;
   let metrics = -1;
+  let log = -1;
   let run: RunFolder | undefined;
   try {
     folder = claimFolder(parent, place.runName);
     for (const which of ['last', 'best']) mkdirSync(path.join(folder, 'checkpoints', which), { recursive: true });
     writeFileAtomic(path.join(folder, 'config.yaml'), dumpConfig(config));
-    writeFileAtomic(
-      path.join(folder, 'meta.json'),
-      `${JSON.stringify({ ...describeRun(place.device), data: place.data ?? null, warnings: place.warnings ?? [] }, null, 2)}\n`,
-    );
+    const meta = { ...describeRun(place.device), ...describeModel(place.about), data: place.data ?? null, warnings: place.warnings ?? [] };
+    writeFileAtomic(path.join(folder, 'meta.json'), `${JSON.stringify(meta, null, 2)}\n`);
+    log = openSync(path.join(folder, 'log.txt'), 'ax');
+    for (const { at, text } of place.said ?? []) append(log, logLines(at, text), path.join(folder, 'log.txt'));
     results = openSync(path.join(folder, 'results.csv'), 'ax');
     metrics = openSync(path.join(folder, 'metrics.jsonl'), 'ax');
     append(results, toCsv([[...resultColumns]]), path.join(folder, 'results.csv'));
-    run = openRun(folder, config, results, metrics);
+    run = openRun(folder, config, { results, metrics, log });
     run.setStatus('running', { epoch: 0, step: 0 });
     return run;
   } catch (error) {
     try {
       if (run) run.close();
-      else for (const handle of [results, metrics]) if (handle >= 0) closeSync(handle);
+      else for (const handle of [results, metrics, log]) if (handle >= 0) closeSync(handle);
       if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
       if (firstMade !== undefined) removeEmpty(parent, firstMade);
     } catch {
@@ -229,7 +250,12 @@ export function timeStamp(): string {
     .replace(/[-:]/g, '');
 }
 
-function openRun(folder: string, config: Config, results: number, metrics: number): RunFolder {
+/** @param results, metrics, log handles of the files that lines are added to */
+function openRun(
+  folder: string,
+  config: Config,
+  { results, metrics, log: logHandle }: Record<'results' | 'metrics' | 'log', number>,
+): RunFolder {
   const started = performance.now();
   let status: { state: RunState; epoch: number; step: number } = { state: 'running', epoch: 0, step: 0 };
   let statusWritten = Number.NEGATIVE_INFINITY;
@@ -253,12 +279,29 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
     try {
       closeSync(results);
     } finally {
-      closeSync(metrics);
+      try {
+        closeSync(metrics);
+      } finally {
+        closeSync(logHandle);
+      }
     }
+  };
+  let logFailure: unknown;
+  const log = (text: string): void => {
+    if (!open || logFailure !== undefined) return;
+    try {
+      append(logHandle, logLines(new Date(), text), path.join(folder, 'log.txt'));
+    } catch (error) {
+      logFailure = error;
+    }
+  };
+  const requireLog = (): void => {
+    if (logFailure !== undefined) throw logFailure;
   };
   // A run that was not brought to its end says so, whatever ended it (kill -9 aside: then the process of `pid` is gone).
   const atExit = (code: number): void => {
     try {
+      if (status.state === 'running') log(`the process ended with exit code ${code}`);
       if (status.state === 'running') setStatus(wasInterrupted(code) ? 'interrupted' : 'failed');
       close();
     } catch {
@@ -289,8 +332,13 @@ function openRun(folder: string, config: Config, results: number, metrics: numbe
         data_wait: dataWait ?? null,
       });
       setStatus('running', { epoch, step });
+      requireLog();
     },
-    testDone: ({ epoch, step, test }) => appendRow({ row: 'best', epoch, step, ...(test === null ? {} : prefixed('test', test)) }),
+    testDone({ epoch, step, test }) {
+      appendRow({ row: 'best', epoch, step, ...(test === null ? {} : prefixed('test', test)) });
+      requireLog();
+    },
+    log,
     logStep(line) {
       const cells = Object.entries(line).map(([key, value]) => [
         key,
@@ -363,6 +411,22 @@ function flush(handle: number, file: string): void {
   } catch (error) {
     throw fileError(`cannot flush ${file}`, error);
   }
+}
+
+/** Each line with its time: a message of several lines stays readable when lines are sorted or searched. */
+function logLines(at: Date, text: string): string {
+  const time = at.toISOString().replace(/\.\d+Z$/, 'Z');
+  return text
+    .trim()
+    .split('\n')
+    .map((line) => `${time} ${line}`.trimEnd())
+    .join('\n')
+    .concat('\n');
+}
+
+function describeModel(about: RunAbout | undefined): Record<string, unknown> {
+  if (about === undefined) return {};
+  return { parameters: about.parameters, kv_parameters: about.kvParameters, notices: about.notices };
 }
 
 /** Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin with TF_. */

@@ -3,6 +3,7 @@ import { closest } from '../config/expectations.js';
 import { requireEffect } from '../config/idle.js';
 import { parseConfig, type ReadConfig, readText } from '../config/load.js';
 import { type VariantName, variantNames } from '../config/names.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 
 export interface SweepAxes {
@@ -107,8 +108,7 @@ function pointOf(read: ReadConfig): Point {
   return { variant, kvHeads, seed, runName: `${variant}-kv${kvHeads}-s${seed}`, read };
 }
 
-export const describePoint = ({ variant, kvHeads, seed }: Point): string =>
-  `${variant}, ${kvHeads} KV head${kvHeads === 1 ? '' : 's'}, seed ${seed}`;
+export const describePoint = ({ variant, kvHeads, seed }: Point): string => `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}`;
 
 /** One problem of the config itself is told once, problems of points each with the points that have it. */
 function invalidPoints(invalid: Map<string, string[]>, asked: number): GqaError {
@@ -116,5 +116,8 @@ function invalidPoints(invalid: Map<string, string[]>, asked: number): GqaError 
   if (invalid.size === 1 && points.length === asked) return new GqaError('usage', message);
   const lines = [...invalid].map(([message, points]) => `${points.join(' · ')}\n  ${message.replaceAll('\n', '\n  ')}`);
   const count = [...invalid.values()].reduce((sum, points) => sum + points.length, 0);
-  return new GqaError('usage', `${count} of ${asked} points of the sweep are invalid; nothing was started\n${lines.join('\n')}`);
+  return new GqaError(
+    'usage',
+    `${count} of ${counted(asked, 'point')} of the sweep ${count === 1 ? 'is' : 'are'} invalid; nothing was started\n${lines.join('\n')}`,
+  );
 }

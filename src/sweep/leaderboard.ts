@@ -49,19 +49,20 @@ export function leaderboardCsv(rows: readonly Row[]): string {
   ]);
 }
 
-export function leaderboardTable(rows: readonly Row[]): string {
-  const right = (title: string): Column => ({ title, align: 'right' });
+/** @param width columns of the terminal. What is left out where it is narrow stands in leaderboard.csv. */
+export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_INFINITY): string {
+  const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
   const columns: Column[] = [
     { title: 'variant' },
     right('KV heads'),
     right('seed'),
-    right('K/V parameters'),
+    right('K/V parameters', true),
     right('top-1 as converted'),
     right('top-1 after'),
     right('test top-1'),
-    right('images/s'),
+    right('images/s', true),
     { title: 'state' },
-    { title: 'run' },
+    { title: 'run', optional: true },
   ];
   return formatTable(
     columns,
@@ -80,6 +81,7 @@ export function leaderboardTable(rows: readonly Row[]): string {
         run,
       ];
     }),
+    width,
   );
 }
 

@@ -1,4 +1,5 @@
 /** Evaluation: sums over real pictures, divided once. Changes nothing of what was trained. */
+import { counted } from '../counted.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import type { EvaluationSums, Trainer } from './trainer.js';
@@ -35,7 +36,7 @@ export async function evaluate(
     onBatch(metrics);
   }
   if (!Number.isFinite(metrics.loss)) {
-    throw new GqaError('training', `evaluation: the loss is ${metrics.loss} after ${metrics.images} images`, {
+    throw new GqaError('training', `evaluation: the loss is ${metrics.loss} after ${counted(metrics.images, 'image')}`, {
       hint: 'The model’s outputs are not finite: its training diverged, or there were no pictures.',
     });
   }

@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import type { Batch } from '../data/dataset.js';
 import { bytesOfMean } from '../data/pictures/erase.js';
 import type { Fit } from '../data/pictures/fit.js';
@@ -13,14 +14,16 @@ import { GqaError, withAfterthought } from '../errors.js';
 import type { Params } from '../model/params.js';
 import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
+import type { EpochEnd } from '../run/epoch-line.js';
 import { interruption, isInterruption, type Stop } from '../run/interrupt.js';
-import type { Progress } from '../run/progress.js';
+import type { Counted, Progress } from '../run/progress.js';
 import type { EpochResult } from '../run/run-folder.js';
 import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, modelFile } from './model.js';
 import type { Part, Parts } from './parts.js';
+import { runClock } from './run-clock.js';
 import { learningRate } from './schedule.js';
 import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
 import { TRAINERS } from './trainers.js';
@@ -40,9 +43,9 @@ export interface LogLine {
 /** Who listens. */
 export interface Watch {
   notice(line: string): void;
-  progress(label: string, total: number): Progress;
+  progress(label: string, total: number, counted?: Counted): Progress;
   logged(line: LogLine): void;
-  epochDone(result: EpochResult): void;
+  epochDone(result: EpochResult, end: EpochEnd): void;
   /** Saves a model file; returns its path. */
   checkpoint(which: 'last' | 'best', bytes: Buffer): string;
   /** After every optimizer step, and when an epoch begins. */
@@ -131,16 +134,35 @@ async function experiment(
   const { train } = config;
   const onTest = train.protocol === 'paper';
   parts.notices.forEach(watch.notice);
-  const others = parts.test === null ? 'validation pictures' : `validation, ${parts.test.indices.length} test pictures`;
+  const others =
+    parts.test === null
+      ? counted(parts.selection.indices.length, 'validation picture')
+      : `${parts.selection.indices.length} validation, ${counted(parts.test.indices.length, 'test picture')}`;
   watch.notice(
-    `${parts.train.indices.length} training, ${parts.selection.indices.length} ${onTest ? 'test pictures, on which the best epoch is chosen too (protocol paper)' : others}`,
+    `${parts.train.indices.length} training, ${onTest ? `${counted(parts.selection.indices.length, 'test picture')}, on which the best epoch is chosen too (protocol paper)` : others}`,
   );
+  const stepsPerEpoch = Math.ceil(parts.train.indices.length / (train.batchSize * train.gradAccumSteps));
+  const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
+  const epochs = Math.ceil(totalSteps / stepsPerEpoch);
+  const clock = runClock(watch.progress, {
+    train: Math.min(epochs * parts.train.indices.length, totalSteps * train.batchSize * train.gradAccumSteps),
+    evaluate:
+      ((built.fromKvHeads === null || built.freshHead !== null ? 0 : 1) + epochs) * parts.selection.indices.length +
+      (parts.test?.indices.length ?? 0),
+  });
 
-  const trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, mode, watch.stop);
+  const trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, mode, watch);
   const measure = (part: Part, label: string): Promise<Metrics> => {
     standing.doing = label;
-    return evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, watch);
+    const { stop } = watch;
+    return evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, { stop, progress: clock.timed('evaluate') });
   };
+  const epochEnd = (begun: number, best: boolean): EpochEnd => ({
+    epochs,
+    best,
+    seconds: (performance.now() - begun) / 1000,
+    secondsLeft: clock.left(),
+  });
   /** @returns its path */
   const save = (which: 'last' | 'best'): string => {
     const { step } = standing;
@@ -174,16 +196,16 @@ async function experiment(
     }
     let converted: Metrics | null = null;
     if (built.fromKvHeads !== null) {
+      const begun = performance.now();
       converted = built.freshHead === null ? await measure(parts.selection, 'as converted') : null;
-      watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null });
+      watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null }, epochEnd(begun, false));
     }
 
-    const stepsPerEpoch = Math.ceil(parts.train.indices.length / (train.batchSize * train.gradAccumSteps));
-    const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
     standing.totalSteps = totalSteps;
     const timed = { images: 0, seconds: 0 }; // training alone, without evaluation
     let best: (Outcome['best'] & { path: string }) | null = null;
     for (let epoch = 1; standing.step < totalSteps; epoch++) {
+      const begun = performance.now();
       standing.doing = `epoch ${epoch}`;
       watch.reached({ epoch, step: standing.step });
       const stepDone = (step: number): void => {
@@ -196,7 +218,7 @@ async function experiment(
         pipeline,
         parts.train,
         { epoch, step: standing.step, stepsPerEpoch, totalSteps },
-        watch,
+        { ...watch, progress: clock.timed('train') },
         stepDone,
       ).catch((error: unknown) => {
         if (!isDivergence(error)) saveUnfinished();
@@ -206,13 +228,16 @@ async function experiment(
       save('last'); // before anything else can go wrong: a picture of the validation part, a full disk
       timed.images += trained.images;
       timed.seconds += trained.seconds;
-      const selection = await measure(parts.selection, `${onTest ? 'test' : 'validation'} after epoch ${epoch}`);
+      const selection = await measure(parts.selection, `epoch ${epoch}/${epochs} ${onTest ? 'test' : 'validation'}`);
       if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
         best = { epoch, step, top1: selection.top1, loss: selection.loss, path: save('best') };
       }
       const { lr, means, images, seconds, waited } = trained;
       const pace = { imagesPerSecond: images / seconds, dataWait: waited / seconds };
-      watch.epochDone({ epoch, step, lr, train: means, selection, ...pace, tensors: tf.memory().numTensors });
+      watch.epochDone(
+        { epoch, step, lr, train: means, selection, ...pace, tensors: tf.memory().numTensors },
+        epochEnd(begun, best.epoch === epoch),
+      );
     }
     if (best === null) {
       // Nothing was trained: the model as it came is the best there is.
@@ -281,6 +306,7 @@ async function trainEpoch(
   const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0, waited: 0 };
   const lastBatch = Math.ceil(part.indices.length / train.batchSize) - 1;
   let batchIndex = 0;
+  let seen = 0; // pictures
   let step = firstStep;
   let started = performance.now();
   let waited = 0; // seconds, since the last line
@@ -293,6 +319,8 @@ async function trainEpoch(
       const refresh = inStep === 0 && (step - firstStep) % model.windowSize === 0;
       const mix = drawMix(config.data, model.imageSize, draws(config.seed, 'mix', epoch, batchIndex));
       trainer.train(batch, { step, lr: rate(step), refresh, last, mix });
+      seen += batch.images;
+      bar.tick(seen);
       batchIndex++;
       if (last) stepDone(++step);
 
@@ -393,7 +421,7 @@ export async function readyTrainer(
   train: Part | null,
   part: Part,
   mode: TrainerMode,
-  stop: Stop,
+  { progress, stop }: Pick<Watch, 'progress' | 'stop'>,
 ): Promise<Trainer> {
   const { model } = built;
   await stop.check();
@@ -405,7 +433,7 @@ export async function readyTrainer(
       if (train === null) throw nothingToCalibrateOn(model.variant);
       const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
       const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
-      const attention = await calibrate(trainer, model, model.attention, batches);
+      const attention = await calibrate(trainer, model, model.attention, shown(batches, progress('calibrating', indices.length)));
       trainer.loadAttention(attention);
       tf.dispose(attention);
     }
@@ -421,6 +449,19 @@ const nothingToCalibrateOn = (variant: string): GqaError =>
   new GqaError('data', `the checkpoint has no saved state of ${variant}, and there are no training pictures to calibrate it on`, {
     hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
   });
+/** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
+async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
+  let done = 0;
+  try {
+    for await (const batch of batches) {
+      yield batch;
+      done += batch.images;
+      bar.tick(done);
+    }
+  } finally {
+    bar.stop();
+  }
+}
 
 /** A part's pictures in order, with the test transform. */
 export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {

@@ -5,6 +5,7 @@ import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { VariantName } from '../config/names.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { initialParams, type Params, paramsFrom } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
@@ -71,7 +72,8 @@ export function buildModel(
   const { values, fromKvHeads, fresh, card, warnings } = converted;
   const attentionSaved = card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
   const notices = [`${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`];
-  if (fromKvHeads !== shape.kvHeads) notices.push(`K and V of ${fromKvHeads} heads mean-pooled to ${shape.kvHeads} KV heads`);
+  if (fromKvHeads !== shape.kvHeads)
+    notices.push(`K and V of ${counted(fromKvHeads, 'head')} mean-pooled to ${counted(shape.kvHeads, 'KV head')}`);
   notices.push(...converted.notices);
   const params = paramsFrom(shape, (name) => values[name] as Float32Array);
   const attention = attentionSaved ? attentionFrom(card.state ?? []) : initialAttention(shape, variant);

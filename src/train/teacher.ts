@@ -1,6 +1,7 @@
 /** The teacher of distillation: an MHA model of the student's sizes, whose logits the student learns from; it is never changed. */
 import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { type Params, paramsFrom } from '../model/params.js';
 import type { PixelScale } from '../model/pixels.js';
@@ -43,7 +44,7 @@ export function buildTeacher(
   const eps = (of: ModelShape): number => of.layerNormEps ?? LAYER_NORM_EPS;
   const problem =
     freshBecause ??
-    (fromKvHeads !== shape.heads ? `it has ${fromKvHeads} KV heads` : null) ??
+    (fromKvHeads !== shape.heads ? `it has ${counted(fromKvHeads, 'KV head')}` : null) ??
     (eps(found) !== eps(shape) ? `its layer norm’s eps is ${eps(found)}, the student’s ${eps(shape)}` : null);
   if (problem !== null) {
     throw new GqaError(

@@ -42,7 +42,7 @@ test('data list: a line a data set, and where the one that is there was found', 
   const table = gqa(['data', 'list', '--root', root]);
   assert.equal(table.code, 0);
   assert.match(table.stdout, new RegExp(`^fashion-mnist +10 +60000 +10000 +31 MB +yes +${join(root, 'fashion-mnist')}$`, 'm'));
-  assert.match(table.stdout, /^cifar100 +100 +50000 +10000 +169 MB +no +gqa data fetch cifar100$/m);
+  assert.match(table.stdout, /^cifar100 +100 +50000 +10000 +169 MB +no +npx gqa data fetch cifar100$/m);
   const { sets } = JSON.parse(gqa(['data', 'list', '--root', root, '--json']).stdout) as {
     sets: { name: string; present: boolean | null; folder: string | null; looked_for_in: string[] }[];
   };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -25,6 +26,7 @@ test('a new run has its config, meta data, status, results and places for checkp
   assert.deepEqual(readdirSync(run.path).sort(), [
     'checkpoints',
     'config.yaml',
+    'log.txt',
     'meta.json',
     'metrics.jsonl',
     'results.csv',
@@ -158,10 +160,59 @@ for (const [code, state] of [
       process.exit(${code});`;
     const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
     assert.equal(status, code, stderr);
+    assert.match(
+      readFileSync(path.join(runsDir, 'tiny', 'r', 'log.txt'), 'utf8'),
+      new RegExp(`Z the process ended with exit code ${code}\\n$`),
+    );
     const { state: found, epoch, step } = json(path.join(runsDir, 'tiny', 'r', 'status.json'));
     assert.deepEqual({ found, epoch, step }, { found: state, epoch: 1, step: 5 });
   });
 }
+
+const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /;
+
+test('log.txt has what was said before the run and during it, each line with its time; meta.json what the run is made of', () => {
+  const about = { parameters: 1000, kvParameters: 300, notices: ['computing on wasm', 'from scratch'] };
+  const said = [{ at: new Date('2026-11-26T01:02:03.456Z'), text: 'computing on wasm' }];
+  const run = createRun({ ...place(temporary()), config, device, about, said });
+  run.log('epoch 1/5 · …');
+  run.log('\nthe loss is not finite\nLower train.lr.\n');
+  run.close();
+  run.log('too late');
+  const lines = readFileSync(path.join(run.path, 'log.txt'), 'utf8').split('\n');
+  assert.equal(lines[0], '2026-11-26T01:02:03Z computing on wasm');
+  assert.ok(lines.slice(0, -1).every((line) => time.test(line)));
+  assert.deepEqual(
+    lines.slice(1).map((line) => line.replace(time, '')),
+    ['epoch 1/5 · …', 'the loss is not finite', 'Lower train.lr.', ''],
+  );
+  const { parameters, kv_parameters, notices } = json(path.join(run.path, 'meta.json'));
+  assert.deepEqual({ parameters, kv_parameters, notices }, { parameters: 1000, kv_parameters: 300, notices: about.notices });
+});
+
+test('a log that cannot be written is told at the end of the epoch, and hides no error that comes before', () => {
+  const run = createRun({ ...place(temporary()), config, device });
+  const { writeSync } = fs;
+  const full = (file: string | number, ...rest: unknown[]): number => {
+    if (typeof rest[0] === 'object' && String(rest[0]).includes('said on a full disk'))
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    return (writeSync as (...all: unknown[]) => number)(file, ...rest);
+  };
+  fs.writeSync = full as typeof writeSync;
+  syncBuiltinESMExports();
+  try {
+    run.log('said on a full disk');
+    run.log('said on a full disk, again');
+    run.setStatus('running', { epoch: 0, step: 0 });
+    const result = { epoch: 1, step: 7, lr: 1e-5, train: null, selection: { loss: 0.5, top1: 0.75, top5: 1 }, imagesPerSecond: null };
+    assert.throws(() => run.epochDone(result), failure('io', /cannot write .*log\.txt: the disk is full/));
+  } finally {
+    fs.writeSync = writeSync;
+    syncBuiltinESMExports();
+    run.close();
+  }
+  assert.match(readFileSync(path.join(run.path, 'results.csv'), 'utf8'), /\nepoch,1,7,/);
+});
 
 test('a run that was closed keeps the state it had', () => {
   const run = createRun({ ...place(temporary()), config, device });

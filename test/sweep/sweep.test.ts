@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { timeLeft } from '../../src/commands/sweep.js';
 import { readConfig } from '../../src/config/load.js';
 
 const cli = fileURLToPath(new URL('../../src/cli.js', import.meta.url));
@@ -60,6 +61,11 @@ function scene(): {
     });
   return { folder, config, runsDir, log, program, start, env };
 }
+
+test('a sweep tells how long it still takes, from the points that are done', () => {
+  assert.equal(timeLeft([], 5), '');
+  assert.equal(timeLeft([100, 200], 5), ' · about 12:30 left');
+});
 
 async function ended(
   child: ChildProcess,

@@ -38,6 +38,20 @@ test('a run leaves what it is asked for: config, meta, status, results, steps an
   const rows = read('results.csv').trim().split('\n');
   assert.match(rows.at(-1) as string, /^best,/);
   assert.equal(read('metrics.jsonl').trim().split('\n').length > 0, true);
+  const log = read('log.txt').trim().split('\n');
+  for (const told of [
+    /fashion-mnist: 10 classes/,
+    /run .*: dgqa-ema, 2 KV heads of 4/,
+    /epoch 1\/1 · train loss \d.* · validation loss \d/,
+    /test, best epoch/,
+  ])
+    assert.equal(
+      log.filter((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line) && told.test(line)).length,
+      1,
+      `${told}\n${log.join('\n')}`,
+    );
+  const meta = JSON.parse(read('meta.json'));
+  assert.deepEqual([meta.parameters, meta.kv_parameters, meta.notices.at(-1)], [report.parameters, report.kvParameters, 'from scratch']);
   const again = gqa(['eval', report.run, '--json', '--logits', path.join(runsDir, 'logits.safetensors')]);
   assert.equal(again.code, 0, again.stderr);
   const metrics = JSON.parse(again.stdout);
