@@ -35,7 +35,15 @@ export async function convert(options: { checkpoint: string; config: string; set
   if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
   if (variantOf(variant).allocation)
     say(`${variant}: no picture was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`);
-  const report = { out: options.out, variant, fromKvHeads, kvHeads: shape.kvHeads, classes: shape.numClasses, notices: found, warnings };
+  const report = {
+    out: options.out,
+    variant,
+    from_kv_heads: fromKvHeads,
+    kv_heads: shape.kvHeads,
+    classes: shape.numClasses,
+    notices: found,
+    warnings,
+  };
   process.stdout.write(
     options.json
       ? `${JSON.stringify(report)}\n`

@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { snakeKeys } from '../config/resolve.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { type Backend, startBackend, whyNoGpu } from '../native/backend.js';
@@ -50,7 +51,7 @@ export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolea
     memory: readMemory(),
     datasets: findDatasets(),
   };
-  process.stdout.write(options.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report));
+  process.stdout.write(options.json ? `${JSON.stringify(snakeKeys(report), null, 2)}\n` : formatReport(report));
   if (failure !== null) throw failure;
 }
 

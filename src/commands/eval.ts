@@ -82,7 +82,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
       split: options.split,
       overrides: options.set,
       variant: settings.variant,
-      kvHeads: settings.kvHeads,
+      kv_heads: settings.kvHeads,
       checkpoint: source.checkpoint,
       device: `${backend.name} ${backend.device} ${mode}`,
       warnings,

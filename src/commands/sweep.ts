@@ -15,7 +15,7 @@ import { clock } from '../run/progress.js';
 import { checkRun, timeStamp } from '../run/run-folder.js';
 import { type Child, startChild } from '../sweep/child.js';
 import { describePoint, type Point, planGrid } from '../sweep/grid.js';
-import { describeState, leaderboardCsv, leaderboardTable, type Row } from '../sweep/leaderboard.js';
+import { describeState, leaderboardCsv, leaderboardTable, type Row, reportOf, stateOf } from '../sweep/leaderboard.js';
 import { requirePaths } from './require-paths.js';
 import { say, warningLine } from './say.js';
 
@@ -83,7 +83,7 @@ export async function sweep(
       say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}${timeLeft(took, rows.length - i)}`);
       const other = changed();
       if (other.length > 0) {
-        row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun` };
+        row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun`, exitCode: null };
         say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
         writeLeaderboard();
         continue;
@@ -177,7 +177,16 @@ function watchFiles(files: Record<string, string | null>): () => string[] {
   return () => before.filter(({ file, stamp }) => stampOf(file) !== stamp).map(({ key }) => key);
 }
 
-function asJson({ point, outcome, run }: Row): Record<string, unknown> {
-  const { variant, kvHeads, seed } = point;
-  return { variant, kvHeads, seed, run, state: describeState(outcome), ...(outcome?.state === 'done' ? { report: outcome.report } : {}) };
+function asJson(row: Row): Record<string, unknown> {
+  const { point, outcome, run } = row;
+  const report = reportOf(row);
+  return {
+    variant: point.variant,
+    kv_heads: point.kvHeads,
+    seed: point.seed,
+    run,
+    state: stateOf(outcome),
+    exit_code: outcome?.exitCode ?? null,
+    ...(report === null ? { reason: describeState(outcome) } : { report }),
+  };
 }

@@ -42,19 +42,19 @@ export interface TrainOptions {
 export interface TrainReport {
   run: string;
   variant: string;
-  kvHeads: number;
+  kv_heads: number;
   seed: number;
   parameters: number;
-  kvParameters: number;
+  kv_parameters: number;
   device: string;
   /** On the selection part (validation; the test split under protocol `paper`); null when trained from scratch, and with a fresh head. */
   converted: Metrics | null;
   /** The checkpoint's head was not taken over, so that “as converted” is no measurement. */
-  freshHead: boolean;
+  fresh_head: boolean;
   best: { epoch: number; step: number; top1: number; loss: number };
   /** null: the data set has no test split. */
   test: Metrics | null;
-  trainImagesPerSecond: number | null;
+  train_images_per_s: number | null;
   /** What may make these figures wrong, a line each; meta.json keeps them too. */
   warnings: string[];
 }
@@ -149,16 +149,16 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
       const report: TrainReport = {
         run: run.path,
         variant,
-        kvHeads: shape.kvHeads,
+        kv_heads: shape.kvHeads,
         seed: config.seed,
         parameters,
-        kvParameters,
+        kv_parameters: kvParameters,
         device,
         converted,
-        freshHead: built.freshHead !== null,
+        fresh_head: built.freshHead !== null,
         best,
         test,
-        trainImagesPerSecond,
+        train_images_per_s: trainImagesPerSecond,
         warnings,
       };
       process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol)); // before a disk that is full can lose it
@@ -183,19 +183,19 @@ function requireSomethingToMeasure({ train, model }: Config, { freshHead }: Buil
 }
 
 function describe(
-  { run, variant, kvHeads, converted, freshHead, best, test, trainImagesPerSecond, warnings }: TrainReport,
+  { run, variant, kv_heads, converted, fresh_head, best, test, train_images_per_s, warnings }: TrainReport,
   protocol: 'validation' | 'paper',
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
   return [
-    `${variant}, ${counted(kvHeads, 'KV head')}: ${run}`,
+    `${variant}, ${counted(kv_heads, 'KV head')}: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
-    ...(freshHead ? [`  as converted, ${selection}: – (fresh head)`] : []),
+    ...(fresh_head ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
     test === null
       ? '  no test split: no test figures'
       : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${counted(test.images, 'image')}`,
-    ...(trainImagesPerSecond === null ? [] : [`  training: ${trainImagesPerSecond.toFixed(1)} images/s`]),
+    ...(train_images_per_s === null ? [] : [`  training: ${train_images_per_s.toFixed(1)} images/s`]),
     ...warnings.map(warningLine),
     '',
   ].join('\n');

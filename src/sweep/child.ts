@@ -1,25 +1,28 @@
 /** One point of a sweep as a process of its own: whatever ends it (a bad loss, a crash in native code, the kernel's memory killer) leaves the sweep standing. */
 import { spawn } from 'node:child_process';
+import os from 'node:os';
 import { z } from 'zod';
 import { wasInterrupted } from '../run/interrupt.js';
 
 /** What `gqa train --json` prints, as far as a sweep reads it. */
 const reportSchema = z.object({
   run: z.string(),
-  kvParameters: z.number(),
+  kv_parameters: z.number(),
   converted: z.object({ top1: z.number() }).nullable(),
-  freshHead: z.boolean().default(false),
-  best: z.object({ top1: z.number() }),
-  test: z.object({ top1: z.number() }).nullable(),
-  trainImagesPerSecond: z.number().nullable(),
+  fresh_head: z.boolean().default(false),
+  best: z.object({ epoch: z.number(), top1: z.number(), loss: z.number() }),
+  test: z.object({ top1: z.number(), top5: z.number().nullable(), loss: z.number() }).nullable(),
+  train_images_per_s: z.number().nullable(),
   warnings: z.array(z.string()).default([]),
 });
 export type PointReport = z.output<typeof reportSchema>;
 
-export type PointOutcome =
+/** `exitCode`: as a shell has it, 128 and its number for a signal; null: the process could not be started, or was not. */
+export type PointOutcome = { exitCode: number | null } & (
   | { state: 'done'; report: PointReport }
   /** `how`: `exit 6`, `SIGKILL`, or what was wrong with its report. */
-  | { state: 'failed' | 'crashed' | 'interrupted'; how: string };
+  | { state: 'failed' | 'crashed' | 'interrupted'; how: string }
+);
 
 export interface Child {
   outcome: Promise<PointOutcome>;
@@ -40,19 +43,20 @@ export function startChild(program: readonly string[], args: readonly string[]):
     text += part;
   });
   const outcome = new Promise<PointOutcome>((resolve) => {
-    child.on('error', (error) => resolve({ state: 'failed', how: error.message }));
+    child.on('error', (error) => resolve({ state: 'failed', how: error.message, exitCode: null }));
     child.on('close', (code, signal) => resolve(outcomeOf(code, signal, text)));
   });
   return { outcome, kill: (signal) => void child.kill(signal) };
 }
 
 function outcomeOf(code: number | null, signal: NodeJS.Signals | null, text: string): PointOutcome {
-  if (code !== 0 && wasInterrupted(code, signal)) return { state: 'interrupted', how: signal ?? `exit ${code}` };
-  if (signal !== null) return { state: 'crashed', how: signal };
-  if (code !== 0) return { state: 'failed', how: `exit ${code}` };
+  const exitCode = code ?? (signal === null ? null : 128 + os.constants.signals[signal]);
+  if (code !== 0 && wasInterrupted(code, signal)) return { state: 'interrupted', how: signal ?? `exit ${code}`, exitCode };
+  if (signal !== null) return { state: 'crashed', how: signal, exitCode };
+  if (code !== 0) return { state: 'failed', how: `exit ${code}`, exitCode };
   try {
-    return { state: 'done', report: reportSchema.parse(JSON.parse(text)) };
+    return { state: 'done', report: reportSchema.parse(JSON.parse(text)), exitCode };
   } catch (error) {
-    return { state: 'failed', how: `exit 0, but its report cannot be read: ${(error as Error).message.split('\n')[0]}` };
+    return { state: 'failed', how: `exit 0, but its report cannot be read: ${(error as Error).message.split('\n')[0]}`, exitCode };
   }
 }

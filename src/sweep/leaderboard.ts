@@ -1,6 +1,6 @@
 /** What a sweep found, a row a point: for the terminal and as leaderboard.csv. */
 import { type Column, formatTable, percent, toCsv } from '../run/table.js';
-import type { PointOutcome } from './child.js';
+import type { PointOutcome, PointReport } from './child.js';
 import type { Point } from './grid.js';
 
 export interface Row {
@@ -11,43 +11,36 @@ export interface Row {
   run: string;
 }
 
+/** A column of leaderboard.csv; empty where the point has no such figure. */
+type Cell = (row: Row, report: PointReport | null) => string | number | null;
+
 /**
- * Columns of leaderboard.csv. top1_converted and top1_best are of the part that chooses the best epoch (validation; under protocol `paper` the test split),
- * top1_test of the test split; fractions 0 to 1. kv_parameters: those of the key and value projections.
+ * leaderboard.csv. *_converted and *_best are of the part that chooses the best epoch (validation; under protocol `paper` the test split), *_test of the test split; fractions 0 to 1.
+ * top1_converted is empty with a fresh head. kv_parameters: those of the key and value projections. exit_code: of the point's process, as a shell has it.
  */
-const csvColumns = [
-  'variant',
-  'kv_heads',
-  'seed',
-  'kv_parameters',
-  'top1_converted',
-  'top1_best',
-  'top1_test',
-  'train_images_per_s',
-  'state',
-  'run',
-];
+const CSV: Record<string, Cell> = {
+  variant: ({ point }) => point.variant,
+  kv_heads: ({ point }) => point.kvHeads,
+  seed: ({ point }) => point.seed,
+  kv_parameters: (_, report) => report?.kv_parameters ?? null,
+  top1_converted: (_, report) => report?.converted?.top1 ?? null,
+  best_epoch: (_, report) => report?.best.epoch ?? null,
+  top1_best: (_, report) => report?.best.top1 ?? null,
+  loss_best: (_, report) => report?.best.loss ?? null,
+  top1_test: (_, report) => report?.test?.top1 ?? null,
+  top5_test: (_, report) => report?.test?.top5 ?? null,
+  loss_test: (_, report) => report?.test?.loss ?? null,
+  train_images_per_s: (_, report) => report?.train_images_per_s ?? null,
+  state: ({ outcome }) => stateOf(outcome),
+  exit_code: ({ outcome }) => outcome?.exitCode ?? null,
+  run: ({ run }) => run,
+};
 
 export function leaderboardCsv(rows: readonly Row[]): string {
-  return toCsv([
-    csvColumns,
-    ...rows.map(({ point, outcome, run }) => {
-      const report = outcome?.state === 'done' ? outcome.report : null;
-      return [
-        point.variant,
-        point.kvHeads,
-        point.seed,
-        report?.kvParameters ?? null,
-        report?.converted?.top1 ?? null,
-        report?.best.top1 ?? null,
-        report?.test?.top1 ?? null,
-        report?.trainImagesPerSecond ?? null,
-        describeState(outcome),
-        run,
-      ];
-    }),
-  ]);
+  return toCsv([Object.keys(CSV), ...rows.map((row) => Object.values(CSV).map((cell) => cell(row, reportOf(row))))]);
 }
+
+export const reportOf = ({ outcome }: Row): PointReport | null => (outcome?.state === 'done' ? outcome.report : null);
 
 /** @param width columns of the terminal. What is left out where it is narrow stands in leaderboard.csv. */
 export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_INFINITY): string {
@@ -67,16 +60,16 @@ export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_I
   return formatTable(
     columns,
     rows.map(({ point, outcome, run }) => {
-      const report = outcome?.state === 'done' ? outcome.report : null;
+      const report = reportOf({ point, outcome, run });
       return [
         point.variant,
         String(point.kvHeads),
         String(point.seed),
-        report ? String(report.kvParameters) : '–',
-        report?.freshHead ? '– (fresh head)' : percent(report?.converted?.top1),
+        report ? String(report.kv_parameters) : '–',
+        report?.fresh_head ? '– (fresh head)' : percent(report?.converted?.top1),
         percent(report?.best.top1),
         percent(report?.test?.top1),
-        typeof report?.trainImagesPerSecond === 'number' ? report.trainImagesPerSecond.toFixed(1) : '–',
+        typeof report?.train_images_per_s === 'number' ? report.train_images_per_s.toFixed(1) : '–',
         describeState(outcome),
         run,
       ];
@@ -84,6 +77,9 @@ export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_I
     width,
   );
 }
+
+/** `done`, `failed`, `crashed`, `interrupted` or `not run`: one word for machines; `describeState` tells more. */
+export const stateOf = (outcome: PointOutcome | null): PointOutcome['state'] | 'not run' => outcome?.state ?? 'not run';
 
 /** `done` · `failed (exit 6)` · `crashed (SIGSEGV)` · `not run` */
 export function describeState(outcome: PointOutcome | null): string {

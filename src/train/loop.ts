@@ -148,7 +148,7 @@ async function experiment(
     train: Math.min(epochs * parts.train.indices.length, totalSteps * train.batchSize * train.gradAccumSteps),
     evaluate:
       ((built.fromKvHeads === null || built.freshHead !== null ? 0 : 1) + epochs) * parts.selection.indices.length +
-      (parts.test?.indices.length ?? 0),
+      (onTest ? 0 : (parts.test?.indices.length ?? 0)),
   });
 
   const trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, mode, watch);
@@ -203,7 +203,7 @@ async function experiment(
 
     standing.totalSteps = totalSteps;
     const timed = { images: 0, seconds: 0 }; // training alone, without evaluation
-    let best: (Outcome['best'] & { path: string }) | null = null;
+    let best: { epoch: number; step: number; selection: Metrics; path: string } | null = null;
     for (let epoch = 1; standing.step < totalSteps; epoch++) {
       const begun = performance.now();
       standing.doing = `epoch ${epoch}`;
@@ -229,9 +229,7 @@ async function experiment(
       timed.images += trained.images;
       timed.seconds += trained.seconds;
       const selection = await measure(parts.selection, `epoch ${epoch}/${epochs} ${onTest ? 'test' : 'validation'}`);
-      if (best === null || selection.top1 > best.top1 || (selection.top1 === best.top1 && selection.loss < best.loss)) {
-        best = { epoch, step, top1: selection.top1, loss: selection.loss, path: save('best') };
-      }
+      if (best === null || isBetter(selection, best.selection)) best = { epoch, step, selection, path: save('best') };
       const { lr, means, images, seconds, waited } = trained;
       const pace = { imagesPerSecond: images / seconds, dataWait: waited / seconds };
       watch.epochDone(
@@ -241,21 +239,21 @@ async function experiment(
     }
     if (best === null) {
       // Nothing was trained: the model as it came is the best there is.
-      const { top1, loss } = converted ?? (await measure(parts.selection, 'untrained'));
-      best = { epoch: 0, step: 0, top1, loss, path: save('best') };
+      const selection = converted ?? (await measure(parts.selection, 'untrained'));
+      best = { epoch: 0, step: 0, selection, path: save('best') };
     }
 
-    let test: Metrics | null = null;
-    if (parts.test !== null) {
+    let test: Metrics | null = onTest ? best.selection : null; // measured already: the same weights on the same pictures
+    if (test === null && parts.test !== null) {
       const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes); // what the file holds, not what memory holds
       trainer.load(saved, null);
       tf.dispose([saved.params, saved.attention]);
       test = await measure(parts.test, `test, best epoch (${best.epoch})`);
     }
-    const { path: _, ...chosen } = best;
+    const { epoch, step, selection } = best;
     return {
       converted,
-      best: chosen,
+      best: { epoch, step, top1: selection.top1, loss: selection.loss },
       test,
       steps: standing.step,
       trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null,
@@ -264,6 +262,9 @@ async function experiment(
     trainer.dispose();
   }
 }
+
+/** The higher top-1; the lower loss decides a tie. */
+const isBetter = (a: Metrics, b: Metrics): boolean => a.top1 > b.top1 || (a.top1 === b.top1 && a.loss < b.loss);
 
 /** Whether training itself went wrong, so that its model is not worth saving. */
 const isDivergence = (error: unknown): boolean => error instanceof GqaError && error.code === 'training';

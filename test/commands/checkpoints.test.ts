@@ -47,7 +47,7 @@ test('a head of other classes is drawn afresh, and “as converted” is then no
   );
   assert.doesNotMatch(ran.stderr, /as converted/);
   const report = JSON.parse(ran.stdout);
-  assert.deepEqual([report.converted, report.freshHead], [null, true]);
+  assert.deepEqual([report.converted, report.fresh_head], [null, true]);
   const [titles, first] = runFile('fresh', 'results.csv')
     .split('\n')
     .map((line) => line.split(','));
@@ -153,6 +153,6 @@ test('gqa convert takes a checkpoint without a head; training then draws one', (
     '--json',
   ]);
   assert.equal(up.code, 0, up.stderr);
-  assert.equal(JSON.parse(up.stdout).freshHead, true);
+  assert.equal(JSON.parse(up.stdout).fresh_head, true);
   assert.match(JSON.parse(up.stdout).warnings.join('\n'), WARNING);
 });

@@ -6,15 +6,15 @@ import { leaderboardCsv, leaderboardTable, type Row } from '../../src/sweep/lead
 const row = (freshHead: boolean): Row => {
   const report = {
     run: 'r',
-    kvParameters: 8,
+    kv_parameters: 8,
     converted: freshHead ? null : { top1: 0.5 },
-    freshHead,
-    best: { top1: 0.75 },
-    test: { top1: 0.7 },
-    trainImagesPerSecond: 1,
+    fresh_head: freshHead,
+    best: { epoch: 2, top1: 0.75, loss: 0.5 },
+    test: { top1: 0.7, top5: null, loss: 0.6 },
+    train_images_per_s: 1,
     warnings: [],
   };
-  const outcome: PointOutcome = { state: 'done', report };
+  const outcome: PointOutcome = { state: 'done', report, exitCode: 0 };
   return { point: { variant: 'mha', kvHeads: 4, seed: 1, sets: [], runName: 'p' } as unknown as Row['point'], outcome, run: 'r' };
 };
 

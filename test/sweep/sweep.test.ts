@@ -20,7 +20,7 @@ appendFileSync(process.env.LOG, JSON.stringify(process.argv.slice(2)) + '\\n');
 if (process.env.EDITED) writeFileSync(process.env.EDITED, '{');
 const kvHeads = /kv_heads: (.*)/.exec(readFileSync(argument('--config'), 'utf8'))[1];
 const run = argument('--runs-dir') + '/x/' + argument('--run-name');
-const report = { run, kvParameters: 100, converted: { top1: 0.5 }, best: { top1: 0.75 }, test: { top1: 0.7 }, trainImagesPerSecond: 9.25 };
+const report = { run, kv_parameters: 100, converted: { top1: 0.5 }, best: { epoch: 3, top1: 0.75, loss: 0.8 }, test: { top1: 0.7, top5: 0.9, loss: 0.85 }, train_images_per_s: 9.25 };
 if (kvHeads === '1') { process.stderr.write('gqa: the loss is NaN at step 3\\n'); process.exit(6); }
 else if (kvHeads === '2') process.kill(process.pid, 'SIGKILL');
 else if (kvHeads === '3') process.stdout.write('not json');
@@ -91,15 +91,19 @@ test('a run that fails, is killed or garbles its report is told when it happens 
   const [header, ...rows] = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8')
     .trimEnd()
     .split('\n');
-  assert.equal(header, 'variant,kv_heads,seed,kv_parameters,top1_converted,top1_best,top1_test,train_images_per_s,state,run');
+  assert.equal(
+    header,
+    'variant,kv_heads,seed,kv_parameters,top1_converted,best_epoch,top1_best,loss_best,top1_test,top5_test,loss_test,train_images_per_s,state,exit_code,run',
+  );
   const at = (run: string) => path.join(runsDir, 's', run);
   assert.deepEqual(rows.slice(0, 3), [
-    `mha,12,7,100,0.5,0.75,0.7,9.25,done,${at('mha-kv12-s7')}`,
-    `gqa,1,7,,,,,,failed (exit 6),${at('gqa-kv1-s7')}`,
-    `gqa,2,7,,,,,,crashed (SIGKILL),${at('gqa-kv2-s7')}`,
+    `mha,12,7,100,0.5,3,0.75,0.8,0.7,0.9,0.85,9.25,done,0,${at('mha-kv12-s7')}`,
+    `gqa,1,7,,,,,,,,,,failed,6,${at('gqa-kv1-s7')}`,
+    `gqa,2,7,,,,,,,,,,crashed,137,${at('gqa-kv2-s7')}`,
   ]);
-  assert.match(rows[3] ?? '', /^gqa,3,7,,,,,,"?failed \(exit 0, but its report cannot be read/);
-  assert.equal(rows[4], `gqa,4,7,100,0.5,0.75,0.7,9.25,done,${at('gqa-kv4-s7')}`);
+  assert.equal(rows[3], `gqa,3,7,,,,,,,,,,failed,0,${at('gqa-kv3-s7')}`);
+  assert.match(stdout, /failed \(exit 0, but its report cannot be read/);
+  assert.equal(rows[4], `gqa,4,7,100,0.5,3,0.75,0.8,0.7,0.9,0.85,9.25,done,0,${at('gqa-kv4-s7')}`);
   assert.match(stderr, /mha chooses its KV heads itself \(12\)/);
   assert.match(stderr, /the loss is NaN at step 3\n\[2\/5\] gqa, 1 KV head, seed 7: failed \(exit 6\)\n\[3\/5\] gqa, 2 KV heads/);
   assert.match(stderr, /sweepFailures: 3 of 5 runs failed; see .*leaderboard\.csv/);
@@ -170,13 +174,16 @@ test('a checkpoint and data that are not there are told together, before anythin
 test('--json prints one document', async () => {
   const { runsDir, start } = scene();
   const { stdout } = await ended(start({ json: true, kvHeads: [1, 4] }));
-  const { sweep, points } = JSON.parse(stdout) as { sweep: string; points: { kvHeads: number; state: string }[] };
+  const { sweep, points } = JSON.parse(stdout) as {
+    sweep: string;
+    points: { kv_heads: number; state: string; exit_code: number; reason?: string }[];
+  };
   assert.equal(sweep, path.join(runsDir, 's'));
   assert.deepEqual(
-    points.map(({ kvHeads, state }) => [kvHeads, state]),
+    points.map(({ kv_heads, state, exit_code, reason }) => [kv_heads, state, exit_code, reason]),
     [
-      [1, 'failed (exit 6)'],
-      [4, 'done'],
+      [1, 'failed', 6, 'failed (exit 6)'],
+      [4, 'done', 0, undefined],
     ],
   );
 });
@@ -205,8 +212,8 @@ for (const [signal, code] of [
     const states = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8')
       .trimEnd()
       .split('\n')
-      .map((row) => row.split(',')[8]);
-    assert.deepEqual(states, ['state', 'done', `interrupted (exit ${code})`, 'not run']);
+      .map((row) => row.split(',')[12]);
+    assert.deepEqual(states, ['state', 'done', 'interrupted', 'not run']);
   });
 }
 
@@ -286,11 +293,11 @@ test('the smoke config goes through the real train command, wasm included', () =
   ];
   const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
-  const { points } = JSON.parse(stdout) as { points: { run: string; state: string; report: { kvParameters: number } }[] };
+  const { points } = JSON.parse(stdout) as { points: { run: string; state: string; report: { kv_parameters: number } }[] };
   assert.deepEqual(
     points.map(({ state }) => state),
     ['done', 'done'],
   );
-  assert.equal((points[0]?.report.kvParameters ?? 0) / (points[1]?.report.kvParameters ?? 1), 2);
+  assert.equal((points[0]?.report.kv_parameters ?? 0) / (points[1]?.report.kv_parameters ?? 1), 2);
   for (const { run } of points) assert.ok(existsSync(path.join(run, 'checkpoints', 'best', 'model.safetensors')), run);
 });

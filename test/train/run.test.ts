@@ -16,7 +16,7 @@ function trained(runsDir: string, runName: string, ...args: string[]): Record<st
 }
 
 /** What a report says, without its time and place. */
-const figures = (report: Record<string, unknown>): unknown => ({ ...report, trainImagesPerSecond: null, run: null });
+const figures = (report: Record<string, unknown>): unknown => ({ ...report, train_images_per_s: null, run: null });
 
 test('a run is repeated bit for bit with the same seed, with 1 and with 4 workers, and differs with another seed', () => {
   const runsDir = temporaryFolder();
@@ -51,7 +51,7 @@ test('a run leaves what it is asked for: config, meta, status, results, steps an
       `${told}\n${log.join('\n')}`,
     );
   const meta = JSON.parse(read('meta.json'));
-  assert.deepEqual([meta.parameters, meta.kv_parameters, meta.notices.at(-1)], [report.parameters, report.kvParameters, 'from scratch']);
+  assert.deepEqual([meta.parameters, meta.kv_parameters, meta.notices.at(-1)], [report.parameters, report.kv_parameters, 'from scratch']);
   const again = gqa(['eval', report.run, '--json', '--logits', path.join(runsDir, 'logits.safetensors')]);
   assert.equal(again.code, 0, again.stderr);
   const metrics = JSON.parse(again.stdout);
