@@ -107,7 +107,13 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
-    const warnings = [...changesInData(options.config, dataset), ...built.warnings, ...doubts, ...(teacher?.warnings ?? []), ...frozenHead(config, built)];
+    const warnings = [
+      ...changesInData(options.config, dataset),
+      ...built.warnings,
+      ...doubts,
+      ...(teacher?.warnings ?? []),
+      ...frozenHead(config, built),
+    ];
     const { parameters, kvParameters } = countParameters(shape);
     const about = {
       parameters,
