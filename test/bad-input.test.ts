@@ -46,7 +46,7 @@ const CASES: Case[] = [
   {
     what: 'a checkpoint of another model',
     code: 2,
-    message: /vit\.safetensors does not fit the model of the config.*\n.*missing: cls_token \[1, 1, 16\]\n/,
+    message: /vit\.safetensors is no ViT whose names gqa knows.*: 1 tensors: other\n/,
     break: (folder) =>
       fs.writeFileSync(path.join(folder, 'vit.safetensors'), encodeSafetensors({ other: { shape: [1], data: new Float32Array(1) } })),
     args: ['--set', 'model.pretrained=vit.safetensors'],
@@ -100,8 +100,8 @@ const CASES: Case[] = [
   {
     what: 'a checkpoint that is not safetensors',
     code: 5,
-    message: /vit\.pth: not a readable safetensors file/,
-    break: (folder) => fs.writeFileSync(path.join(folder, 'vit.pth'), 'PK\u0003\u0004 a pickle of torch'),
+    message: /vit\.pth is a checkpoint of PyTorch \(pickle in a zip archive/,
+    break: (folder) => fs.writeFileSync(path.join(folder, 'vit.pth'), `PK\u0003\u0004${'\0'.repeat(26)}archive/data.pkl`),
     args: ['--set', 'model.pretrained=vit.pth'],
   },
   {

@@ -220,7 +220,7 @@ function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
       names: [kernelName],
     });
   else if (kernel !== undefined && kernel[1] !== 3)
-    reasons.push({ what: `made for pictures of ${kernel[1]} channels; gqa’s have 3`, names: [kernelName] });
+    reasons.push({ what: `made for pictures with channels: ${kernel[1]}; gqa’s have 3`, names: [kernelName] });
   else if (kernel !== undefined && kernel[2] !== kernel[3])
     reasons.push({ what: `patches of ${kernel[2]} × ${kernel[3]} pixels; gqa’s are square`, names: [kernelName] });
   const [fc1, fc2] = [shapeOf('blocks.0.mlp.fc1.weight'), shapeOf('blocks.0.mlp.fc2.weight')];
@@ -301,11 +301,22 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
     if (found > 0)
       for (let i = 0; i < own.depth; i++) if (!ours.has(`blocks.${i}.${which}.gamma`)) missing.push(`blocks.${i}.${which}.gamma`);
   }
+  const specs = parameterSpecs(own);
+  const stray = [...ours]
+    .filter(([name]) => !(name in specs) && !/\.ls[12]\.gamma$/.test(name) && !isFused(name, ours))
+    .map(([, { tensor }]) => tensor);
+  const one = (names: string[], verb: string, verbs: string): string =>
+    names.length === 1 ? `1 tensor ${verb}` : `${names.length} tensors ${verbs}`;
   return [
-    ...(missing.length > 0 ? [{ what: `${missing.length} tensors are missing`, names: missing }] : []),
-    ...(misshapen.length > 0 ? [{ what: `${misshapen.length} tensors have another form`, names: misshapen }] : []),
+    ...(missing.length > 0 ? [{ what: one(missing, 'is missing', 'are missing'), names: missing }] : []),
+    ...(misshapen.length > 0 ? [{ what: one(misshapen, 'has another form', 'have another form'), names: misshapen }] : []),
+    ...(stray.length > 0 ? [{ what: 'nothing of the model is left for', names: stray }] : []),
   ];
 }
+
+/** `attn.qkv`, with none of its parts beside it. */
+const isFused = (name: string, ours: Sorted['ours']): boolean =>
+  /\.attn\.qkv\./.test(name) && [...'qkv'].every((part) => !ours.has(name.replace('.qkv.', `.${part}.`)));
 
 /** No bias of q, k and v in any block (qkv_bias: False), or none of k (BEiT): they are 0. One that only some blocks have is missing. */
 function isZeroBias(name: string, sources: Map<string, Source>): boolean {

@@ -107,7 +107,13 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
-    const warnings = [...changesInData(options.config, dataset), ...built.warnings, ...doubts, ...(teacher?.warnings ?? [])];
+    const warnings = [
+      ...changesInData(options.config, dataset),
+      ...built.warnings,
+      ...doubts,
+      ...(teacher?.warnings ?? []),
+      ...frozenHead(config, built),
+    ];
     const { parameters, kvParameters } = countParameters(shape);
     const about = {
       parameters,
@@ -181,6 +187,12 @@ function requireSomethingToMeasure({ train, model }: Config, { freshHead }: Buil
     hint: 'Train it for an epoch or more, or give a checkpoint with a head for these classes.',
   });
 }
+
+/** Allowed, since the rest can learn to suit a random head, but seldom meant. */
+const frozenHead = ({ train }: Config, { freshHead }: BuiltModel): string[] =>
+  freshHead !== null && train.freeze === 'head'
+    ? ['the head is a fresh one and train.freeze keeps it as it was drawn: no figure says what the checkpoint knows']
+    : [];
 
 function describe(
   { run, variant, kv_heads, converted, fresh_head, best, test, train_images_per_s, warnings }: TrainReport,

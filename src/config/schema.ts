@@ -98,7 +98,7 @@ export const configSchema = z.strictObject({
     depth: count(1, 1000).optional(),
     heads: count(1, 1024).optional(),
     mlp_ratio: z.number().gt(0).max(64).optional(),
-    /** safetensors checkpoint with timm's names, relative to the working directory; null: from scratch. */
+    /** safetensors checkpoint with timm's, Hugging Face's or torchvision's names, relative to the working directory; null: from scratch. */
     pretrained: z.string().min(1).nullable().default(null),
     variant: z.enum(variantNames).default('mha'),
     /** Key-value heads; must divide `heads`. null or left out: as the variant says (mha: all heads, mqa: 1; the others need it). */
