@@ -118,7 +118,7 @@ export function readImageFolder(
  * Errors: exit 3 as above, also for a class that the checkpoint does not know.
  */
 export function readWantedSplit(name: string, root: string, layout: FolderLayout, reading: FolderReading, wanted: WantedSplit): Evaluable {
-  const own = isFolder(root) ? classFoldersIn(root) : [];
+  const own = classFoldersIn(root);
   const itself =
     own.length > 0 && [layout.train, ...layout.val, layout.test].every((split) => own.includes(split) || !isFolder(join(root, split)));
   const { folders, notices } = itself ? NO_SPLITS : splitFolders(root, layout, reading);
@@ -226,17 +226,23 @@ const NEAR_NAMES: Record<SplitName, RegExp> = {
   test: /^(test|testing|tests|testset|test_?(set|data|images))$/i,
 };
 
-/** Folders that hold pictures themselves. */
-const classFoldersIn = (root: string): string[] =>
-  entriesOf(root)
+const subfolders = (root: string): string[] =>
+  (isFolder(root) ? entriesOf(root) : [])
     .filter((entry) => entry.kind !== 'file' && isFolder(join(root, entry.name)))
-    .filter(({ name }) => entriesOf(join(root, name)).some((entry) => PICTURE_ENDINGS.has(extname(entry.name).toLowerCase())))
     .map(({ name }) => name);
 
+/** Folders that hold pictures themselves. */
+const classFoldersIn = (root: string): string[] =>
+  subfolders(root).filter((name) => entriesOf(join(root, name)).some((entry) => PICTURE_ENDINGS.has(extname(entry.name).toLowerCase())));
+
 function withoutTraining(root: string, layout: FolderLayout): GqaError {
-  const classes = isFolder(root) ? classFoldersIn(root) : [];
+  const classes = classFoldersIn(root);
   if (classes.length === 0 || classes.some((name) => [...layout.val, layout.test].includes(name))) {
-    return wrongLayout(root, layout, `${join(root, layout.train)} is not there`);
+    const deeper = subfolders(root).find((name) => isFolder(join(root, name, layout.train)));
+    const { message, hint } = wrongLayout(root, layout, `${join(root, layout.train)} is not there`);
+    return new GqaError('data', message, {
+      hint: deeper === undefined ? layout.hint : `Did you mean data.root: ${join(root, deeper)}? ${hint}`,
+    });
   }
   return new GqaError(
     'data',

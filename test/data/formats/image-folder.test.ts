@@ -118,6 +118,15 @@ test('folders beside the splits are told; one that is nearly named as a missing 
   }
 });
 
+test('a root one folder too high is told where the splits are', (t) => {
+  const root = testFolder(t);
+  placeAll(root, 'data/train/a/1.jpg', 'data/test/a/1.jpg');
+  assert.throws(
+    () => readImageFolder('image-folder', root),
+    ({ code, hint }: GqaError) => code === 'data' && hint?.startsWith(`Did you mean data.root: ${join(root, 'data')}?`) === true,
+  );
+});
+
 test('class folders in root itself are refused for training, with what to do', (t) => {
   const root = testFolder(t);
   placeAll(root, 'cat/1.jpg', 'dog/1.jpg');
