@@ -1,6 +1,7 @@
 /** Any data set as folders of pictures, one folder a class: the layout of torchvision's ImageFolder, once for each split. */
 import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { type Dataset, type Evaluable, filesSplit, type PictureSize, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
@@ -283,7 +284,7 @@ function listSplit(root: string, name: SplitName, folder: string, layout: Folder
   if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
   const pictures = classes.flatMap((label, index) => listPictures(join(path, label)).map((file) => ({ path: file, label: index })));
   const loose = entries.filter((entry) => !folders.includes(entry) && isPicture(entry)).length;
-  const notices = loose > 0 ? [`${path}: ${loose} pictures beside the class folders are not read`] : [];
+  const notices = loose > 0 ? [`${path}: ${counted(loose, 'picture')} beside the class folders not read`] : [];
   const written = new Map<string, string>();
   for (const label of classes) {
     const twin = written.get(label.normalize());
