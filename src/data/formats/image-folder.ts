@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
+import { command } from '../../invocation.js';
 import { type Dataset, type Evaluable, filesSplit, type PictureSize, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
 
@@ -249,7 +250,7 @@ function withoutTraining(root: string, layout: FolderLayout): GqaError {
     'data',
     `${root} has class folders itself (${someOf(classes)}); expected them in ${layout.train} and ${layout.test}`,
     {
-      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: gqa eval … --split test.`,
+      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: ${command('eval … --split test')}`,
     },
   );
 }
