@@ -26,6 +26,21 @@ export interface Parts {
  * Errors: exit 2 for protocol `paper` without a test split, or when nothing can be held out.
  */
 export function splitParts(config: Config, dataset: Dataset): Parts {
+  const parts = chosenParts(config, dataset);
+  return { ...parts, notices: [...parts.notices, ...unlearned(parts.train, dataset)] };
+}
+
+/** A limit below the number of classes leaves some without any picture. */
+function unlearned({ split, indices }: Part, { classes }: Dataset): string[] {
+  const taken = new Set(indices.length === split.labels.length ? [] : Array.from(indices, (index) => split.labels[index]));
+  const lost = taken.size === 0 ? [] : [...new Set(split.labels)].filter((label) => !taken.has(label)).map((label) => classes[label]);
+  if (lost.length === 0) return [];
+  return [
+    `no training picture is left of ${lost.length} of ${classes.length} classes (${lost.slice(0, 5).join(', ')}${lost.length > 5 ? ', …' : ''}): raise data.limit.train`,
+  ];
+}
+
+function chosenParts(config: Config, dataset: Dataset): Parts {
   const { val, from } = dataset;
   const test = dataset.test === null ? null : limited(config, dataset.test);
   const notices = test === null ? [`${from} has no test split: test figures stay empty`] : [];

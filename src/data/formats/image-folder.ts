@@ -1,7 +1,9 @@
 /** Any data set as folders of pictures, one folder a class: the layout of torchvision's ImageFolder, once for each split. */
 import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
+import { command } from '../../invocation.js';
 import { type Dataset, type Evaluable, filesSplit, type PictureSize, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
 
@@ -118,7 +120,7 @@ export function readImageFolder(
  * Errors: exit 3 as above, also for a class that the checkpoint does not know.
  */
 export function readWantedSplit(name: string, root: string, layout: FolderLayout, reading: FolderReading, wanted: WantedSplit): Evaluable {
-  const own = isFolder(root) ? classFoldersIn(root) : [];
+  const own = classFoldersIn(root);
   const itself =
     own.length > 0 && [layout.train, ...layout.val, layout.test].every((split) => own.includes(split) || !isFolder(join(root, split)));
   const { folders, notices } = itself ? NO_SPLITS : splitFolders(root, layout, reading);
@@ -226,23 +228,29 @@ const NEAR_NAMES: Record<SplitName, RegExp> = {
   test: /^(test|testing|tests|testset|test_?(set|data|images))$/i,
 };
 
-/** Folders that hold pictures themselves. */
-const classFoldersIn = (root: string): string[] =>
-  entriesOf(root)
+const subfolders = (root: string): string[] =>
+  (isFolder(root) ? entriesOf(root) : [])
     .filter((entry) => entry.kind !== 'file' && isFolder(join(root, entry.name)))
-    .filter(({ name }) => entriesOf(join(root, name)).some((entry) => PICTURE_ENDINGS.has(extname(entry.name).toLowerCase())))
     .map(({ name }) => name);
 
+/** Folders that hold pictures themselves. */
+const classFoldersIn = (root: string): string[] =>
+  subfolders(root).filter((name) => entriesOf(join(root, name)).some((entry) => PICTURE_ENDINGS.has(extname(entry.name).toLowerCase())));
+
 function withoutTraining(root: string, layout: FolderLayout): GqaError {
-  const classes = isFolder(root) ? classFoldersIn(root) : [];
+  const classes = classFoldersIn(root);
   if (classes.length === 0 || classes.some((name) => [...layout.val, layout.test].includes(name))) {
-    return wrongLayout(root, layout, `${join(root, layout.train)} is not there`);
+    const deeper = subfolders(root).find((name) => isFolder(join(root, name, layout.train)));
+    const { message, hint } = wrongLayout(root, layout, `${join(root, layout.train)} is not there`);
+    return new GqaError('data', message, {
+      hint: deeper === undefined ? layout.hint : `Did you mean data.root: ${join(root, deeper)}? ${hint}`,
+    });
   }
   return new GqaError(
     'data',
     `${root} has class folders itself (${someOf(classes)}); expected them in ${layout.train} and ${layout.test}`,
     {
-      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: gqa eval … --split test.`,
+      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: ${command('eval … --split test')}`,
     },
   );
 }
@@ -277,7 +285,7 @@ function listSplit(root: string, name: SplitName, folder: string, layout: Folder
   if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
   const pictures = classes.flatMap((label, index) => listPictures(join(path, label)).map((file) => ({ path: file, label: index })));
   const loose = entries.filter((entry) => !folders.includes(entry) && isPicture(entry)).length;
-  const notices = loose > 0 ? [`${path}: ${loose} pictures beside the class folders are not read`] : [];
+  const notices = loose > 0 ? [`${path}: ${counted(loose, 'picture')} beside the class folders not read`] : [];
   const written = new Map<string, string>();
   for (const label of classes) {
     const twin = written.get(label.normalize());
