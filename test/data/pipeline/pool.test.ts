@@ -94,7 +94,8 @@ for (const [what, body] of [
     const [one, two] = [await red(folder, 'one.png'), await red(folder, 'two.png')];
     const { script: thread, marker } = sabotaged(folder, two, body);
     const pool = threadPool(2, thread);
-    const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 1 } });
+    const timeoutS = what === 'hangs' ? 3 : DEFAULT_READING.timeoutS; // reading a first picture may take a second where much else is done
+    const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS } });
     const jobs = [batches.start(jobOf(one, two)), batches.start(jobOf(one, one)), batches.start(jobOf(two, one))];
     for (const making of jobs) {
       const pixels = await bytesOf(making);
@@ -108,18 +109,19 @@ for (const [what, body] of [
   });
 }
 
-async function alwaysEnds(t: TestContext, body: string, ...said: string[]): Promise<void> {
+async function alwaysEnds(t: TestContext, timeoutS: number, body: string, ...said: string[]): Promise<void> {
   const folder = testFolder(t);
   const [one, two] = [await red(folder, 'one.png'), await red(folder, 'two.png')];
   const pool = threadPool(1, sabotaged(folder, two, body).script);
-  const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 0.5 } });
+  const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS } });
   await assert.rejects(batches.start(jobOf(one, two)).made(), failure('data', ...said));
   await pool.close();
 }
 
-test('a thread that hangs over a picture twice is an error that names it', (t) => alwaysEnds(t, 'for (;;);', 'took more than 0.5 s'));
+test('a thread that hangs over a picture twice is an error that names it', (t) => alwaysEnds(t, 0.5, 'for (;;);', 'took more than 0.5 s'));
 
-test('a thread that dies over a picture twice is an error that names it', (t) => alwaysEnds(t, 'process.exit(7);', 'exit code 7', '.png'));
+test('a thread that dies over a picture twice is an error that names it', (t) =>
+  alwaysEnds(t, 60, 'process.exit(7);', 'exit code 7', '.png'));
 
 test('a bad picture fails its own batch with the error it has on the main thread, and the thread goes on', async (t) => {
   const folder = testFolder(t);
