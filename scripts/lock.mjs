@@ -1,7 +1,7 @@
 /** One set-up at a time in a checkout: two processes that install packages or build into the same folder would break each other. */
 
-import { createHash } from 'node:crypto';
-import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash, randomUUID } from 'node:crypto';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,47 +19,69 @@ export async function withLock(folder, work, notice) {
   const name = createHash('sha256').update(`${os.userInfo().uid} ${folder}`).digest('hex').slice(0, 16);
   const file = path.join(os.tmpdir(), `gqa-setup-${name}.lock`);
   let told = false;
-  while (!take(file)) {
-    const holder = readHolder(file);
-    if (holder !== null && !isAlive(holder)) {
-      rmSync(file, { force: true });
-      continue;
-    }
-    if (!told) notice(`waiting for another set-up of this checkout (process ${holder ?? 'unknown'})`);
+  let mine = take(file);
+  for (; mine === null; mine = take(file)) {
+    if (!told) notice(`waiting for another set-up of this checkout (process ${pidOf(read(file)) || 'unknown'})`);
     told = true;
     await sleep(250);
   }
   try {
     return await work();
   } finally {
-    rmSync(file, { force: true });
+    release(file, mine);
   }
 }
 
-/** A hard link appears with its content or not at all, so that nobody reads a lock without its process number. */
+/**
+ * Takes the lock if nobody has it, or if its holder died. Many may find the same dead holder at once, and each would remove what the one before has taken: so who takes over holds a lock
+ * of its own on that very lock, and looks again. The same rule as in src/data/fetch/lock.ts; this runs before anything is built.
+ *
+ * @param {string} file
+ * @returns {string | null} what the lock says when it is ours
+ */
 function take(file) {
-  const draft = `${file}.${process.pid}`;
-  writeFileSync(draft, String(process.pid));
+  const mine = `${process.pid} ${randomUUID()}`;
+  const draft = `${file}.${mine.slice(-12)}.draft`;
+  writeFileSync(draft, mine);
   try {
-    linkSync(draft, file);
-    return true;
+    linkSync(draft, file); // appears with its content or not at all, so that nobody reads a lock without its process number
+    return mine;
   } catch (error) {
-    if (error.code === 'EEXIST') return false;
-    throw error;
+    if (error.code !== 'EEXIST') throw error;
+    const held = read(file);
+    if (held === null || isAlive(pidOf(held))) return null;
+    const over = `${file}.${createHash('sha256').update(held).digest('hex').slice(0, 12)}`;
+    const turn = take(over);
+    if (turn === null) return null;
+    try {
+      if (read(file) !== held) return null;
+      renameSync(draft, file);
+      return mine;
+    } finally {
+      release(over, turn);
+    }
   } finally {
     rmSync(draft, { force: true });
   }
 }
 
-function readHolder(file) {
+function release(file, mine) {
+  if (read(file) === mine) rmSync(file, { force: true });
+}
+
+/** @returns {string | null} null: it was released in the meantime */
+function read(file) {
   try {
-    return Number(readFileSync(file, 'utf8')) || null;
+    return readFileSync(file, 'utf8');
   } catch {
-    return null; // released in the meantime
+    return null;
   }
 }
 
+const pidOf = (held) => Number.parseInt(held ?? '', 10);
+
 function isAlive(pid) {
+  if (!(pid > 0)) return true; // nobody knows whose it is
   try {
     process.kill(pid, 0);
     return true;

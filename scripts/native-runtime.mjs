@@ -3,7 +3,7 @@
  * What was tried, and why it was not taken, is kept in node_modules/.gqa-native.json, which `gqa doctor` and the start of every run show.
  */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   addonIsPlaced,
@@ -51,16 +51,23 @@ export function readRecord(root) {
  * @param {'cpu' | 'cuda' | undefined} asked undefined: as before, else CUDA when a GPU is here and the cache has it, else CPU
  * @param {NodeJS.ProcessEnv} env
  * @param {(line: string) => void} notice
+ * @param {boolean} [repair] compile what failed before anew, as for `npm run setup`; otherwise only a changed source, library or Node is a reason to try again
  * @returns {Promise<NativeRecord>}
  */
-export async function setUpNative(root, asked, env, notice) {
+export async function setUpNative(root, asked, env, notice, repair = false) {
   const former = readRecord(root);
   const flavour = asked ?? defaultFlavour(former, env);
-  if (former !== null && isStillGood(root, former, flavour, env)) return former;
+  if (former !== null && isStillGood(root, former, flavour, env)) {
+    if (!repair || former.pictures === null) return former;
+    const mended = { ...former, pictures: makePictures(root, former.library, env, notice, true) };
+    writeRecord(root, mended);
+    return mended;
+  }
+  const anew = repair && former?.runtime === 'wasm';
 
   const candidates = [];
   const platform = platformProblem();
-  const taken = platform === null ? await firstThatRuns(root, flavour, env, notice, candidates) : null;
+  const taken = platform === null ? await firstThatRuns(root, flavour, env, notice, candidates, anew) : null;
   if (platform !== null) candidates.push({ name: 'libtensorflow', taken: false, reason: platform });
   if (taken === null) for (const name of [COMPUTING, PICTURES]) removeAddon(root, name);
 
@@ -115,8 +122,9 @@ function isStillGood(root, record, flavour, env) {
 
 /**
  * Each candidate first gives a library folder or a reason; the folder then has to yield addons that compute. Fills `candidates`.
+ * `anew`: addons that lie compiled in the cache are not trusted.
  */
-async function firstThatRuns(root, flavour, env, notice, candidates) {
+async function firstThatRuns(root, flavour, env, notice, candidates, anew) {
   const explicit = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : null;
   const cached = cachedFolder(flavour, env);
   const sources = [
@@ -138,7 +146,7 @@ async function firstThatRuns(root, flavour, env, notice, candidates) {
     },
   ];
   for (const source of sources) {
-    const outcome = (await source.prepare()) ?? makeAddons(root, source.library, env, notice);
+    const outcome = (await source.prepare()) ?? makeAddons(root, source.library, env, notice, anew);
     if (typeof outcome === 'string') {
       candidates.push({ name: source.name, taken: false, reason: outcome });
       if (source.name === 'GQA_LIBTENSORFLOW' && explicit !== null) notice(`GQA_LIBTENSORFLOW is not used: ${outcome}`);
@@ -151,28 +159,45 @@ async function firstThatRuns(root, flavour, env, notice, candidates) {
 }
 
 /** @returns {string | { addon: string, version: string, gpu: boolean, pictures: string | null }} the reason why it failed, or what runs */
-function makeAddons(root, library, env, notice) {
-  const key = addonKey(root, library);
-  const make = (name) => {
-    const compiled = path.join(cacheFolder(env), key, name);
-    if (!existsSync(compiled)) {
-      if (name === COMPUTING) notice('compiling the native addons');
-      const problem = compileAddon(root, library, name, compiled, env);
-      if (problem !== null) return problem;
-    }
-    placeAddon(root, name, compiled);
-    return null;
-  };
-  const problem = make(COMPUTING);
+function makeAddons(root, library, env, notice, anew) {
+  notice = once(notice, 'compiling the native addons');
+  const problem = makeAddon(root, library, COMPUTING, env, notice, anew);
   if (problem !== null) return problem;
   const verified = verifyComputing(root, env);
   if (verified.problem !== null) return verified.problem;
-  const pictures = make(PICTURES) ?? verifyPictures(root, env);
-  if (pictures !== null) {
-    removeAddon(root, PICTURES);
-    notice(`pictures are decoded by sharp and disturbed in JavaScript, to the same bytes but slower: ${pictures}`);
+  const pictures = makePictures(root, library, env, notice, anew);
+  return { addon: addonKey(root, library), version: verified.version, gpu: verified.gpu, pictures };
+}
+
+/** @returns {string | null} the reason why there is no addon for pictures */
+function makePictures(root, library, env, notice, anew) {
+  const problem = makeAddon(root, library, PICTURES, env, notice, anew) ?? verifyPictures(root, env);
+  if (problem === null) return null;
+  removeAddon(root, PICTURES);
+  notice(`pictures are decoded by sharp and disturbed in JavaScript, to the same bytes but slower: ${problem}`);
+  return problem;
+}
+
+/** Compiles an addon where the cache does not have it, and puts it in its place. @returns {string | null} the reason why it failed */
+function makeAddon(root, library, name, env, notice, anew) {
+  const compiled = path.join(cacheFolder(env), addonKey(root, library), name);
+  if (anew) rmSync(compiled, { force: true });
+  if (!existsSync(compiled)) {
+    notice('compiling the native addons');
+    const problem = compileAddon(root, library, name, compiled, env);
+    if (problem !== null) return problem;
   }
-  return { addon: key, version: verified.version, gpu: verified.gpu, pictures };
+  placeAddon(root, name, compiled);
+  return null;
+}
+
+/** A notice that says a line no second time. */
+function once(notice, line) {
+  let told = false;
+  return (text) => {
+    if (text !== line || !told) notice(text);
+    told ||= text === line;
+  };
 }
 
 function writeRecord(root, record) {

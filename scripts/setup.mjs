@@ -20,24 +20,24 @@ const EXIT = { unexpected: 1, usage: 2, environment: 4 };
 /**
  * Sets everything up, telling progress on stderr, or ends the process with the exit code that says why not.
  *
- * @param {{ flavour?: 'cpu' | 'cuda', native?: boolean }} [options] native: false leaves the native runtime as it is
+ * @param {{ flavour?: 'cpu' | 'cuda', native?: boolean, repair?: boolean }} [options] native: false leaves the native runtime as it is; repair: what failed before is tried again
  */
-export async function setUp({ flavour, native = true } = {}) {
+export async function setUp({ flavour, native = true, repair = false } = {}) {
   const problem = nodeProblem(process.versions.node);
   if (problem !== null) stop(EXIT.environment, problem);
   // process.exit runs the clean-up of what is half-fetched or half-built.
   process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143));
   try {
-    await withLock(ROOT, () => setUpLocked(flavour, native), notice);
+    await withLock(ROOT, () => setUpLocked(flavour, native, repair), notice);
   } catch (error) {
     stop(EXIT.unexpected, error.message);
   }
 }
 
-async function setUpLocked(flavour, native) {
+async function setUpLocked(flavour, native, repair) {
   installPackages(ROOT, notice);
   if (native) {
-    const record = await setUpNative(ROOT, flavour, process.env, notice);
+    const record = await setUpNative(ROOT, flavour, process.env, notice, repair);
     notice(describe(record));
     if (record.flavour === 'cpu' && gpuDriverPresent())
       notice('an NVIDIA driver is here: `npm run setup -- --cuda` fetches the CUDA libraries');
@@ -66,5 +66,5 @@ if (isMain(import.meta.url)) {
   if (more.length > 0 || (flag !== undefined && !Object.hasOwn(known, flag))) {
     stop(EXIT.usage, `Usage: npm run setup [-- --cuda | --cpu], but found: ${[flag, ...more].join(' ')}`);
   }
-  await setUp(flag === undefined ? {} : known[flag]);
+  await setUp({ repair: true, ...(flag === undefined ? {} : known[flag]) });
 }

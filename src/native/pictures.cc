@@ -141,7 +141,7 @@ void AcrossRow(const uint8_t* from, size_t source_bytes, uint8_t* to, const Wind
       std::memcpy(&pixel, source, sizeof(pixel));
       sums += pixel * weight[i];
     }
-    for (int channel = 0; channel < 3; channel++) to[column * 3 + channel] = ByteOf(sums[channel]);
+    for (int channel = 0; channel < 3; channel++) to[static_cast<size_t>(column) * 3 + channel] = ByteOf(sums[channel]);
   }
 }
 

@@ -27,13 +27,21 @@ interface NativeRecord {
   runtime: 'native' | 'wasm';
   flavour: 'cpu' | 'cuda';
   library: string | null;
+  addon: string | null;
+  pictures: string | null;
   candidates: Candidate[];
 }
 type Notice = (line: string) => void;
 interface Scripts {
   nodeProblem(version: string): string | null;
   packagesMatch(root: string): boolean;
-  setUpNative(root: string, asked: 'cpu' | 'cuda' | undefined, env: NodeJS.ProcessEnv, notice: Notice): Promise<NativeRecord>;
+  setUpNative(
+    root: string,
+    asked: 'cpu' | 'cuda' | undefined,
+    env: NodeJS.ProcessEnv,
+    notice: Notice,
+    repair?: boolean,
+  ): Promise<NativeRecord>;
   readRecord(root: string): NativeRecord | null;
   describe(record: NativeRecord): string;
   platformProblem(): string | null;
@@ -170,6 +178,40 @@ test('a second set-up of the native runtime starts no program and says nothing',
   const record = await scripts.setUpNative(ROOT, undefined, env, (line) => told.push(line));
   assert.deepEqual(record, before);
   assert.deepEqual(told, []);
+});
+
+const noPictures = noNative || (before?.pictures === null ? false : 'set-up compiled no addon for pictures on this machine');
+
+test('an addon for pictures that failed once is made anew when set-up is asked for, and not on the way to something else', {
+  skip: noPictures,
+}, async () => {
+  const root = checkout('mend');
+  symlinkSync(path.join(ROOT, 'node_modules/sharp'), path.join(root, 'node_modules/sharp'));
+  const placed = 'node_modules/@tensorflow/tfjs-node-gpu/lib/napi-v8';
+  const { addon, library } = before!;
+  const cache = path.join(scripts.cacheFolder({ HOME: path.join(folder, 'mend-home') }), addon!);
+  for (const target of [path.join(root, placed), cache])
+    cpSync(path.join(ROOT, placed, 'tfjs_binding.node'), path.join(target, 'tfjs_binding.node'));
+  // As after a compilation that the disk was too full for: what lies in the cache does not load.
+  writeFileSync(path.join(cache, 'gqa_pictures.node'), 'cut short');
+  writeFileSync(path.join(root, 'node_modules/.gqa-native.json'), JSON.stringify({ ...before, pictures: 'it failed' }));
+  const compiler = (script: string): NodeJS.ProcessEnv => ({
+    ...environment('mend', { 'c++': `[ "$1" = --version ] && exit 0; ${script}` }),
+    GQA_LIBTENSORFLOW: library!,
+  });
+  const set = async (env: NodeJS.ProcessEnv, repair: boolean): Promise<{ pictures: string | null; told: string[]; placed: boolean }> => {
+    const told: string[] = [];
+    const { pictures } = await scripts.setUpNative(root, 'cpu', env, (line) => told.push(line), repair);
+    assert.equal(scripts.readRecord(root)?.pictures, pictures);
+    return { pictures, told, placed: existsSync(path.join(root, placed, 'gqa_pictures.node')) };
+  };
+  const good = (): NodeJS.ProcessEnv => compiler(`for last; do :; done; /bin/cp '${path.join(ROOT, placed, 'gqa_pictures.node')}' "$last"`);
+  assert.deepEqual(await set(good(), false), { pictures: 'it failed', told: [], placed: false });
+  const failed = await set(compiler('echo "fatal error: out of paper" >&2; exit 1'), true);
+  assert.match(failed.pictures ?? '', /out of paper/);
+  assert.match(failed.told.join('\n'), /decoded by sharp .*out of paper/);
+  assert.deepEqual(await set(good(), true), { pictures: null, told: ['compiling the native addons'], placed: true });
+  assert.deepEqual(await set(compiler('exit 1'), true), { pictures: null, told: [], placed: true });
 });
 
 test('the packages of this checkout are as the lock file lists them, and a version that differs is noticed', () => {

@@ -2,7 +2,7 @@
  * From a line of the catalogue to a folder that its reader opens: download, checksum, unpacking beside the target, one rename. All that is in progress lies in
  * `<root>/.<name>.fetch/`, on the same file system, and goes when it is done; what was placed by hand is read and left alone.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, statfsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { GqaError } from '../../errors.js';
 import { fileError } from '../../run/atomic.js';
@@ -10,6 +10,7 @@ import { interruption } from '../../run/interrupt.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
 import type { CatalogueEntry, Download } from './catalogue.js';
 import { algorithmOf, checksum, download, type Patience, patience } from './download.js';
+import { claim } from './lock.js';
 
 /** What is told while it runs. */
 export interface FetchWatch {
@@ -70,7 +71,7 @@ export async function fetchDataset(name: string, entry: CatalogueEntry, options:
 
   const work = join(root, `.${name}.fetch`);
   onDisk(`cannot make ${work}`, () => mkdirSync(work, { recursive: true }));
-  const release = claim(work);
+  const release = claim(join(work, 'lock'), work);
   try {
     checkSpace(work, entry, files, options.freeBytes ?? freeBytes);
     const sources: Source[] = [];
@@ -238,50 +239,12 @@ function freeBytes(folder: string): number {
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
-/** One call at a time works in the folder: two would write into one file. @returns what gives it back */
-function claim(work: string): () => void {
-  const lock = join(work, 'lock');
-  const take = () => writeFileSync(lock, String(process.pid), { flag: 'wx' });
-  try {
-    take();
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw fileError(`cannot write ${lock}`, cause);
-    const owner = Number(readFileSync(lock, 'utf8'));
-    if (isRunning(owner)) {
-      throw new GqaError('io', `process ${owner} is fetching into ${work} already`, {
-        hint: `Wait for it. Should there be none, remove ${lock}.`,
-        cause,
-      });
-    }
-    onDisk(`cannot write ${lock}`, () => {
-      rmSync(lock, { force: true });
-      take();
-    });
-  }
-  const release = (): void => {
-    process.off('exit', release);
-    rmSync(lock, { force: true });
-  };
-  process.on('exit', release);
-  return release;
-}
-
 /** Keeps a folder in which there is something to go on from. */
 function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
     // Not empty; or it cannot be removed, and the error that led here tells more.
-  }
-}
-
-function isRunning(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 

@@ -94,7 +94,7 @@ async function* batches(
   const made: { job: BatchJob; making: Making }[] = [];
   try {
     for (let next = 0; ; ) {
-      for (; next < order.length && made.length < pool.ahead; next += options.batchSize) {
+      for (; next < order.length && made.length < pass.ahead; next += options.batchSize) {
         const job = batchJob(split, order.slice(next, next + options.batchSize));
         made.push({ job, making: pass.start(job) });
       }

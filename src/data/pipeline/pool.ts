@@ -5,8 +5,22 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { type ExitCodeName, GqaError } from '../../errors.js';
+import { askToStop, IDLE, jobOf, newWorkState, positionOf, type WorkState, workingFor } from './at-work.js';
 import { type BatchJob, type Flaw, makeBatch, type Pass } from './preprocess.js';
-import { abandon, createRing, FAILED, MADE, PENDING, type Ring, reuse, setState, slotPixels, stateOf, whilePending } from './ring.js';
+import {
+  abandon,
+  createRing,
+  FAILED,
+  MADE,
+  PENDING,
+  type Ring,
+  reuse,
+  setState,
+  slotPixels,
+  slotsFor,
+  stateOf,
+  whilePending,
+} from './ring.js';
 
 /** A batch under way. */
 export interface Making {
@@ -18,6 +32,8 @@ export interface Making {
 
 /** The batches of one pass over a split. */
 export interface Batches {
+  /** Jobs worth having under way at once. */
+  readonly ahead: number;
   /** At most `ahead` + 1 that are not released. */
   start(job: BatchJob): Making;
   /** What is still under way is dropped. */
@@ -25,8 +41,6 @@ export interface Batches {
 }
 
 export interface Pool {
-  /** Jobs worth having under way at once. */
-  readonly ahead: number;
   open(pass: Pass): Batches;
   /** Ends the threads; what is under way is abandoned. */
   close(): Promise<void>;
@@ -34,22 +48,8 @@ export interface Pool {
 
 /** What a worker thread is given at its start. */
 export interface WorkerData {
-  /** What the thread is at, for others to see: POSITION, SINCE, JOB; and STOP, for it to see. */
-  state: Int32Array<SharedArrayBuffer>;
+  state: WorkState;
 }
-
-/** Position in the batch of the picture in work, or IDLE. */
-export const POSITION = 0;
-/** When that picture was begun, as `now` counts. */
-export const SINCE = 1;
-/** The job in work. */
-export const JOB = 2;
-/** 1 when the thread shall stop. */
-export const STOP = 3;
-export const IDLE = -1;
-
-/** Milliseconds on a clock that all threads have in common; the low 32 bits. */
-export const now = (): number => Number(process.hrtime.bigint() / 1_000_000n) | 0;
 
 export type ToWorker =
   | { open: number; pass: Pass; ring: Ring }
@@ -78,10 +78,10 @@ const closedError = (): Error => new GqaError('data', 'the data pipeline was clo
 /** The pool of no threads: a batch is made when it is asked for, on the main thread. */
 export function mainThreadPool(): Pool {
   return {
-    ahead: 1,
     open(pass) {
       const pixels = new Uint8Array(new SharedArrayBuffer(batchBytes(pass)));
       return {
+        ahead: 1,
         start: (job) => ({ made: async () => ({ flaws: await makeBatch(pass, job, pixels), pixels }), release() {} }),
         end() {},
       };
@@ -111,7 +111,7 @@ interface Waiting {
 
 interface Thread {
   worker: Worker;
-  state: Int32Array<SharedArrayBuffer>;
+  state: WorkState;
   /** By id, the oldest first. */
   waiting: Map<number, Waiting>;
   /** Passes it has been told of. */
@@ -127,7 +127,6 @@ interface Thread {
 export function threadPool(count: number, script: URL = new URL('./worker.js', import.meta.url)): Pool {
   const threads: Thread[] = [];
   const rings: Ring[] = [];
-  const ahead = AHEAD * count;
   let lastId = 0;
   let closed = false;
 
@@ -162,8 +161,8 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
     if (thread.dead) return;
     thread.dead = true;
     threads.splice(threads.indexOf(thread), 1);
-    const position = Atomics.load(thread.state, POSITION);
-    const guilty = position === IDLE ? [...thread.waiting.keys()][0] : Atomics.load(thread.state, JOB);
+    const position = positionOf(thread.state);
+    const guilty = position === IDLE ? [...thread.waiting.keys()][0] : jobOf(thread.state);
     for (const waiting of pending(thread)) {
       thread.waiting.delete(waiting.id);
       const again = waiting.id !== guilty || ++waiting.deaths < 2;
@@ -189,8 +188,7 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   /** A thread may hang over any batch, not only over the one that is waited for: all are behind it. */
   function buryHanging(timeoutS: number): void {
     for (const thread of [...threads]) {
-      const since = (now() - Atomics.load(thread.state, SINCE)) | 0;
-      if (Atomics.load(thread.state, POSITION) === IDLE || since < timeoutS * 1000) continue;
+      if (workingFor(thread.state) < timeoutS * 1000) continue;
       void thread.worker.terminate();
       bury(thread, `it took more than ${timeoutS} s`);
     }
@@ -219,13 +217,15 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
 
   function open(pass: Pass): Batches {
     const of = ++lastId;
-    const [slots, slotBytes] = [ahead + 1, batchBytes(pass)];
+    const slotBytes = batchBytes(pass);
+    const slots = slotsFor(AHEAD * count + 1, slotBytes);
     const kept = rings.findIndex((ring) => ring.slots === slots && ring.slotBytes === slotBytes);
     const ring = kept >= 0 ? (rings.splice(kept, 1)[0] as Ring) : createRing(slots, slotBytes);
     const free = Array.from({ length: slots }, (_, slot) => slot);
     const underWay = new Set<Waiting>();
     let ended = false;
     return {
+      ahead: slots - 1,
       start(job) {
         const slot = free.pop();
         if (closed || ended || slot === undefined) throw closed ? closedError() : new Error('a batch too many was asked for');
@@ -260,7 +260,7 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
     closed = true;
     for (const { worker, state } of threads) {
       // Asked to end by itself rather than terminated: a picture may be inside sharp's own threads.
-      Atomics.store(state, STOP, 1);
+      askToStop(state);
       worker.postMessage('close' satisfies ToWorker);
     }
     const ended = threads.map(({ exited }) => exited);
@@ -270,7 +270,7 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
     patience.abort();
   }
 
-  return { ahead, open, close };
+  return { open, close };
 }
 
 const pending = ({ waiting }: Thread): Waiting[] => [...waiting.values()].filter(({ ring, slot }) => stateOf(ring, slot) === PENDING);
@@ -278,8 +278,7 @@ const pending = ({ waiting }: Thread): Waiting[] => [...waiting.values()].filter
 const pendingOf = (thread: Thread): number => pending(thread).length;
 
 function startThread(script: URL, ended: (why: string) => void): Thread {
-  const state = new Int32Array(new SharedArrayBuffer(4 * Int32Array.BYTES_PER_ELEMENT));
-  state[POSITION] = IDLE;
+  const state = newWorkState();
   const worker = new Worker(script, { workerData: { state } satisfies WorkerData, resourceLimits: { maxOldGenerationSizeMb: HEAP_MB } });
   const waiting: Thread['waiting'] = new Map();
   let uncaught: Error | undefined;

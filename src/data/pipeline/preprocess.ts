@@ -156,18 +156,26 @@ function writePicture(pass: Pass, read: Picture, index: number, row: Uint8Array,
   });
 }
 
-/** Scratch memory of this thread: two pictures, as large as the largest so far. */
+/** Scratch memory of this thread: two pictures, as large as the largest so far of those of at most KEPT_BYTES. Larger ones get memory of their own, which goes with them. */
 let scratch: [Uint8Array, Uint8Array] = [new Uint8Array(0), new Uint8Array(0)];
+const KEPT_BYTES = 2 ** 25;
+
+function scratchOf(bytes: number): [Uint8Array, Uint8Array] {
+  if (scratch[0].length >= bytes) return scratch;
+  const made: [Uint8Array, Uint8Array] = [new Uint8Array(bytes), new Uint8Array(bytes)];
+  if (bytes <= KEPT_BYTES) scratch = made;
+  return made;
+}
 
 function randAugmented(picture: Picture, seed: number, epoch: number, index: number): Picture {
   const { height, width } = picture;
   const size = { height, width };
   const bytes = height * width * 3;
-  if (scratch[0].length < bytes) scratch = [new Uint8Array(bytes), new Uint8Array(bytes)];
+  const between = scratchOf(bytes);
   let from = interleaved(picture);
   for (const [i, drawn] of drawOperations(draws(seed, 'augment', epoch, index), size).entries()) {
     if (drawn.name === 'Identity') continue;
-    const to = (scratch[i % 2] as Uint8Array).subarray(0, bytes);
+    const to = (between[i % 2] as Uint8Array).subarray(0, bytes);
     applyOperation(drawn, from, to, size);
     from = to;
   }

@@ -1,7 +1,8 @@
 /** A thread of the pool: makes the batches it is asked for, one after the other, where they lie in shared memory. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
-import { IDLE, JOB, now, POSITION, SINCE, STOP, type ToWorker, type WorkerAnswer, type WorkerData } from './pool.js';
+import { beginJob, beginPicture, isAskedToStop, rest } from './at-work.js';
+import type { ToWorker, WorkerAnswer, WorkerData } from './pool.js';
 import { makeBatch, type Pass } from './preprocess.js';
 import { FAILED, isAbandoned, MADE, MADE_WITH_FLAWS, type Ring, setState, slotPixels } from './ring.js';
 
@@ -21,21 +22,20 @@ port.on('message', (message: ToWorker) => {
 async function work({ id, of, slot, job }: Extract<ToWorker, { job: unknown }>): Promise<void> {
   const { pass, ring } = passes.get(of) as { pass: Pass; ring: Ring };
   const goOn = (position: number): boolean => {
-    Atomics.store(state, SINCE, now());
-    Atomics.store(state, POSITION, position);
-    return Atomics.load(state, STOP) === 0 && !isAbandoned(ring);
+    beginPicture(state, position);
+    return !isAskedToStop(state) && !isAbandoned(ring);
   };
-  Atomics.store(state, JOB, id);
+  beginJob(state, id);
   try {
     const flaws = await makeBatch(pass, job, slotPixels(ring, slot), goOn);
-    if (Atomics.load(state, STOP) === 1) return;
+    if (isAskedToStop(state)) return;
     if (flaws.length > 0) port?.postMessage({ id, flaws } satisfies WorkerAnswer);
     setState(ring, slot, flaws.length > 0 ? MADE_WITH_FLAWS : MADE);
   } catch (error) {
     port?.postMessage({ id, failure: asFields(error) } satisfies WorkerAnswer);
     setState(ring, slot, FAILED);
   } finally {
-    Atomics.store(state, POSITION, IDLE);
+    rest(state);
   }
 }
 

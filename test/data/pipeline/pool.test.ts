@@ -4,8 +4,19 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
+import {
+  beginJob,
+  beginPicture,
+  IDLE,
+  jobOf as jobAtWork,
+  newWorkState,
+  positionOf,
+  rest,
+  workingFor,
+} from '../../../src/data/pipeline/at-work.js';
 import { type Making, threadPool } from '../../../src/data/pipeline/pool.js';
 import type { BatchJob, Pass } from '../../../src/data/pipeline/preprocess.js';
+import { slotsFor } from '../../../src/data/pipeline/ring.js';
 import { DEFAULT_READING } from '../../../src/data/reading.js';
 import { failure, place, testFolder } from '../files.js';
 
@@ -23,15 +34,15 @@ const pass: Pass = {
 const jobOf = (...paths: string[]): BatchJob => ({ indices: Int32Array.of(7, 3), encoded: { kind: 'files', paths } });
 const job = jobOf('/pictures/one.jpg', '/pictures/two.jpg');
 
-const POOL = JSON.stringify(new URL('../../../src/data/pipeline/pool.js', import.meta.url).href);
+const AT_WORK = JSON.stringify(new URL('../../../src/data/pipeline/at-work.js', import.meta.url).href);
 const WORKER = JSON.stringify(new URL('../../../src/data/pipeline/worker.js', import.meta.url).href);
 
 /** A thread's module that does `body` when it gets a job, with its state at hand. */
 function script(folder: string, body: string): URL {
   const source = `import { parentPort, workerData } from 'node:worker_threads';
-    import { JOB, POSITION, SINCE, now } from ${POOL};
+    import { beginJob, beginPicture } from ${AT_WORK};
     const { state } = workerData;
-    const begin = ({ id }, position) => { Atomics.store(state, JOB, id); Atomics.store(state, SINCE, now()); Atomics.store(state, POSITION, position); };
+    const begin = ({ id }, position) => { beginJob(state, id); beginPicture(state, position); };
     parentPort.on('message', (message) => {
       if (message === 'close') parentPort.close();
       else if ('job' in message) { ${body} }
@@ -83,7 +94,8 @@ for (const [what, body] of [
     const [one, two] = [await red(folder, 'one.png'), await red(folder, 'two.png')];
     const { script: thread, marker } = sabotaged(folder, two, body);
     const pool = threadPool(2, thread);
-    const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 1 } });
+    const timeoutS = what === 'hangs' ? 3 : DEFAULT_READING.timeoutS; // reading a first picture may take a second where much else is done
+    const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS } });
     const jobs = [batches.start(jobOf(one, two)), batches.start(jobOf(one, one)), batches.start(jobOf(two, one))];
     for (const making of jobs) {
       const pixels = await bytesOf(making);
@@ -97,18 +109,19 @@ for (const [what, body] of [
   });
 }
 
-async function alwaysEnds(t: TestContext, body: string, ...said: string[]): Promise<void> {
+async function alwaysEnds(t: TestContext, timeoutS: number, body: string, ...said: string[]): Promise<void> {
   const folder = testFolder(t);
   const [one, two] = [await red(folder, 'one.png'), await red(folder, 'two.png')];
   const pool = threadPool(1, sabotaged(folder, two, body).script);
-  const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS: 0.5 } });
+  const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS } });
   await assert.rejects(batches.start(jobOf(one, two)).made(), failure('data', ...said));
   await pool.close();
 }
 
-test('a thread that hangs over a picture twice is an error that names it', (t) => alwaysEnds(t, 'for (;;);', 'took more than 0.5 s'));
+test('a thread that hangs over a picture twice is an error that names it', (t) => alwaysEnds(t, 0.5, 'for (;;);', 'took more than 0.5 s'));
 
-test('a thread that dies over a picture twice is an error that names it', (t) => alwaysEnds(t, 'process.exit(7);', 'exit code 7', '.png'));
+test('a thread that dies over a picture twice is an error that names it', (t) =>
+  alwaysEnds(t, 60, 'process.exit(7);', 'exit code 7', '.png'));
 
 test('a bad picture fails its own batch with the error it has on the main thread, and the thread goes on', async (t) => {
   const folder = testFolder(t);
@@ -150,5 +163,52 @@ test('memory of a pass that has ended is given to the next one, not while a thre
   assert.equal(again.pixels.buffer, pixels.buffer);
   const other = pool.open(pass);
   assert.notEqual((await other.start(jobOf(one, one)).made()).pixels.buffer, pixels.buffer);
+  await pool.close();
+});
+
+test('a thread is judged by the picture that it is at: whatever it has stored when it is looked at, no time of an earlier one counts', () => {
+  const state = newWorkState();
+  assert.deepEqual([workingFor(state, 5_000_000), positionOf(state)], [0, IDLE]);
+  beginJob(state, 41);
+  beginPicture(state, 3, 1000);
+  assert.deepEqual([workingFor(state, 61_000), positionOf(state), jobAtWork(state)], [60_000, 3, 41]);
+  rest(state);
+  // Hours later: a thread that has stored one word of its next picture, in whichever order, has not worked for hours.
+  assert.equal(workingFor(state, 5_000_000), 0);
+  const partly = newWorkState();
+  for (const word of [0, 2]) {
+    partly.set(state);
+    partly[word] = 0;
+    assert.equal(workingFor(partly, 5_000_000), 0, `word ${word}`);
+  }
+  beginPicture(state, 0, 5_000_000);
+  assert.equal(workingFor(state, 5_000_020), 20);
+  // The clock is of 32 bits, and may stand at 0.
+  beginPicture(state, 0, 2 ** 31 - 10);
+  assert.equal(workingFor(state, (2 ** 31 + 10) | 0), 20);
+  beginPicture(state, 0, 0);
+  assert.equal(workingFor(state, 500), 499);
+});
+
+test('batches made ahead take a bounded part of the memory, whatever their size; common ones as many as ever', async (t) => {
+  const [gibi, batch] = [2 ** 30, 224 * 224 * 3];
+  assert.equal(slotsFor(25, 256 * batch, 16 * gibi), 25);
+  assert.equal(slotsFor(25, 100 * 32 * 32 * 3, 2 * gibi), 25);
+  assert.equal(slotsFor(49, 1024 * batch, 64 * gibi), 6);
+  assert.equal(slotsFor(49, 256 * batch, 4 * gibi), 13);
+  for (const [size, memory] of [
+    [100_000 * batch, gibi],
+    [gibi, gibi / 2],
+    [gibi / 4, gibi],
+  ] as const)
+    assert.equal(slotsFor(49, size, memory), 2);
+
+  // The pool asks for as many as there is room for, and works with 2.
+  const pool = threadPool(2, script(testFolder(t), ''));
+  assert.equal(pool.open(pass).ahead, 6);
+  const large = pool.open({ ...pass, batchSize: 20_000, height: 150, width: 150 });
+  assert.equal(large.ahead, 1);
+  for (let i = 0; i < 2; i++) large.start(job);
+  assert.throws(() => large.start(job), /a batch too many/);
   await pool.close();
 });
