@@ -64,6 +64,8 @@ test('what a run was trained with goes with its checkpoint: to eval, a second ru
   fs.writeFileSync(path.join(folder, 'strange/config.json'), timm());
   const told = evaluated(strange);
   assert.equal(done(told).loss, loss);
+  const onWasm = done(evaluated(strange, 'device=wasm')).loss;
+  assert.ok(Math.abs(onWasm - loss) < 1e-5, `${onWasm} on wasm, ${loss} natively`);
   assert.match(told.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], as .*config\.json says/);
 
   // A second run and a conversion take it over; the resolved config says it.
