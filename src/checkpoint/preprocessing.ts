@@ -37,7 +37,9 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
     if (imageSize !== undefined && imageSize !== model.imageSize)
       warnings.push(`${from} is of pictures of ${imageSize} pixels, but model.image_size is ${model.imageSize}`);
   }
-  const notices = taken.map(({ from, words }) => `${words}, as ${from} says`);
+  const notices = [...new Set(taken.map(({ from }) => from))].map(
+    (from) => `${taken.flatMap((each) => (each.from === from ? [each.words] : [])).join(', ')}, as ${from} says`,
+  );
   if (checkpoint !== null && silent.length > 0)
     notices.push(`${silent.join(', ')}: neither the config nor ${checkpoint} says otherwise, nor a file beside it`);
   const { mean, std, ...rest } = preprocessing;

@@ -64,7 +64,7 @@ test('what a run was trained with goes with its checkpoint: to eval, a second ru
   assert.equal(done(told).loss, loss);
   const onWasm = done(evaluated(strange, 'device=wasm')).loss;
   assert.ok(Math.abs(onWasm - loss) < 1e-5, `${onWasm} on wasm, ${loss} natively`);
-  assert.match(told.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], as .*config\.json says/);
+  assert.match(told.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
 
   // A second run and a conversion take it over; the resolved config says it.
   const second = done(run('second', `model.pretrained=${best}`, 'train.epochs=0'));
