@@ -27,7 +27,7 @@ export interface Told {
 
 type Fields = Record<string, unknown>;
 
-const READERS: Record<string, (fields: Fields) => Omit<Told, 'from'> | null> = {
+const READERS: Record<string, (fields: Fields, embedDim: number) => Omit<Told, 'from'> | null> = {
   'config.json': timmConfig,
   'preprocessor_config.json': huggingFaceConfig,
   'processor_config.json': ({ image_processor }) => (isFields(image_processor) ? huggingFaceConfig(image_processor) : null),
@@ -35,13 +35,13 @@ const READERS: Record<string, (fields: Fields) => Omit<Told, 'from'> | null> = {
 
 const LARGEST = 1_000_000;
 
-/** Those of the files beside `checkpoint` that say something of pictures. */
-export function toldBeside(checkpoint: string): Told[] {
+/** Those of the files beside `checkpoint` that say something of pictures. @param embedDim of the model: a `config.json` of another width belongs to something else */
+export function toldBeside(checkpoint: string, embedDim: number): Told[] {
   return Object.entries(READERS).flatMap(([name, read]) => {
     const file = path.join(path.dirname(checkpoint), name);
     const fields = fieldsOf(file);
     if (fields === null) return [];
-    const told = 'refused' in fields ? everything(fields.refused) : read(fields.value);
+    const told = 'refused' in fields ? everything(fields.refused) : read(fields.value, embedDim);
     return told === null ? [] : [{ from: file, ...told }];
   });
 }
@@ -79,7 +79,8 @@ const given = (value: unknown): boolean => value !== undefined && value !== null
 /** `{ [key]: said }`, or nothing where nothing is said. */
 const when = <Key extends keyof Told>(key: Key, said: Told[Key] | null): Partial<Told> => (given(said) ? { [key]: said } : {});
 
-function timmConfig(fields: Fields): Omit<Told, 'from'> | null {
+function timmConfig(fields: Fields, embedDim: number): Omit<Told, 'from'> | null {
+  if (typeof fields.num_features === 'number' && fields.num_features !== embedDim) return null;
   const nested = fields.pretrained_cfg;
   // Before 2023 the settings stood at the top, beside the architecture's name.
   const cfg = isFields(nested) ? nested : typeof fields.architecture === 'string' ? fields : null;

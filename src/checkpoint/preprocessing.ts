@@ -24,7 +24,7 @@ export interface Settled {
  */
 export function settlePreprocessing(config: Config, checkpoint: string | null): Settled {
   const { data, model } = config;
-  const told = checkpoint === null ? [] : toldOf(checkpoint);
+  const told = checkpoint === null ? [] : toldOf(checkpoint, model.embedDim);
   const { preprocessing, taken, silent, warnings, problems } = settled(data, told, DEFAULT_PREPROCESSING);
   if (preprocessing.resize === 'squash' && data.cropPct !== null)
     problems.push(`data.crop_pct is ${data.cropPct}, but data.resize is squash: add data.resize: crop, or leave data.crop_pct out`);
@@ -37,7 +37,9 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
     if (imageSize !== undefined && imageSize !== model.imageSize)
       warnings.push(`${from} is of pictures of ${imageSize} pixels, but model.image_size is ${model.imageSize}`);
   }
-  const notices = taken.map(({ from, words }) => `${words}, as ${from} says`);
+  const notices = [...new Set(taken.map(({ from }) => from))].map(
+    (from) => `${taken.flatMap((each) => (each.from === from ? [each.words] : [])).join(', ')}, as ${from} says`,
+  );
   if (checkpoint !== null && silent.length > 0)
     notices.push(`${silent.join(', ')}: neither the config nor ${checkpoint} says otherwise, nor a file beside it`);
   const { mean, std, ...rest } = preprocessing;
@@ -45,9 +47,9 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
 }
 
 /** What a file says: of ours its card alone, whose silence means the defaults, which were all there was; of others what lies beside it. */
-export function toldOf(checkpoint: string): Told[] {
+export function toldOf(checkpoint: string, embedDim: number): Told[] {
   const card = readModelCard(openSafetensors(checkpoint));
-  if (card === null) return toldBeside(checkpoint);
+  if (card === null) return toldBeside(checkpoint, embedDim);
   const { mean, std, resize, cropPct, interpolation } = card.pictures ?? DEFAULT_PREPROCESSING;
   const geometry = { value: { resize, cropPct } };
   return [{ from: checkpoint, mean: { value: mean }, std: { value: std }, geometry, interpolation: { value: interpolation } }];
@@ -58,8 +60,12 @@ export function toldOf(checkpoint: string): Told[] {
  * @param student as settled
  * @throws GqaError `usage` where the teacher wants its pictures resized otherwise, or something that gqa does not do
  */
-export function settledTeacher(file: string, student: Preprocessing): Pick<Preprocessing, 'mean' | 'std'> & { notices: string[] } {
-  const told = toldOf(file);
+export function settledTeacher(
+  file: string,
+  embedDim: number,
+  student: Preprocessing,
+): Pick<Preprocessing, 'mean' | 'std'> & { notices: string[] } {
+  const told = toldOf(file, embedDim);
   const asked = { mean: null, std: null, resize: student.resize, cropPct: student.cropPct, interpolation: student.interpolation };
   const { preprocessing, taken, silent, warnings, problems } = settled(asked, told, student);
   if (problems.length + warnings.length > 0) {

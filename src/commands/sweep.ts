@@ -3,9 +3,12 @@ import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { settledTeacher, settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { dumpConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
+import { preprocessingOf } from '../config/preprocessing.js';
+import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../run/atomic.js';
@@ -49,6 +52,7 @@ export async function sweep(
   const [first] = points;
   if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
   await requirePaths(options.config, first.read, ['data.root', 'model.pretrained', 'train.distill_from']);
+  requirePictures(first.read.config);
   const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);
   const configs = writeConfigs(folder, name, points);
@@ -125,6 +129,14 @@ export async function sweep(
 export function timeLeft(seconds: readonly number[], points: number): string {
   if (seconds.length === 0) return '';
   return ` · about ${clock((seconds.reduce((sum, one) => sum + one, 0) / seconds.length) * points)} left`;
+}
+
+/** What a checkpoint wants of pictures is the same for all points: what cannot be is refused before the first. */
+function requirePictures(config: Config): void {
+  const { pretrained } = config.model;
+  const { distillFrom } = config.train;
+  const settled = settlePreprocessing(config, pretrained).config;
+  if (distillFrom !== null) settledTeacher(distillFrom, config.model.embedDim, preprocessingOf(settled.data));
 }
 
 /** The folder must be new: a leaderboard tells of one sweep. */

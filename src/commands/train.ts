@@ -91,7 +91,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
   const { config, notices, warnings: doubts } = settlePreprocessing(read.config, read.config.model.pretrained);
   const students = preprocessingOf(config.data);
   const { distillFrom } = config.train;
-  const teachers = distillFrom === null ? null : settledTeacher(distillFrom, students);
+  const teachers = distillFrom === null ? null : settledTeacher(distillFrom, config.model.embedDim, students);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const shape = shapeOf(config.model, dataset.classes.length);

@@ -103,6 +103,7 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
   'bench step': {
     keys: [
       ...ofPictures,
+      ...['data.resize', 'data.crop_pct', 'data.interpolation'],
       ...['data.random_erasing', 'model.pretrained', 'model.window_size', 'model.calibration_images', 'model.eval_allocation'],
       ...['epochs', 'steps', 'lr', 'schedule', 'warmup_steps', 'log_every', 'protocol'].map((key) => `train.${key}`),
       'eval.batch_size',
@@ -116,7 +117,6 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
       'data.mixup',
       'data.cutmix',
       'data.val_fraction',
-      'model.pretrained',
       'train.precision',
       'train.protocol',
       'eval.batch_size',
@@ -130,7 +130,7 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
       ...ofTraining,
       ...ofVariant,
       ...['data.mixup', 'data.cutmix', 'data.val_fraction', 'data.limit', 'data.workers', 'data.cache', 'data.cache_gb'],
-      ...['model.pretrained', 'eval.batch_size', 'device'],
+      ...['eval.batch_size', 'device'],
     ],
     because: 'gqa data preview shows training pictures alone',
   },

@@ -119,12 +119,6 @@ constexpr int kHalf = 1 << (kWeightBits - 1);
 #define FOR_EACH_MACHINE
 #endif
 
-// Kept within a byte: bicubic sums can leave it.
-inline uint8_t ByteOf(int32_t sum) {
-  const int32_t value = sum >> kWeightBits;
-  return static_cast<uint8_t>(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
 typedef int32_t Pixel __attribute__((vector_size(16)));  // red, green, blue, and the next pixel's red, which nobody uses
 
 // One row of RGB to its target pixels; `wide` has room for the row's bytes and one more.
@@ -141,7 +135,10 @@ void AcrossRow(const uint8_t* from, size_t source_bytes, uint8_t* to, const Wind
       std::memcpy(&pixel, source, sizeof(pixel));
       sums += pixel * weight[i];
     }
-    for (int channel = 0; channel < 3; channel++) to[static_cast<size_t>(column) * 3 + channel] = ByteOf(sums[channel]);
+    sums >>= kWeightBits;
+    sums = sums < 0 ? Pixel{} : sums;  // bicubic sums can leave a byte
+    sums = sums > 255 ? Pixel{255, 255, 255, 255} : sums;
+    for (int channel = 0; channel < 3; channel++) to[static_cast<size_t>(column) * 3 + channel] = static_cast<uint8_t>(sums[channel]);
   }
 }
 
@@ -154,7 +151,10 @@ void DownColumns(const uint8_t* from, size_t row_bytes, uint8_t* to, const int32
     const uint8_t* row = from + tap * row_bytes;
     for (size_t i = 0; i < row_bytes; i++) sums[i] += row[i] * weight;
   }
-  for (size_t i = 0; i < row_bytes; i++) to[i] = ByteOf(sums[i]);
+  for (size_t i = 0; i < row_bytes; i++) {
+    const int32_t value = sums[i] >> kWeightBits;
+    to[i] = static_cast<uint8_t>(value < 0 ? 0 : value > 255 ? 255 : value);
+  }
 }
 
 bool GetWindows(napi_env env, const napi_value* arguments, int pixels, int target, Windows* windows) {

@@ -37,7 +37,7 @@ const refused = (message: RegExp) => (error: unknown) =>
   error instanceof GqaError && error.code === 'usage' && message.test(error.message) && error.message.split('\n').length <= 10;
 
 const timm = (cfg: Record<string, unknown>, more: Record<string, unknown> = {}): Record<string, unknown> => ({
-  'config.json': { architecture: 'deit_small_patch16_224', num_classes: 1000, pretrained_cfg: cfg, ...more },
+  'config.json': { architecture: 'deit_small_patch16_224', num_classes: 1000, num_features: 384, pretrained_cfg: cfg, ...more },
 });
 const DEIT = {
   ...IMAGENET,
@@ -110,6 +110,7 @@ const UNDERSTOOD: [what: string, files: Record<string, unknown>, expected: Parti
     { ...timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 }), ...huggingFace({ image_mean: [0.4851, 0.456, 0.406] }) },
     { ...IMAGENET, interpolation: 'bicubic' },
   ],
+  ['timm’s config.json of a model of another width', timm(DEIT, { num_features: 192 }), {}],
   ['Hugging Face’s config.json of the model, which says nothing', { 'config.json': { model_type: 'vit', image_size: 224 } }, {}],
 ];
 
@@ -124,9 +125,9 @@ for (const [what, files, expected] of UNDERSTOOD) {
 
 test('what is taken from beside the checkpoint is told with its file, and so are defaults that nobody asked for', () => {
   const { notices } = settlePreprocessing(configOf(), checkpointWith(timm(DEIT)));
-  assert.equal(notices.length, 4);
-  assert.match(notices.join('\n'), /data\.mean \[0\.485, 0\.456, 0\.406\], as .*config\.json says/);
-  assert.match(notices.join('\n'), /data\.resize crop, data\.crop_pct 0\.9, as .*config\.json says/);
+  assert.equal(notices.length, 1);
+  assert.match(notices.join('\n'), /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
+  assert.match(notices.join('\n'), /data\.resize crop, data\.crop_pct 0\.9, .*, as .*config\.json says/);
   const silent = settlePreprocessing(configOf(), checkpointWith({}));
   assert.match(silent.notices.join('\n'), /data\.mean \[0\.5, 0\.5, 0\.5\].*neither the config nor .*model\.safetensors says otherwise/);
   assert.deepEqual(settlePreprocessing(configOf(), null).notices, []);
@@ -262,16 +263,16 @@ test('a file of ours goes before what lies beside it; one from before it told of
 
 test('a teacher may have another mean and deviation, but no other resize; of one that says nothing the student’s are taken, aloud', () => {
   const student: Preprocessing = { ...DEFAULT_PREPROCESSING, interpolation: 'bicubic' };
-  const { mean, std, notices } = settledTeacher(checkpointWith(timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 })), student);
+  const { mean, std, notices } = settledTeacher(checkpointWith(timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 })), 384, student);
   assert.deepEqual({ mean, std }, IMAGENET);
   assert.match(notices.join('\n'), /folded into its patch projection/);
   assert.throws(
-    () => settledTeacher(checkpointWith(timm(DEIT)), student),
+    () => settledTeacher(checkpointWith(timm(DEIT)), 384, student),
     refused(/train\.distill_from: .*resize crop, data\.crop_pct 0\.9/),
   );
-  assert.throws(() => settledTeacher(ours(), student), refused(/interpolation bilinear/));
-  const plain = settledTeacher(checkpointWith({}), { ...student, ...IMAGENET });
+  assert.throws(() => settledTeacher(ours(), 384, student), refused(/interpolation bilinear/));
+  const plain = settledTeacher(checkpointWith({}), 384, { ...student, ...IMAGENET });
   assert.deepEqual({ mean: plain.mean, std: plain.std }, IMAGENET);
   assert.equal(plain.notices.length, 1);
-  assert.deepEqual(settledTeacher(checkpointWith({}), DEFAULT_PREPROCESSING).notices, []);
+  assert.deepEqual(settledTeacher(checkpointWith({}), 384, DEFAULT_PREPROCESSING).notices, []);
 });

@@ -13,14 +13,12 @@ const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 const PICTURES = { ...IMAGENET, resize: 'crop', cropPct: 0.9, interpolation: 'bicubic' };
 const timm = (changes: Record<string, unknown> = {}): string =>
   JSON.stringify({
-    architecture: 'vit',
+    architecture: 'vit_smoke_patch8_32',
     pretrained_cfg: { ...IMAGENET, crop_pct: 0.9, crop_mode: 'center', interpolation: 'bicubic', input_size: [3, 32, 32], ...changes },
   });
 
-const smoke = (...sets: string[]): string[] => [
-  ...['--config', 'configs/smoke.yaml'],
-  ...['model.variant=mha', 'model.kv_heads=null', ...sets].flatMap((set) => ['--set', set]),
-];
+const withSets = (...sets: string[]): string[] => ['--config', 'configs/smoke.yaml', ...sets.flatMap((set) => ['--set', set])];
+const smoke = (...sets: string[]): string[] => withSets('model.variant=mha', 'model.kv_heads=null', ...sets);
 
 function done(ran: Ran): Record<string, unknown> & { run: string; loss: number } {
   assert.equal(ran.code, 0, ran.stderr);
@@ -64,7 +62,9 @@ test('what a run was trained with goes with its checkpoint: to eval, a second ru
   fs.writeFileSync(path.join(folder, 'strange/config.json'), timm());
   const told = evaluated(strange);
   assert.equal(done(told).loss, loss);
-  assert.match(told.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], as .*config\.json says/);
+  const onWasm = done(evaluated(strange, 'device=wasm')).loss;
+  assert.ok(Math.abs(onWasm - loss) < 1e-5, `${onWasm} on wasm, ${loss} natively`);
+  assert.match(told.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
 
   // A second run and a conversion take it over; the resolved config says it.
   const second = done(run('second', `model.pretrained=${best}`, 'train.epochs=0'));
@@ -95,7 +95,7 @@ test('preview and bench show pictures as the checkpoint wants them; one that is 
     gqa([
       'data',
       'preview',
-      ...smoke(`model.pretrained=${checkpoint}`),
+      ...withSets(`model.pretrained=${checkpoint}`),
       '--rows',
       '1',
       '--columns',
@@ -110,7 +110,7 @@ test('preview and bench show pictures as the checkpoint wants them; one that is 
   fs.writeFileSync(checkpoint, encodeSafetensors({ 'head.weight': { shape: [1], data: Float32Array.of(0) } }));
   fs.writeFileSync(path.join(folder, 'config.json'), timm());
   assert.equal(done(preview()).crosses_at, '32x32');
-  const bench = gqa(['bench', 'data', ...smoke(`model.pretrained=${checkpoint}`), '--batches', '1', '--rounds', '1', '--json']);
+  const bench = gqa(['bench', 'data', ...withSets(`model.pretrained=${checkpoint}`), '--batches', '1', '--rounds', '1', '--json']);
   assert.equal(done(bench).crosses_at, '32x32');
   fs.writeFileSync(path.join(folder, 'config.json'), timm({ interpolation: 'lanczos' }));
   assert.equal(preview().code, 2);
