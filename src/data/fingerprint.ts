@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { sep } from 'node:path';
 import { z } from 'zod';
+import { counted } from '../counted.js';
 import { type Evaluable, type RawSource, SPLIT_NAMES, type Split } from './dataset.js';
 
 const listPrint = z.object({ pictures: z.number(), sha256: z.string() });
@@ -45,7 +46,7 @@ export const asFingerprint = (recorded: unknown): Fingerprint | null => fingerpr
 /** What has changed, a clause each; empty: nothing. A split that only one of them has because the other was opened for one split is not compared. */
 export function changesSince(then: Fingerprint, now: Fingerprint, whole: boolean): string[] {
   const changes: string[] = [];
-  if (then.classes.count !== now.classes.count) changes.push(`${then.classes.count} classes then, ${now.classes.count} now`);
+  if (then.classes.count !== now.classes.count) changes.push(`${counted(then.classes.count, 'class')} then, ${now.classes.count} now`);
   else if (then.classes.sha256 !== now.classes.sha256) changes.push('other class names, or in another order');
   for (const split of SPLIT_NAMES) {
     const [before, after] = [then.splits[split], now.splits[split]];
@@ -53,10 +54,12 @@ export function changesSince(then: Fingerprint, now: Fingerprint, whole: boolean
     if (before === null || after === null) {
       if (whole)
         changes.push(
-          `${split}: ${before === null ? 'none then' : `${before.pictures} pictures then`}, ${after === null ? 'none' : after.pictures} now`,
+          `${split}: ${before === null ? 'none then' : `${counted(before.pictures, 'picture')} then`}, ${after === null ? 'none' : after.pictures} now`,
         );
-    } else if (before.pictures !== after.pictures) changes.push(`${split}: ${before.pictures} pictures then, ${after.pictures} now`);
-    else if (before.sha256 !== after.sha256) changes.push(`${split}: ${before.pictures} pictures as then, but not the same ones`);
+    } else if (before.pictures !== after.pictures)
+      changes.push(`${split}: ${counted(before.pictures, 'picture')} then, ${after.pictures} now`);
+    else if (before.sha256 !== after.sha256)
+      changes.push(`${split}: ${counted(before.pictures, 'picture')} as then, but not the same ones`);
   }
   return changes;
 }

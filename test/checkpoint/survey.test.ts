@@ -96,9 +96,9 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
     /a second model, under “teacher\.”/,
   ],
   ['norms without a bias', without(/norm[12]?\.bias$/), /norms without a bias \(RMS norm/],
-  ['one norm without a bias', without(/^norm\.bias$/), /1 tensors are missing: norm\.bias/],
+  ['one norm without a bias', without(/^norm\.bias$/), /1 tensor is missing: norm\.bias/],
   ['a qkv bias in one block only', without(/^blocks\.1\.attn\.qkv\.bias$/), /3 tensors are missing: blocks\.1\.attn\.q\.bias/],
-  ['LayerScale in one block only', add('blocks.0.ls1.gamma'), /1 tensors are missing: blocks\.1\.ls1\.gamma/],
+  ['LayerScale in one block only', add('blocks.0.ls1.gamma'), /1 tensor is missing: blocks\.1\.ls1\.gamma/],
   [
     'LayerScale of another width',
     (t) => Object.assign(t, { 'blocks.0.ls1.gamma': filled(1), 'blocks.1.ls1.gamma': filled(1) }),

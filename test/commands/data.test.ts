@@ -145,7 +145,7 @@ test('data verify: report, overview and exit 0 for a folder in order; exit 3 wit
   place(root, 'test/b/2.png', (await png('red')).subarray(0, 50));
   const bad = gqa(['data', 'verify', 'image-folder', '--root', root]);
   assert.equal(bad.code, 3);
-  assert.match(bad.stderr, /test: 1 pictures do not decode:\n.*test\/b\/2\.png/);
+  assert.match(bad.stderr, /test: 1 picture does not decode:\n.*test\/b\/2\.png/);
   assert.match(bad.stdout, /^wrong: 1$/m);
   const subset = gqa(['data', 'verify', 'fashion-mnist', '--root', 'datasets/fashion-mnist-subset', '--json']);
   assert.equal(subset.code, 3);

@@ -1,7 +1,9 @@
 /** Any data set as folders of pictures, one folder a class: the layout of torchvision's ImageFolder, once for each split. */
 import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
+import { command } from '../../invocation.js';
 import { type Dataset, type Evaluable, filesSplit, type PictureSize, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
 
@@ -242,7 +244,7 @@ function withoutTraining(root: string, layout: FolderLayout): GqaError {
     'data',
     `${root} has class folders itself (${someOf(classes)}); expected them in ${layout.train} and ${layout.test}`,
     {
-      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: gqa eval … --split test.`,
+      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: ${command('eval … --split test')}`,
     },
   );
 }
@@ -259,7 +261,7 @@ function requireSameClasses(root: string, train: ListedSplit, other: ListedSplit
     twins.length > 0 ? ` ${someOf(twins)} look the same in both, but are written with other code points (Unicode NFC and NFD).` : '';
   throw new GqaError(
     'data',
-    `${root}: ${train.folder} has ${train.classes.length} classes and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
+    `${root}: ${train.folder} has ${counted(train.classes.length, 'class')} and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
     { hint: `Give all splits the same class folders: labels are positions in their sorted list.${alike}` },
   );
 }
@@ -277,7 +279,8 @@ function listSplit(root: string, name: SplitName, folder: string, layout: Folder
   if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
   const pictures = classes.flatMap((label, index) => listPictures(join(path, label)).map((file) => ({ path: file, label: index })));
   const loose = entries.filter((entry) => !folders.includes(entry) && isPicture(entry)).length;
-  const notices = loose > 0 ? [`${path}: ${loose} pictures beside the class folders are not read`] : [];
+  const notices =
+    loose > 0 ? [`${path}: ${counted(loose, 'picture')} beside the class folders ${loose === 1 ? 'is' : 'are'} not read`] : [];
   const written = new Map<string, string>();
   for (const label of classes) {
     const twin = written.get(label.normalize());
