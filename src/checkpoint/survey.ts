@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import { modelSizes } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { parameterSpecs } from '../model/params.js';
 import { LAYER_NORM_EPS, type ModelShape, tokens } from '../model/sizes.js';
@@ -305,11 +306,13 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
   const stray = [...ours]
     .filter(([name]) => !(name in specs) && !/\.ls[12]\.gamma$/.test(name) && !isFused(name, ours))
     .map(([, { tensor }]) => tensor);
-  const one = (names: string[], verb: string, verbs: string): string =>
-    names.length === 1 ? `1 tensor ${verb}` : `${names.length} tensors ${verbs}`;
   return [
-    ...(missing.length > 0 ? [{ what: one(missing, 'is missing', 'are missing'), names: missing }] : []),
-    ...(misshapen.length > 0 ? [{ what: one(misshapen, 'has another form', 'have another form'), names: misshapen }] : []),
+    ...(missing.length > 0
+      ? [{ what: `${counted(missing.length, 'tensor')} ${missing.length === 1 ? 'is' : 'are'} missing`, names: missing }]
+      : []),
+    ...(misshapen.length > 0
+      ? [{ what: `${counted(misshapen.length, 'tensor')} ${misshapen.length === 1 ? 'has' : 'have'} another form`, names: misshapen }]
+      : []),
     ...(stray.length > 0 ? [{ what: 'nothing of the model is left for', names: stray }] : []),
   ];
 }
@@ -397,7 +400,7 @@ function noVit(file: Safetensors, family: string | null): GqaError {
   const count = file.tensors.size;
   const names = [...file.tensors.keys()];
   const what = family === null ? 'no ViT whose names gqa knows (timm’s, Hugging Face’s, torchvision’s)' : `no plain ViT but ${family}`;
-  return new GqaError('usage', `${file.path} is ${what}: ${count} tensors${count === 0 ? '' : `: ${examples(names)}`}`, {
+  return new GqaError('usage', `${file.path} is ${what}: ${counted(count, 'tensor')}${count === 0 ? '' : `: ${examples(names)}`}`, {
     hint: 'Give a plain ViT as timm, Hugging Face or torchvision save it, as one .safetensors file.',
   });
 }

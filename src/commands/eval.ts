@@ -113,7 +113,7 @@ function checkPlaces({ run, split, logits }: EvalOptions): void {
   } catch (error) {
     throw withAfterthought(
       error,
-      `To measure it without keeping the figures: gqa eval --checkpoint ${modelIn(run, 'best')} --config ${path.join(run, 'config.yaml')}`,
+      `To measure it without keeping the figures: ${command(`eval --checkpoint ${modelIn(run, 'best')} --config ${path.join(run, 'config.yaml')}`)}`,
     );
   }
 }
@@ -151,7 +151,7 @@ const WITHOUT_BEST: Record<string, (at: string) => string> = {
 function withoutBest(run: string): string {
   const last = modelIn(run, 'last');
   const instead = fs.existsSync(last)
-    ? `\nIts last model can be measured: gqa eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`
+    ? `\nIts last model can be measured: ${command(`eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`)}`
     : '';
   let why: string | undefined;
   try {
@@ -183,7 +183,7 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
 /** A head that was drawn afresh measures nothing. */
 function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Evaluable): void {
   if (freshHead === null) return;
-  throw new GqaError('usage', `${checkpoint} has no head for the ${classes.length} classes of ${name}: ${freshHead}`, {
+  throw new GqaError('usage', `${checkpoint} has no head for the ${counted(classes.length, 'class')} of ${name}: ${freshHead}`, {
     hint: `Evaluate on the data set that it was trained on, or train it on this one first: see ${command('train --help')}`,
   });
 }

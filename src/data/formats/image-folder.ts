@@ -267,7 +267,7 @@ function requireSameClasses(root: string, train: ListedSplit, other: ListedSplit
     twins.length > 0 ? ` ${someOf(twins)} look the same in both, but are written with other code points (Unicode NFC and NFD).` : '';
   throw new GqaError(
     'data',
-    `${root}: ${train.folder} has ${train.classes.length} classes and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
+    `${root}: ${train.folder} has ${counted(train.classes.length, 'class')} and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
     { hint: `Give all splits the same class folders: labels are positions in their sorted list.${alike}` },
   );
 }
@@ -285,7 +285,8 @@ function listSplit(root: string, name: SplitName, folder: string, layout: Folder
   if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
   const pictures = classes.flatMap((label, index) => listPictures(join(path, label)).map((file) => ({ path: file, label: index })));
   const loose = entries.filter((entry) => !folders.includes(entry) && isPicture(entry)).length;
-  const notices = loose > 0 ? [`${path}: ${counted(loose, 'picture')} beside the class folders not read`] : [];
+  const notices =
+    loose > 0 ? [`${path}: ${counted(loose, 'picture')} beside the class folders ${loose === 1 ? 'is' : 'are'} not read`] : [];
   const written = new Map<string, string>();
   for (const label of classes) {
     const twin = written.get(label.normalize());

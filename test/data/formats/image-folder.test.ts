@@ -103,7 +103,7 @@ test('folders beside the splits are told; one that is nearly named as a missing 
   placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg', 'unlabeled/1.jpg', 'extra/a/1.jpg', '__MACOSX/a/1.jpg');
   assert.deepEqual(readImageFolder('image-folder', root).notices, [`${root}: only train, test are read, not extra, unlabeled`]);
   placeAll(root, 'train/loose.jpg', 'train/list.csv');
-  assert.ok(readImageFolder('image-folder', root).notices.some((line) => line.includes('1 picture beside the class folders not read')));
+  assert.ok(readImageFolder('image-folder', root).notices.some((line) => line.includes('1 picture beside the class folders is not read')));
   for (const [near, missing] of [
     ['Train', 'train'],
     ['training', 'train'],
