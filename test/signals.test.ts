@@ -63,7 +63,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 130,
     sets: [],
     state: ['interrupted', 1, 3],
-    told: /\ngqa: stopped by SIGINT after step 3 of 6 \(validation after epoch 1\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
+    told: /\ngqa: stopped by SIGINT after step 3 of 6 \(epoch 1\/2 validation\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
   },
   {
     phase: 'test',
