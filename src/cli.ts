@@ -2,6 +2,9 @@
  * The command line: names, flags and help of every command, and the only place where the process ends. What a command does is imported when it runs,
  * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
+
+import { closeSync, openSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { inspect } from 'node:util';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
@@ -376,6 +379,17 @@ function watchOutput(): Output {
   return output;
 }
 
+/** Node aborts at its end when it cannot set back a terminal that was closed, whatever the exit code is: such a terminal is taken from it first. */
+function survivesClosedTerminal(): void {
+  const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
+  process.on('exit', () => {
+    for (const descriptor of terminals.filter((each) => !isatty(each))) {
+      closeSync(descriptor);
+      openSync('/dev/null', 'r+'); // takes the number that has become free
+    }
+  });
+}
+
 /** Ends the process once what was written has left it: native threads and workers would otherwise keep it alive. */
 function end(code: number, output: Output, stop: Stop): void {
   const finish = (): void => {
@@ -391,6 +405,7 @@ function end(code: number, output: Output, stop: Stop): void {
 
 async function main(argv: string[]): Promise<void> {
   const output = watchOutput();
+  survivesClosedTerminal();
   const stop = listenForSignals(say);
   const debug = argv.includes('--debug');
   process.on('uncaughtException', (error) => {

@@ -1,8 +1,11 @@
 /** A signal in every phase of every command that computes: exit code, status, checkpoints and words, each met at an exact point (at-point.ts). */
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { openSafetensors } from '../src/checkpoint/safetensors.js';
 import { gqa, gqaAt, temporaryFolder } from './cli-run.js';
 
@@ -60,7 +63,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 130,
     sets: [],
     state: ['interrupted', 1, 3],
-    told: /\ngqa: stopped by SIGINT after step 3 of 6 \(validation after epoch 1\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
+    told: /\ngqa: stopped by SIGINT after step 3 of 6 \(epoch 1\/2 validation\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
   },
   {
     phase: 'test',
@@ -128,3 +131,48 @@ test('sweep: a closed terminal reaches the run, which saves, and the leaderboard
   assert.ok(stepsIn(path.join(run, 'checkpoints/last/model.safetensors')) >= 1);
   assert.match(fs.readFileSync(path.join(runsDir, 's/leaderboard.csv'), 'utf8'), /interrupted \(exit 129\)[\s\S]*not run/);
 });
+
+const script = spawnSync('script', ['--version'], { encoding: 'utf8' });
+test('a terminal that is closed: the run saves and ends with 129, though there is nobody to tell', {
+  skip: skip || (/util-linux/.test(script.stdout ?? '') ? false : 'needs util-linux’s script'),
+}, async () => {
+  const code = path.join(temporaryFolder(), 'code');
+  const long = train('closed', 'device=wasm', 'train.epochs=100000', 'train.steps=null').map((arg) => `'${arg}'`);
+  // As an interactive shell does: it is told by the terminal, and tells what it has started.
+  const command = `'${process.execPath}' bin/gqa.js ${long.join(' ')} & trap "kill -HUP $!" HUP; wait $!; wait $!; echo $? > '${code}'`;
+  const terminal = spawn('script', ['-qfc', command, '/dev/null'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    env: { ...process.env, SHELL: '/bin/sh' },
+  });
+  let shown = '';
+  terminal.stdout.setEncoding('utf8').on('data', (part: string) => {
+    shown += part;
+    if (shown.includes('epoch 2/')) terminal.kill('SIGKILL');
+  });
+  await once(terminal, 'exit');
+  while (!fs.existsSync(code) || fs.readFileSync(code, 'utf8') === '') await setTimeout(50);
+  assert.equal(fs.readFileSync(code, 'utf8'), '129\n');
+  const [state, , step] = status('closed') as [string, number, number];
+  assert.deepEqual([state, stepsIn(model('closed', 'last'))], ['interrupted', step]);
+});
+
+for (const [signal, expected] of [
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`npm scripts pass ${signal} on to what they started, and end as it ends`, { skip }, async () => {
+    const folder = temporaryFolder();
+    const child = path.join(folder, 'child.mjs');
+    fs.writeFileSync(child, `process.on('${signal}', () => process.exit(${expected})); console.log('ready'); setInterval(() => {}, 1000);`);
+    const runner = path.resolve('scripts/run-cli.mjs');
+    const parent = path.join(folder, 'parent.mjs');
+    fs.writeFileSync(
+      parent,
+      `import { runNode } from ${JSON.stringify(runner)}; process.exitCode = await runNode([${JSON.stringify(child)}]);`,
+    );
+    const started = spawn(process.execPath, [parent], { stdio: ['ignore', 'pipe', 'inherit'] });
+    started.stdout.once('data', () => started.kill(signal));
+    assert.deepEqual(await once(started, 'exit'), [expected, null]);
+  });
+}
