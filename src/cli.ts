@@ -251,10 +251,18 @@ function buildProgram(stop: Stop): Command {
       .description(spec.summary)
       .addHelpText('after', () => exampleOf(spec));
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
-    for (const option of spec.options) command.addOption(option);
+    const twice: string[] = [];
+    for (const option of spec.options) {
+      command.addOption(option);
+      noteRepeats(command, option, twice);
+    }
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
     command.action(async () => {
       requireUsed(spec, command);
+      if (twice.length > 0)
+        throw new GqaError('usage', `${twice.join(', ')} given more than once`, {
+          hint: 'Only the last would count: leave the others out.',
+        });
       const running = spec.run(command.processedArgs as (string | undefined)[], { ...defaults, ...command.opts<object>() } as never, stop);
       await (spec.endsItself ? running : stop.during(running));
     });
@@ -280,6 +288,15 @@ function groupOf(program: Command, name: string): Command {
       .description(groups[name] ?? '')
       .helpCommand(false)
   );
+}
+
+/** Adds to `twice` the option whose earlier value a later one replaces; `--set` gathers its values, and a flag without one says the same again. */
+function noteRepeats(command: Command, option: Option, twice: string[]): void {
+  let times = 0;
+  if (!option.isBoolean() && option.attributeName() !== 'set')
+    command.on(`option:${option.name()}`, () => {
+      if (++times === 2) twice.push(option.long ?? option.name());
+    });
 }
 
 /** An option that was given for nothing is a slip: `gqa bench data --steps 5`. */

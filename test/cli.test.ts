@@ -155,6 +155,12 @@ const badInputs: [what: string, args: string[], code: number, message: RegExp][]
     /^gqa: gqa bench step does not use --batches, --step-ms\n/,
   ],
   [
+    'a flag given twice',
+    ['sweep', '--config', 'ok.yaml', '--seeds', '1', '--seeds=2', '--config', 'ok.yaml'],
+    2,
+    /^gqa: --seeds, --config given more than once\nOnly the last would count/,
+  ],
+  [
     "another user's home",
     ['eval', '--config', 'ok.yaml', '--checkpoint', '~ann/x'],
     2,
