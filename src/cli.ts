@@ -227,7 +227,7 @@ const commands: CommandSpec[] = [
 ];
 
 const exitCodesHelp = `
-More of each command: gqa help <command>, e.g. gqa help data fetch
+More of each command: ${calledAs()} help <command>, e.g. ${command('help data fetch')}
 
 Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment · 5 files and checkpoints · 6 training failed
             7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM
