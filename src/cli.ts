@@ -230,7 +230,7 @@ const commands: CommandSpec[] = [
 ];
 
 const exitCodesHelp = `
-More of each command: gqa help <command>, e.g. gqa help data fetch
+More of each command: ${calledAs()} help <command>, e.g. ${command('help data fetch')}
 
 Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment · 5 files and checkpoints · 6 training failed
             7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM
@@ -254,10 +254,18 @@ function buildProgram(stop: Stop): Command {
       .description(spec.summary)
       .addHelpText('after', () => exampleOf(spec));
     for (const argument of spec.arguments ?? []) command.addArgument(argument);
-    for (const option of spec.options) command.addOption(option);
+    const twice: string[] = [];
+    for (const option of spec.options) {
+      command.addOption(option);
+      noteRepeats(command, option, twice);
+    }
     const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
     command.action(async () => {
       requireUsed(spec, command);
+      if (twice.length > 0)
+        throw new GqaError('usage', `${twice.join(', ')} given more than once`, {
+          hint: 'Only the last would count: leave the others out.',
+        });
       const running = spec.run(command.processedArgs as (string | undefined)[], { ...defaults, ...command.opts<object>() } as never, stop);
       await (spec.endsItself ? running : stop.during(running));
     });
@@ -283,6 +291,15 @@ function groupOf(program: Command, name: string): Command {
       .description(groups[name] ?? '')
       .helpCommand(false)
   );
+}
+
+/** Adds to `twice` the option whose earlier value a later one replaces; `--set` gathers its values, and a flag without one says the same again. */
+function noteRepeats(command: Command, option: Option, twice: string[]): void {
+  let times = 0;
+  if (!option.isBoolean() && option.attributeName() !== 'set')
+    command.on(`option:${option.name()}`, () => {
+      if (++times === 2) twice.push(option.long ?? option.name());
+    });
 }
 
 /** An option that was given for nothing is a slip: `gqa bench data --steps 5`. */

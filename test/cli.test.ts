@@ -155,6 +155,12 @@ const badInputs: [what: string, args: string[], code: number, message: RegExp][]
     /^gqa: gqa bench step does not use --batches, --step-ms\n/,
   ],
   [
+    'a flag given twice',
+    ['sweep', '--config', 'ok.yaml', '--seeds', '1', '--seeds=2', '--config', 'ok.yaml'],
+    2,
+    /^gqa: --seeds, --config given more than once\nOnly the last would count/,
+  ],
+  [
     "another user's home",
     ['eval', '--config', 'ok.yaml', '--checkpoint', '~ann/x'],
     2,
@@ -268,7 +274,7 @@ const badInputs: [what: string, args: string[], code: number, message: RegExp][]
     'data that is not there',
     ['train', '--config', 'ok.yaml'],
     3,
-    /^gqa: cifar10 was not found[\s\S]*\nok\.yaml:1:30 data\.root is "none", but \S+none does not exist\ngqa data fetch cifar10 --root none downloads it/,
+    /^gqa: cifar10 was not found[\s\S]*\nok\.yaml:1:30 data\.root is "none", but \S+none does not exist\n.*gqa(\.js)? data fetch cifar10 --root none downloads it/,
   ],
   [
     "the paper's pretrained: true without a file",

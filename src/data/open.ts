@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { type DataName, defaultDataRoot } from '../config/names.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
+import { command } from '../invocation.js';
 import type { Dataset, Evaluable, SplitName, Take } from './dataset.js';
 import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './formats/cifar.js';
 import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './formats/cifar-python.js';
@@ -239,7 +240,7 @@ const notFetched: readonly DataName[] = ['imagenet', 'image-folder'];
 
 function fetching({ name, root }: Pick<Wanted, 'name' | 'root'>): string[] {
   const where = root === defaultDataRoot ? '' : ` --root ${/^[\w./-]+$/.test(root) ? root : JSON.stringify(root)}`;
-  return notFetched.includes(name) ? [] : [`gqa data fetch ${name}${where} downloads it, checks it and unpacks it there.`];
+  return notFetched.includes(name) ? [] : [`${command(`data fetch ${name}${where}`)} downloads it, checks it and unpacks it there.`];
 }
 
 /** Where a data set is looked for, in order, and the folder that would be read: the first that holds one of its files. null: none. */

@@ -60,6 +60,9 @@ function chosenParts(config: Config, dataset: Dataset): Parts {
     notices.push(`${from} brings its validation part: none is taken from its training split (data.val_fraction does nothing)`);
     return { train: limited(config, dataset.train), selection: limited(config, val), test, notices };
   }
+  const { limit } = config.data;
+  if (limit.val !== null && limit.val !== limit.train)
+    notices.push(`data.limit.val does nothing: ${from} brings no validation part, and data.val_fraction of its training split is taken`);
   const { train, validation } = heldOut(config, dataset.train);
   return { train, selection: validation, test, notices };
 }

@@ -48,6 +48,8 @@ test('every role that changes is told, and a limit that leaves a class without a
   assert.match(notices(set(6, 8)), /brings its validation part/);
   assert.match(notices(set(6, 0)), /no test split: test figures stay empty/);
   assert.match(notices(set(6, 8), PAPER), /takes no part under train\.protocol: paper/);
+  assert.match(notices(set(0, 8), 'data.limit.val=4'), /data\.limit\.val does nothing: \/d brings no validation part/);
+  assert.doesNotMatch(notices(set(0, 8), 'data.limit=4') + notices(set(6, 8), 'data.limit.val=4'), /limit\.val/);
   assert.match(notices(set(6, 8), 'data.limit.train=1', PAPER), /no training picture is left of 1 of 2 classes/);
 });
 

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { loadConfig } from '../../src/config/load.js';
 import { gqa, temporaryFolder } from '../cli-run.js';
 
 const CONFIG = 'configs/smoke.yaml';
@@ -73,11 +74,15 @@ test('a run leaves what it is asked for: config, meta, status, results, steps an
   assert.deepEqual(figures(JSON.parse(repeated.stdout)), figures(report));
 });
 
-test('a run knows where its data and its checkpoint lie, so that it is evaluated alike from any folder', () => {
+test('a run knows where its data, its cache and its checkpoint lie, so that it is evaluated alike from any folder', () => {
   const runsDir = temporaryFolder();
-  const report = trained(runsDir, 'r', ...SMALL);
-  const elsewhere = gqa(['eval', report.run, '--json'], temporaryFolder());
+  const cache = path.join(runsDir, 'pictures');
+  const report = trained(runsDir, 'r', ...SMALL, '--set', `data.cache=${path.relative(process.cwd(), cache)}`);
+  assert.equal(loadConfig(path.join(report.run, 'config.yaml'), []).data.cache, cache);
+  const other = temporaryFolder();
+  const elsewhere = gqa(['eval', report.run, '--json'], other);
   assert.equal(elsewhere.code, 0, elsewhere.stderr);
+  assert.deepEqual(fs.readdirSync(other), []);
   assert.deepEqual(JSON.parse(elsewhere.stdout).loss, (report.test as { loss: number }).loss);
 });
 
