@@ -1,9 +1,9 @@
 /** `gqa bench step`: what a step of a config's model costs, on synthetic pictures; with `--compare eager` both ways of running it, taking turns. */
 import * as tf from '@tensorflow/tfjs-core';
 import { requireEffect } from '../config/idle.js';
-import { readConfig } from '../config/load.js';
+import { type ReadConfig, readConfig } from '../config/load.js';
 import type { VariantName } from '../config/names.js';
-import { deviceOverride } from '../config/overrides.js';
+import { deviceOverride, hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
@@ -33,7 +33,7 @@ export interface BenchOptions {
   steps: number;
   /** Rounds after the warm-up; the modes take turns in each. */
   rounds: number;
-  /** Measured too, taking turns: the same operation by operation, or another variant with as many KV heads. */
+  /** Measured too, taking turns: the same operation by operation, or another variant, with as many KV heads where it has a choice. */
   compare?: 'eager' | VariantName;
   /** Where the time of a compiled step goes, by kind of operation. */
   profile: boolean;
@@ -46,6 +46,10 @@ export interface BenchOptions {
 interface Figures {
   mode: TrainerMode;
   variant: VariantName;
+  kv_heads: number;
+  parameters: number;
+  kv_parameters: number;
+  gflops_per_image: number;
   /** Building the trainer and its first step. */
   compile_s: number;
   /** Of the best round. */
@@ -61,6 +65,14 @@ interface Figures {
   rss_grown_mb: number;
 }
 
+/** What the model is, apart from what it takes: told in a line of its own. */
+const SIZES: (keyof Figures)[] = ['variant', 'kv_heads', 'parameters', 'kv_parameters', 'gflops_per_image'];
+
+const inLine = (values: Record<string, string | number>): string =>
+  Object.entries(values)
+    .map(([key, value]) => `${key} ${value}`)
+    .join(' · ');
+
 /** A head of ten classes; the picture size is the model's. */
 const CLASSES = 10;
 
@@ -69,7 +81,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   const { compare } = options;
   const read = readConfig(options.config, sets);
   const { config } = read;
-  const other = compare === undefined || compare === 'eager' ? null : readConfig(options.config, [...sets, `model.variant=${compare}`]);
+  const other = compare === undefined || compare === 'eager' ? null : comparedConfig(options.config, sets, compare, config);
   [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(say);
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
@@ -88,7 +100,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     await stop.check();
     const bench = await openStepBench(config, mode, batchSize, stop);
     const measured = { train: [] as number[], evaluate: [] as number[], rss: [] as number[], tensors: [] as number[], peakMb: 0 };
-    runs.push({ mode, variant: config.model.variant, bench, ...measured });
+    runs.push({ mode, variant: config.model.variant, shape: shapeOf(config.model, CLASSES), bench, ...measured });
   }
   for (const { bench } of runs) {
     await bench.train(2);
@@ -109,11 +121,16 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   } finally {
     bar.stop();
   }
-  const figures = runs.map(({ mode, variant, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
+  const figures = runs.map(({ mode, variant, shape, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
     const best = Math.min(...train);
+    const { parameters, kvParameters } = countParameters(shape);
     return {
       mode,
       variant,
+      kv_heads: shape.kvHeads,
+      parameters,
+      kv_parameters: kvParameters,
+      gflops_per_image: rounded(forwardFlops(shape) / 1e9),
       compile_s: rounded(bench.compileMs / 1000),
       train_images_per_s: rounded((1000 * batchSize) / best),
       train_ms_per_step: rounded(best),
@@ -127,16 +144,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   const profile = options.profile ? profileOf(runs[0]?.bench as StepBench) : null;
   for (const { bench } of runs) bench.dispose();
 
-  const shape = shapeOf(config.model, CLASSES);
-  const { parameters, kvParameters } = countParameters(shape);
-  const about = {
-    device: `${backend.name} ${backend.version} ${backend.device}`,
-    kv_heads: shape.kvHeads,
-    batch_size: batchSize,
-    parameters,
-    kv_parameters: kvParameters,
-    gflops_per_image: rounded(forwardFlops(shape) / 1e9),
-  };
+  const about = { device: `${backend.name} ${backend.version} ${backend.device}`, batch_size: batchSize };
   const [times, otherTimes] = runs.map(({ train }) => train);
   const ratio = times && otherTimes ? rounded(median(otherTimes.map((time, round) => time / (times[round] as number)))) : null;
   if (options.json) {
@@ -145,12 +153,9 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     process.stdout.write(`${JSON.stringify({ ...about, ...measured, ...compared, ...(profile ? { profile } : {}) })}\n`);
     return;
   }
-  process.stdout.write(
-    `${Object.entries(about)
-      .map(([key, value]) => `${key} ${value}`)
-      .join(' · ')}\n`,
-  );
-  const keys = Object.keys(figures[0] ?? {}) as (keyof Figures)[];
+  const sizes = figures.map((row) => inLine(Object.fromEntries(SIZES.map((key) => [key, row[key]]))));
+  process.stdout.write(`${[inLine(about), ...new Set(sizes)].join('\n')}\n`);
+  const keys = (Object.keys(figures[0] ?? {}) as (keyof Figures)[]).filter((key) => key === 'variant' || !SIZES.includes(key));
   process.stdout.write(
     formatTable(
       keys.map((title) => ({ title, align: 'right' as const })),
@@ -160,6 +165,19 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   );
   if (ratio !== null) process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
   if (profile !== null) process.stdout.write(`\n${profileTable(profile)}`);
+}
+
+/** The config with another variant. @throws GqaError `usage` when it does not fit the rest of the config */
+function comparedConfig(file: string, sets: string[], variant: VariantName, { model }: Config): ReadConfig {
+  try {
+    return readConfig(file, [...sets, ...variantOverride(variant)]);
+  } catch (error) {
+    if (!(error instanceof GqaError) || error.code !== 'usage') throw error;
+    const hint = hasFixedKvHeads(model.variant)
+      ? `${model.variant} gives no number of KV heads to take over: begin with a config of ${variant} and compare with ${model.variant}.`
+      : error.hint;
+    throw new GqaError('usage', `--compare ${variant}: ${error.message}`, { ...(hint === undefined ? {} : { hint }), cause: error });
+  }
 }
 
 /** Operations of a kind in one step. */

@@ -20,6 +20,7 @@ import type { Metrics } from '../train/evaluate.js';
 import { runExperiment } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { splitParts } from '../train/parts.js';
+import { planFindings, requireWarmupEnds } from '../train/plan.js';
 import { buildTeacher } from '../train/teacher.js';
 import { changesInData } from './changes.js';
 import { keepFlawed, sayFlawed } from './flawed-pictures.js';
@@ -57,6 +58,8 @@ export interface TrainReport {
   train_images_per_s: number | null;
   /** What may make these figures wrong, a line each; meta.json keeps them too. */
   warnings: string[];
+  /** Optimizer steps that float16 left out; null with other precisions. */
+  steps_left_out: number | null;
 }
 
 /** What is said from now on is kept: by the run's log once there is a run, before that for the run to begin with. */
@@ -98,6 +101,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
     const parts = splitParts(config, dataset);
+    requireWarmupEnds(config, parts.train.indices.length);
     const built = buildModel(pretrained, shape, variant, config.seed, dataset.classes);
     requireSomethingToMeasure(config, built);
     await stop.check();
@@ -108,12 +112,14 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     await stop.check();
     // What the run was made of, wherever it is repeated or evaluated from.
     const found = absolutePaths({ ...config, data: { ...config.data, root: dataset.from } });
+    const findings = planFindings(config, parts, dataset.classes, built);
     const warnings = [
       ...changesInData(options.config, dataset),
       ...built.warnings,
       ...doubts,
       ...(teacher?.warnings ?? []),
       ...frozenHead(config, built),
+      ...findings.warnings,
     ];
     const { parameters, kvParameters } = countParameters(shape);
     const about = {
@@ -125,6 +131,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
         ...(backend.notice === null ? [] : [backend.notice]),
         ...built.notices,
         ...(teacher?.notices ?? []),
+        ...findings.notices,
       ],
     };
     const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), about, warnings, said: kept.said });
@@ -132,7 +139,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     say(
       `run ${run.path}: ${variant}, ${counted(shape.kvHeads, 'KV head')} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
-    built.notices.forEach(say);
+    [...built.notices, ...findings.notices].forEach(say);
     notices.forEach(say);
     warnings.forEach(warn);
     if (teacher !== null) [`distilling from ${distillFrom}`, ...(teachers?.notices ?? []), ...teacher.notices].forEach(say);
@@ -144,8 +151,18 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
         stop,
         reached: run.reached,
         checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
-        logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait }) {
-          run.logStep({ epoch, step, lr, train_loss: loss, train_top1: top1, images_per_s: imagesPerSecond, data_wait: dataWait });
+        logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait, float16 }) {
+          const scaling = float16 === null ? {} : { steps_left_out: float16.leftOut, loss_scale: float16.scale };
+          run.logStep({
+            epoch,
+            step,
+            lr,
+            train_loss: loss,
+            train_top1: top1,
+            images_per_s: imagesPerSecond,
+            data_wait: dataWait,
+            ...scaling,
+          });
         },
         epochDone(result, end) {
           const line = (columns?: number): string => epochLine(result, end, selection, columns);
@@ -156,7 +173,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
       });
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
-      const { converted, best, test, trainImagesPerSecond } = outcome;
+      const { converted, best, test, trainImagesPerSecond, stepsLeftOut } = outcome;
       if (test !== null) say(`test, best epoch (${best.epoch}) · ${lossAndTop1(test)} · ${counted(test.images, 'image')}`);
       const device = `${backend.name} ${backend.device} ${mode}`;
       const report: TrainReport = {
@@ -173,6 +190,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
         test,
         train_images_per_s: trainImagesPerSecond,
         warnings,
+        steps_left_out: stepsLeftOut,
       };
       process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol)); // before a disk that is full can lose it
       run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
@@ -202,7 +220,7 @@ const frozenHead = ({ train }: Config, { freshHead }: BuiltModel): string[] =>
     : [];
 
 function describe(
-  { run, variant, kv_heads, converted, fresh_head, best, test, train_images_per_s, warnings }: TrainReport,
+  { run, variant, kv_heads, converted, fresh_head, best, test, train_images_per_s, steps_left_out, warnings }: TrainReport,
   protocol: 'validation' | 'paper',
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
@@ -215,6 +233,7 @@ function describe(
       ? '  no test split: no test figures'
       : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${counted(test.images, 'image')}`,
     ...(train_images_per_s === null ? [] : [`  training: ${train_images_per_s.toFixed(1)} images/s`]),
+    ...(steps_left_out ? [`  float16 left out ${counted(steps_left_out, 'step')}`] : []),
     ...warnings.map(warningLine),
     '',
   ].join('\n');

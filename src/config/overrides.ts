@@ -127,3 +127,10 @@ function setLeaf(node: Record<string, unknown>, origins: Tree['origins'], path: 
 
 /** `--device` as one more override, over the config's own. */
 export const deviceOverride = (device: string | undefined): string[] => (device === undefined ? [] : [`device=${device}`]);
+
+/** Their number of KV heads is no choice. */
+export const hasFixedKvHeads = (variant: string | undefined): boolean => variant === 'mha' || variant === 'mqa';
+
+/** Another variant over the config's own, as overrides; a number of KV heads that the config gives for its own is taken back where the other leaves no choice. */
+export const variantOverride = (variant: string | undefined): string[] =>
+  variant === undefined ? [] : [`model.variant=${variant}`, ...(hasFixedKvHeads(variant) ? ['model.kv_heads=null'] : [])];

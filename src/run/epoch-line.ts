@@ -1,4 +1,5 @@
 /** What stays of an epoch on the terminal and in log.txt: one line. */
+import { counted } from '../counted.js';
 import { fitted } from './fit.js';
 import { clock, shortPercent, shortRate } from './progress.js';
 import type { EpochResult, Figures } from './run-folder.js';
@@ -20,11 +21,12 @@ const SHORT = { validation: 'val', test: 'test' };
 
 /**
  * `epoch 3/10 · train loss 0.7123 top-1 80.2 % · validation loss 0.8012 top-1 77.0 % (best) · 375 images/s · 0:05, 1:10 left`; epoch 0 is the model as converted.
+ * After the epoch's number: how many steps float16 left out, if any.
  * What gives way first where the terminal is narrow: images/s, the epoch's own time, losses, the figures of training; epoch, top-1 and what is left of the run stay.
  * @param selection what the best epoch is chosen on
  */
 export function epochLine(
-  { epoch, train, selection: figures, imagesPerSecond }: EpochResult,
+  { epoch, train, selection: figures, imagesPerSecond, stepsLeftOut }: EpochResult,
   { epochs, best, seconds, secondsLeft }: EpochEnd,
   selection: keyof typeof SHORT,
   columns = Number.POSITIVE_INFINITY,
@@ -33,9 +35,10 @@ export function epochLine(
   const mark = best ? ' (best)' : '';
   const [top1, left] = [shortPercent(figures.top1), secondsLeft === null ? '' : clock(secondsLeft)];
   const timeLeft = left === '' ? '' : `${left} left`;
-  return fitted<'epoch' | 'train' | 'selection' | 'rate' | 'time'>(
+  return fitted<'epoch' | 'leftOut' | 'train' | 'selection' | 'rate' | 'time'>(
     {
       epoch: epoch === 0 ? 'as converted' : `epoch ${epoch}/${epochs}`,
+      leftOut: stepsLeftOut ? `${counted(stepsLeftOut, 'step')} left out` : '',
       train: train === null ? '' : `train ${lossAndTop1(train)}`,
       selection: `${selection} ${lossAndTop1(figures)}${mark}`,
       rate: imagesPerSecond === null ? '' : `${shortRate(imagesPerSecond)} images/s`,

@@ -42,7 +42,8 @@ import { toCsv } from './table.js';
  * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any training; without figures when the head is a fresh one) or, once and last, `best`:
  * the best checkpoint, its epoch and step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_* in
  * every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process, in 10⁶ bytes; tensors alive in TensorFlow.js;
- * data_wait: the part of the training time that steps waited for pictures.
+ * data_wait: the part of the training time that steps waited for pictures; steps_left_out: optimizer steps of the epoch that float16 left out, empty with other
+ * precisions.
  */
 export const resultColumns = [
   'row',
@@ -62,6 +63,7 @@ export const resultColumns = [
   'rss_mb',
   'tensors',
   'data_wait',
+  'steps_left_out',
 ] as const;
 type ResultColumn = (typeof resultColumns)[number];
 
@@ -82,6 +84,8 @@ export interface EpochResult {
   imagesPerSecond: number | null;
   dataWait?: number;
   tensors?: number;
+  /** With float16: optimizer steps of the epoch that were left out. */
+  stepsLeftOut?: number | null;
 }
 
 export type RunState = 'running' | 'done' | 'failed' | 'interrupted';
@@ -318,7 +322,7 @@ function openRun(
       status = { ...status, epoch: at.epoch, step: at.step };
       if (performance.now() - statusWritten > STATUS_EVERY_MS) setStatus('running');
     },
-    epochDone({ epoch, step, lr, train, selection, imagesPerSecond, dataWait, tensors }) {
+    epochDone({ epoch, step, lr, train, selection, imagesPerSecond, dataWait, tensors, stepsLeftOut }) {
       appendRow({
         row: 'epoch',
         epoch,
@@ -330,6 +334,7 @@ function openRun(
         images_per_s: imagesPerSecond,
         tensors: tensors ?? null,
         data_wait: dataWait ?? null,
+        steps_left_out: stepsLeftOut ?? null,
       });
       setStatus('running', { epoch, step });
       requireLog();

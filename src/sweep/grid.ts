@@ -3,6 +3,7 @@ import { closest } from '../config/expectations.js';
 import { requireEffect } from '../config/idle.js';
 import { parseConfig, type ReadConfig, readText } from '../config/load.js';
 import { type VariantName, variantNames } from '../config/names.js';
+import { hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 
@@ -61,7 +62,7 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
           continue;
         }
         const point = pointOf(read);
-        const ignored = kvHeads !== undefined && isFixed(point.variant);
+        const ignored = kvHeads !== undefined && hasFixedKvHeads(point.variant);
         if (ignored)
           notices.push(`${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`);
         else if (points.has(point.runName)) notices.push(`${describePoint(point)} is asked for more than once: it runs once`);
@@ -91,13 +92,10 @@ function requireOneChoice(sets: readonly string[], axes: SweepAxes): void {
   }
 }
 
-/** Their number of KV heads is no choice; one that the base config gives for another variant is taken back. */
-const isFixed = (variant: string | undefined): boolean => variant === 'mha' || variant === 'mqa';
-
 function pointSets(variant: string | undefined, kvHeads: number | undefined, seed: number | undefined): string[] {
   return [
-    ...(variant === undefined ? [] : [`model.variant=${variant}`]),
-    ...(isFixed(variant) ? ['model.kv_heads=null'] : kvHeads === undefined ? [] : [`model.kv_heads=${kvHeads}`]),
+    ...variantOverride(variant),
+    ...(hasFixedKvHeads(variant) || kvHeads === undefined ? [] : [`model.kv_heads=${kvHeads}`]),
     ...(seed === undefined ? [] : [`seed=${seed}`]),
   ];
 }

@@ -23,9 +23,11 @@ import { evaluate, type Metrics } from './evaluate.js';
 import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, modelFile } from './model.js';
 import type { Part, Parts } from './parts.js';
+import { planOf } from './plan.js';
 import { runClock } from './run-clock.js';
+import { requireMostSteps, requireScale } from './scaling.js';
 import { learningRate } from './schedule.js';
-import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
+import type { LossScaling, Trainer, TrainerMode, TrainerOptions } from './trainer.js';
 import { TRAINERS } from './trainers.js';
 
 /** Means over the pictures since the last such line. */
@@ -38,6 +40,8 @@ export interface LogLine {
   imagesPerSecond: number;
   /** Part of the time that steps waited for pictures. */
   dataWait: number;
+  /** With float16. */
+  float16: LossScaling | null;
 }
 
 /** Who listens. */
@@ -61,12 +65,14 @@ export interface Outcome {
   /** null: the data set has no test split. */
   test: Metrics | null;
   steps: number;
+  /** How many of them float16 left out; null with other precisions. */
+  stepsLeftOut: number | null;
   trainImagesPerSecond: number | null;
 }
 
 /**
  * @param classes names, for the checkpoints. @param parts as `splitParts` gives them. @param teacher as `buildTeacher` gives it; freed once it is taken over
- * @throws GqaError `training` when the loss is not finite; the interruption when asked to stop. Whatever ends it in the middle of an epoch, the model as it is then is saved first
+ * @throws GqaError `training` when the loss is not finite or float16 left out most steps; the interruption when asked to stop. Whatever ends it in the middle of an epoch, the model as it is then is saved first
  *   (unless it is no longer finite), and the error tells which checkpoints there are
  */
 export async function runExperiment(
@@ -141,8 +147,7 @@ async function experiment(
   watch.notice(
     `${parts.train.indices.length} training, ${onTest ? `${counted(parts.selection.indices.length, 'test picture')}, on which the best epoch is chosen too (protocol paper)` : others}`,
   );
-  const stepsPerEpoch = Math.ceil(parts.train.indices.length / (train.batchSize * train.gradAccumSteps));
-  const totalSteps = Math.min(train.steps ?? Number.POSITIVE_INFINITY, train.epochs * stepsPerEpoch);
+  const { stepsPerEpoch, totalSteps } = planOf(train, parts.train.indices.length);
   const epochs = Math.ceil(totalSteps / stepsPerEpoch);
   const clock = runClock(watch.progress, {
     train: Math.min(epochs * parts.train.indices.length, totalSteps * train.batchSize * train.gradAccumSteps),
@@ -203,6 +208,7 @@ async function experiment(
 
     standing.totalSteps = totalSteps;
     const timed = { images: 0, seconds: 0 }; // training alone, without evaluation
+    let stepsLeftOut = train.precision === 'float16' ? 0 : null;
     let best: { epoch: number; step: number; selection: Metrics; path: string } | null = null;
     for (let epoch = 1; standing.step < totalSteps; epoch++) {
       const begun = performance.now();
@@ -228,15 +234,18 @@ async function experiment(
       save('last'); // before anything else can go wrong: a picture of the validation part, a full disk
       timed.images += trained.images;
       timed.seconds += trained.seconds;
+      const { leftOut } = trained;
+      if (leftOut !== null) stepsLeftOut = (stepsLeftOut ?? 0) + leftOut;
       const selection = await measure(parts.selection, `epoch ${epoch}/${epochs} ${onTest ? 'test' : 'validation'}`);
       if (best === null || isBetter(selection, best.selection)) best = { epoch, step, selection, path: save('best') };
       const { lr, means, images, seconds, waited } = trained;
       const pace = { imagesPerSecond: images / seconds, dataWait: waited / seconds };
       watch.epochDone(
-        { epoch, step, lr, train: means, selection, ...pace, tensors: tf.memory().numTensors },
+        { epoch, step, lr, train: means, selection, ...pace, tensors: tf.memory().numTensors, stepsLeftOut: leftOut },
         epochEnd(begun, best.epoch === epoch),
       );
     }
+    requireMostSteps(stepsLeftOut ?? 0, standing.step);
     if (best === null) {
       // Nothing was trained: the model as it came is the best there is.
       const selection = converted ?? (await measure(parts.selection, 'untrained'));
@@ -256,6 +265,7 @@ async function experiment(
       best: { epoch, step, top1: selection.top1, loss: selection.loss },
       test,
       steps: standing.step,
+      stepsLeftOut,
       trainImagesPerSecond: timed.seconds > 0 ? timed.images / timed.seconds : null,
     };
   } finally {
@@ -278,6 +288,18 @@ interface Clock {
   totalSteps: number;
 }
 
+interface TrainedEpoch {
+  /** Optimizer steps done, in all. */
+  step: number;
+  lr: number;
+  means: { loss: number; top1: number };
+  images: number;
+  seconds: number;
+  waited: number;
+  /** Steps of this epoch that float16 left out; null with other precisions. */
+  leftOut: number | null;
+}
+
 /** One pass over the training pictures, or what is left of the run's steps. @param stepDone called after every optimizer step with the number of steps done */
 async function trainEpoch(
   config: Config,
@@ -287,7 +309,7 @@ async function trainEpoch(
   { epoch, step: firstStep, stepsPerEpoch, totalSteps }: Clock,
   watch: Watch,
   stepDone: (step: number) => void,
-): Promise<{ step: number; lr: number; means: { loss: number; top1: number }; images: number; seconds: number; waited: number }> {
+): Promise<TrainedEpoch> {
   const { train, model } = config;
   const lastStep = Math.min(totalSteps, firstStep + stepsPerEpoch);
   const bar = watch.progress(
@@ -312,6 +334,7 @@ async function trainEpoch(
   let started = performance.now();
   let waited = 0; // seconds, since the last line
   let asked = started;
+  let leftOut: number | null = null;
   try {
     for await (const batch of watch.stop.each(batches)) {
       waited += (performance.now() - asked) / 1000;
@@ -327,9 +350,9 @@ async function trainEpoch(
 
       if (last && (step % train.logEvery === 0 || step === lastStep)) {
         const sums = trainer.readSums(); // host sync
-        if (sums.badStep > 0) throw notFinite(sums.badStep, rate(sums.badStep - 1));
+        if (sums.badStep > 0) throw notFinite(sums.badStep, rate(sums.badStep - 1), train.precision);
         const seconds = (performance.now() - started) / 1000;
-        const { images } = sums;
+        const { images, float16 } = sums;
         watch.logged({
           epoch,
           step,
@@ -338,13 +361,16 @@ async function trainEpoch(
           top1: sums.top1 / images,
           imagesPerSecond: images / seconds,
           dataWait: waited / seconds,
+          float16,
         });
+        if (float16 !== null) leftOut = (leftOut ?? 0) + float16.leftOut;
         inEpoch.loss += sums.loss;
         inEpoch.top1 += sums.top1;
         inEpoch.images += images;
         inEpoch.seconds += seconds;
         inEpoch.waited += waited;
         bar.update(inEpoch.images, { imagesPerSecond: inEpoch.images / inEpoch.seconds, ...meansOf(inEpoch) });
+        if (float16 !== null) requireScale(float16.scale, step);
         started = performance.now();
         waited = 0;
       }
@@ -354,7 +380,8 @@ async function trainEpoch(
   } finally {
     bar.stop();
   }
-  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images: inEpoch.images, seconds: inEpoch.seconds, waited: inEpoch.waited };
+  const { images, seconds } = inEpoch;
+  return { step, lr: rate(step - 1), means: meansOf(inEpoch), images, seconds, waited: inEpoch.waited, leftOut };
 }
 
 const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: number }): { loss: number; top1: number } => ({
@@ -362,9 +389,10 @@ const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: n
   top1: top1 / images,
 });
 
-function notFinite(step: number, lr: number): GqaError {
+function notFinite(step: number, lr: number, precision: Config['train']['precision']): GqaError {
+  const wider = precision === 'float16' ? 'Use train.precision: bfloat16 or float32, lower' : 'Lower';
   return new GqaError('training', `the loss is not finite at step ${step}, learning rate ${lr}`, {
-    hint: 'Lower train.lr, or add train.warmup_steps.',
+    hint: `${wider} train.lr, or add train.warmup_steps.`,
   });
 }
 

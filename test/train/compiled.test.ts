@@ -1,5 +1,6 @@
 /** The compiled trainer and the eager one do the same. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
@@ -356,6 +357,24 @@ test('moving averages follow the parameters by 1 − decay a step, and are what 
   assert.ok(largestDifference(averaged, expected) < 1e-6);
 });
 
+test('moving averages that are warmed up begin at the first step’s parameters, and follow them as timm’s do', { skip }, () => {
+  const timm = JSON.parse(fs.readFileSync('test/data/timm/averages.json', 'utf8')) as { cases: { warmup: boolean; decays: number[] }[] };
+  const decays = timm.cases.find(({ warmup }) => warmup)?.decays as number[];
+  const batches = [0, 1, 2, 3].map((i) => batchOf(i));
+  const steps = batches.map((_, i) => trained(optionsOf('gqa'), batches.slice(0, i + 1), 1e-2));
+  const averaged = trained(optionsOf('gqa', { ema: { decay: 0.9998, warmup: true } }), batches, 1e-2);
+  const expected = Object.fromEntries(
+    Object.keys(averaged).map((name) => [
+      name,
+      steps.reduce<number[]>(
+        (average, step, i) => (step[name] as number[]).map((value, at) => value + (decays[i] as number) * ((average[at] ?? 0) - value)),
+        [],
+      ),
+    ]),
+  );
+  assert.ok(largestDifference(averaged, expected) < 1e-6);
+});
+
 test('matrix products in bfloat16 and float16 stay near float32, and parameters and moments are float32', { skip }, () => {
   const batches = [0, 1, 2, 3].map((i) => batchOf(i));
   const exact = trained(optionsOf('gqa'), batches, 1e-3);
@@ -396,6 +415,8 @@ for (const gradAccumSteps of [1, 2]) {
       leftOut = step;
     }
     assert.ok(leftOut >= 3, `${leftOut} steps were left out`);
+    assert.deepEqual(trainer.readSums().float16, { leftOut, scale: 65536 / 2 ** leftOut });
+    assert.equal(trainer.readSums().float16?.leftOut, 0);
     // From moments of zero, Adam moves every value by the learning rate, wherever the gradient is not tiny, and none further.
     const moved = after.map((value, i) => Math.abs(value - (before[i] as number))).sort((a, b) => a - b);
     for (const part of [0.5, 1]) {
@@ -405,6 +426,46 @@ for (const gradAccumSteps of [1, 2]) {
     trainer.dispose();
   });
 }
+
+test('float16 leaves out no step of accumulated batches that it takes one by one, and makes the step of float32', { skip }, () => {
+  for (const changes of [{ clipGrad: 0.5, recompute: true }, { batchSize: 1 }, { distill: EVERYTHING.distill, mix: true }]) {
+    const options = optionsOf('kdgqa', { gradAccumSteps: 5, labelSmoothing: 0, ...changes });
+    const adamw = { ...options.adamw, eps: 1e-3 };
+    const [exact, half] = (['float32', 'float16'] as const).map((precision) => {
+      const trainer = createCompiledTrainer({ ...options, adamw, precision });
+      loadInto(trainer, options);
+      const teacher = initialParams(teacherShape(options.shape), 8);
+      if (options.distill !== null) trainer.loadTeacher(teacher);
+      tf.dispose(teacher);
+      for (let i = 0; i < 10; i++) {
+        const batch = i === 9 ? batchOf(i, 2) : batchOf(i);
+        const fed = { ...batch, ...(options.batchSize === 1 ? firstOf(batch) : {}) };
+        trainer.train(fed, { step: Math.floor(i / 5), lr: 1e-3, refresh: i % 5 === 0, last: i % 5 === 4, mix: MIXES.cutmix as Mix });
+      }
+      const { float16 } = trainer.readSums();
+      const { params, attention } = trainer.model();
+      tf.dispose(attention);
+      trainer.dispose();
+      return { float16, values: Object.fromEntries(Object.entries(params).map(([name, tensor]) => [name, read(tensor)])) };
+    }) as [Seen, Seen];
+    assert.deepEqual([exact.float16, half.float16], [null, { leftOut: 0, scale: 65536 }], JSON.stringify(changes));
+    const difference = largestDifference(half.values, exact.values);
+    assert.ok(difference < 2e-4, `${JSON.stringify(changes)}: ${difference}`);
+  }
+});
+
+interface Seen {
+  float16: ReturnType<Trainer['readSums']>['float16'];
+  values: Record<string, number[]>;
+}
+
+/** A batch of its first picture. */
+const firstOf = ({ pixels, labels, weights }: Batch): Partial<Batch> => ({
+  pixels: pixels.slice(0, SIDE * SIDE * 3),
+  labels: labels.slice(0, 1),
+  weights: weights.slice(0, 1),
+  images: 1,
+});
 
 test('eager refuses another precision than float32, with the reason', () => {
   assert.throws(() => createEagerTrainer(optionsOf('gqa', { precision: 'bfloat16' })), /train\.precision bfloat16 needs the compiled step/);

@@ -226,3 +226,25 @@ test('bench measures two variants side by side, and says what kinds of operation
   const kinds = new Map(found.profile.map((kind: { op: string; operations: number }) => [kind.op, kind.operations]));
   assert.ok((kinds.get('ResourceApplyAdam') as number) > 0 && [...kinds.keys()].some((op) => /MatMul/.test(String(op))));
 });
+
+test('bench compares with the variants that choose their KV heads themselves, from any config; each has its own sizes', (t) => {
+  const bench = (...args: string[]) => gqa(['bench', 'step', '--config', CONFIG, '--steps', '1', '--rounds', '1', ...args]);
+  const kvHeads: Record<string, number> = { mha: 4, mqa: 1 };
+  for (const variant of ['mha', 'mqa']) {
+    const ran = bench('--compare', variant, '--json');
+    if (/wasm/.test(ran.stderr)) return t.skip('no native runtime here: a step takes long');
+    assert.equal(ran.code, 0, ran.stderr);
+    const found = JSON.parse(ran.stdout);
+    assert.deepEqual(
+      [found.variant, found.kv_heads, found[variant].variant, found[variant].kv_heads],
+      ['dgqa-ema', 2, variant, kvHeads[variant]],
+    );
+    assert.equal(found[variant].kv_parameters, (found.kv_parameters * found[variant].kv_heads) / 2);
+  }
+  const refused = bench('--compare', 'gqa', '--set', 'model.variant=mha', '--set', 'model.kv_heads=null');
+  assert.equal(refused.code, 2, refused.stderr);
+  assert.match(
+    refused.stderr,
+    /--compare gqa: .*model\.kv_heads is missing: variant gqa needs it.*\n.*begin with a config of gqa and compare with mha/,
+  );
+});
