@@ -142,7 +142,7 @@ test('of numbers, lists of words and mappings nothing is lost', () => {
     ['train.lr=1e999', /train\.lr is Infinity/],
     ['train.lr=1e-4\ntrain.epochs=1', /is the text "1e-4 train\.epochs=1"/],
     ['train.lr=a: 1', /train\.lr is a mapping/],
-    ['train.lr=- 1', /train\.lr is \[1\], expected a number/],
+    ['train.lr=- 1', /train\.lr is a list, expected a number/],
     ['train.lr=*a', /holds an alias/],
     ['train.lr=!!int x', /is not YAML|is the text/],
     ['seed=1_000', /seed is the text "1_000"/],
