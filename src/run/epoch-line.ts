@@ -54,6 +54,7 @@ export function epochLine(
       ['selection', `${SHORT[selection]} ${top1}${mark}`],
       ['time', left],
       ['selection', `${top1}${mark}`],
+      ['leftOut', ''],
     ],
     columns,
   );

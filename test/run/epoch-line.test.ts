@@ -24,6 +24,12 @@ test('one line tells an epoch: training, what the best epoch is chosen on, speed
   );
 });
 
+test('steps that float16 left out stand beside the epoch; none are not spoken of', () => {
+  assert.match(epochLine({ ...result, stepsLeftOut: 3 }, end, 'test'), /^epoch 3\/10 · 3 steps left out · train loss/);
+  assert.match(epochLine({ ...result, stepsLeftOut: 1 }, end, 'test', 62), /^epoch 3\/10 · 1 step left out · test 77\.0 % \(best\)/);
+  assert.match(epochLine({ ...result, stepsLeftOut: 0 }, end, 'test'), /^epoch 3\/10 · train loss/);
+});
+
 test('it fits every width from 40 columns on, with epoch, top-1, the mark of the best and the time left', () => {
   for (const [big, selection] of [
     [{ ...result, epoch: 100 }, 'validation'],
