@@ -113,7 +113,7 @@ function checkPlaces({ run, split, logits }: EvalOptions): void {
   } catch (error) {
     throw withAfterthought(
       error,
-      `To measure it without keeping the figures: gqa eval --checkpoint ${modelIn(run, 'best')} --config ${path.join(run, 'config.yaml')}`,
+      `To measure it without keeping the figures: ${command(`eval --checkpoint ${modelIn(run, 'best')} --config ${path.join(run, 'config.yaml')}`)}`,
     );
   }
 }
@@ -151,7 +151,7 @@ const WITHOUT_BEST: Record<string, (at: string) => string> = {
 function withoutBest(run: string): string {
   const last = modelIn(run, 'last');
   const instead = fs.existsSync(last)
-    ? `\nIts last model can be measured: gqa eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`
+    ? `\nIts last model can be measured: ${command(`eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`)}`
     : '';
   let why: string | undefined;
   try {
