@@ -3,6 +3,7 @@
  * Source of the merge: Ainslie et al. 2023, arXiv:2305.13245, §2.1; key-driven-gqa `att_weight_conversion`. Unlike that code, the final norm is taken over too.
  * Nothing here touches a tensor of TensorFlow.js: values go from the file into plain arrays.
  */
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { initialValues, parameterSpecs } from '../model/params.js';
 import { headDim, LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
@@ -65,7 +66,7 @@ export function convertCheckpoint(path: string, shape: WantedShape, seed: number
       ...(eps === LAYER_NORM_EPS
         ? []
         : [`layer norm’s eps is ${eps}${beside === null && card === null ? ', as such checkpoints of Hugging Face have it' : ''}`]),
-      ...(freshBecause === null ? [] : [`fresh head for ${numClasses} classes: ${freshBecause}`]),
+      ...(freshBecause === null ? [] : [`fresh head for ${counted(numClasses, 'class')}: ${freshBecause}`]),
       ...(freshBecause === null && classes !== null && named.length === 0
         ? [`the checkpoint names no classes: its head’s outputs are taken to be in the data set’s order (${orderOf(classes)})`]
         : []),
@@ -82,7 +83,7 @@ function requireCardsHeads(file: Safetensors, card: ModelCard, shape: WantedShap
   if (card.model.heads === shape.heads && (card.model.kvHeads === shape.kvHeads || card.model.kvHeads === card.model.heads)) return;
   throw new GqaError(
     'usage',
-    `${file.path} holds ${card.model.heads} heads with ${card.model.kvHeads} KV heads (${card.variant}); the config wants ${shape.heads} heads with ${shape.kvHeads} KV heads`,
+    `${file.path} holds ${counted(card.model.heads, 'head')} with ${counted(card.model.kvHeads, 'KV head')} (${card.variant}); the config wants ${counted(shape.heads, 'head')} with ${counted(shape.kvHeads, 'KV head')}`,
     {
       hint: 'KV heads can be merged from MHA only. Give the MHA checkpoint, or a config with the same heads and KV heads.',
     },
@@ -100,7 +101,7 @@ function requireComputed(path: string, { file, refused }: Beside): void {
 function headsWarning(path: string, beside: Beside | null, { heads, embedDim }: WantedShape): string | null {
   if (beside !== null && beside.heads !== null) {
     if (beside.heads === heads) return null;
-    throw new GqaError('usage', `${path} has ${beside.heads} heads (${beside.file}), the config ${heads}`, {
+    throw new GqaError('usage', `${path} has ${counted(beside.heads, 'head')} (${beside.file}), the config ${heads}`, {
       hint: `Set model.heads: ${beside.heads} (with model.size: custom). No shape of a tensor shows the number of heads, and with another one every figure is wrong.`,
     });
   }
@@ -119,7 +120,7 @@ function classesOf(card: ModelCard | null, beside: Beside | null, headClasses: n
 /** @returns why the head cannot be taken over; null when it can */
 function whyFresh(found: Survey, named: readonly string[], numClasses: number, classes: readonly string[] | null): string | null {
   if (found.headless !== null) return found.headless;
-  if (found.headClasses !== numClasses) return `the checkpoint’s head has ${found.headClasses} classes`;
+  if (found.headClasses !== numClasses) return `the checkpoint’s head has ${counted(found.headClasses ?? 0, 'class')}`;
   if (classes === null || named.length === 0) return null;
   const differing = named.findIndex((name, i) => plain(name) !== plain(classes[i] ?? ''));
   if (differing < 0) return null;
@@ -208,7 +209,11 @@ export function meanPoolHeads(values: Float32Array, heads: number, kvHeads: numb
 function requireFinite(file: Safetensors, tensor: string, values: Float32Array): void {
   const bad = values.reduce((count, value) => count + (Number.isFinite(value) ? 0 : 1), 0);
   if (bad > 0)
-    throw new GqaError('io', `${file.path}: tensor ${shown(tensor)} holds ${bad} values that are not finite`, {
-      hint: 'The checkpoint is damaged or its training diverged; take another one.',
-    });
+    throw new GqaError(
+      'io',
+      `${file.path}: tensor ${shown(tensor)} holds ${counted(bad, 'value')} that ${bad === 1 ? 'is' : 'are'} not finite`,
+      {
+        hint: 'The checkpoint is damaged or its training diverged; take another one.',
+      },
+    );
 }

@@ -4,6 +4,7 @@
  */
 import path from 'node:path';
 import { modelSizes } from '../config/schema.js';
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { parameterSpecs } from '../model/params.js';
 import { LAYER_NORM_EPS, type ModelShape, tokens } from '../model/sizes.js';
@@ -397,7 +398,7 @@ function noVit(file: Safetensors, family: string | null): GqaError {
   const count = file.tensors.size;
   const names = [...file.tensors.keys()];
   const what = family === null ? 'no ViT whose names gqa knows (timm’s, Hugging Face’s, torchvision’s)' : `no plain ViT but ${family}`;
-  return new GqaError('usage', `${file.path} is ${what}: ${count} tensors${count === 0 ? '' : `: ${examples(names)}`}`, {
+  return new GqaError('usage', `${file.path} is ${what}: ${counted(count, 'tensor')}${count === 0 ? '' : `: ${examples(names)}`}`, {
     hint: 'Give a plain ViT as timm, Hugging Face or torchvision save it, as one .safetensors file.',
   });
 }

@@ -183,7 +183,7 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
 /** A head that was drawn afresh measures nothing. */
 function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Evaluable): void {
   if (freshHead === null) return;
-  throw new GqaError('usage', `${checkpoint} has no head for the ${classes.length} classes of ${name}: ${freshHead}`, {
+  throw new GqaError('usage', `${checkpoint} has no head for the ${counted(classes.length, 'class')} of ${name}: ${freshHead}`, {
     hint: `Evaluate on the data set that it was trained on, or train it on this one first: see ${command('train --help')}`,
   });
 }

@@ -1,4 +1,5 @@
 /** Which pictures of a split take part: stratified, seeded, the same on every machine. Proportions are kept by the method of largest remainders. */
+import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { draws, shuffle } from '../random.js';
 
@@ -37,7 +38,7 @@ export function holdOut(
   if (count === 0) {
     throw new GqaError(
       'usage',
-      `A validation part cannot be taken from ${indices.length} training pictures of ${sizes.filter((size) => size > 0).length} classes`,
+      `A validation part cannot be taken from ${counted(indices.length, 'training picture')} of ${counted(sizes.filter((size) => size > 0).length, 'class')}`,
       {
         hint: 'Raise data.limit.train, or set train.protocol: paper.',
       },

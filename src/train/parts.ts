@@ -1,5 +1,7 @@
 /** Which pictures a run trains on, chooses its best epoch by and is tested on, and which an evaluation measures. */
+
 import type { Config } from '../config/schema.js';
+import { counted } from '../counted.js';
 import type { Dataset, Evaluable, Split, SplitName } from '../data/dataset.js';
 import { holdOut } from '../data/subset.js';
 import { takeLimit } from '../data/take.js';
@@ -51,7 +53,7 @@ function chosenParts(config: Config, dataset: Dataset): Parts {
       });
     }
     if (val !== null)
-      notices.push(`the validation part of ${from} (${val.labels.length} pictures) takes no part under train.protocol: paper`);
+      notices.push(`the validation part of ${from} (${counted(val.labels.length, 'picture')}) takes no part under train.protocol: paper`);
     return { train: limited(config, dataset.train), selection: test, test, notices };
   }
   if (val !== null) {

@@ -61,7 +61,7 @@ test('values that are not finite are refused with the tensor’s name', () => {
     'nan.safetensors',
     encodeSafetensors(timmTensors((tensors) => (tensors['norm.bias'] as TensorData).data.fill(Number.NaN, 3, 4))),
   );
-  assert.throws(() => convertCheckpoint(file, mha, 0), refused('io', /norm\.bias holds 1 values that are not finite/));
+  assert.throws(() => convertCheckpoint(file, mha, 0), refused('io', /norm\.bias holds 1 value that is not finite/));
 });
 
 /** A converted model as gqa writes it. */
@@ -93,7 +93,7 @@ test('KV heads that were merged are not merged again, nor are heads counted othe
   const file = ours({ ...mha, kvHeads: 2 });
   assert.throws(
     () => convertCheckpoint(file, { ...mha, kvHeads: 1 }, 0),
-    refused('usage', /holds 6 heads with 2 KV heads \(dgqa-ema\); the config wants 6 heads with 1 KV heads/),
+    refused('usage', /holds 6 heads with 2 KV heads \(dgqa-ema\); the config wants 6 heads with 1 KV head/),
   );
   assert.throws(() => convertCheckpoint(file, { ...mha, heads: 12, kvHeads: 2 }, 0), refused('usage', /the config wants 12 heads/));
 });

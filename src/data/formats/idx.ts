@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import type { Published, Split } from '../dataset.js';
 import { readBytes } from '../files.js';
@@ -44,9 +45,13 @@ function readSplit(folder: string, split: 'train' | 'test', classes: number): Sp
   const labels = readIdxFile(folder, labelsName, 1);
   const [count = 0, height = 0, width = 0] = images.shape;
   if (labels.shape[0] !== count) {
-    throw new GqaError('data', `${labels.path} has ${labels.shape[0]} labels, but ${images.path} has ${count} pictures`, {
-      hint: 'Both files must come from the same copy of the data set.',
-    });
+    throw new GqaError(
+      'data',
+      `${labels.path} has ${counted(labels.shape[0] ?? 0, 'label')}, but ${images.path} has ${counted(count, 'picture')}`,
+      {
+        hint: 'Both files must come from the same copy of the data set.',
+      },
+    );
   }
   const wrong = labels.bytes.findIndex((label) => label >= classes);
   if (wrong >= 0) {

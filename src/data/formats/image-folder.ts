@@ -267,7 +267,7 @@ function requireSameClasses(root: string, train: ListedSplit, other: ListedSplit
     twins.length > 0 ? ` ${someOf(twins)} look the same in both, but are written with other code points (Unicode NFC and NFD).` : '';
   throw new GqaError(
     'data',
-    `${root}: ${train.folder} has ${train.classes.length} classes and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
+    `${root}: ${train.folder} has ${counted(train.classes.length, 'class')} and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
     { hint: `Give all splits the same class folders: labels are positions in their sorted list.${alike}` },
   );
 }

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { escaped, onFile } from '../files.js';
 
@@ -85,9 +86,13 @@ export function checkListed(pictures: readonly ListedPicture[]): void {
   if (missing.length === 0) return;
   const shown = missing.slice(0, 5).map(({ path, at }) => `  ${path} (${at})`);
   if (missing.length > shown.length) shown.push(`  and ${missing.length - shown.length} more`);
-  throw new GqaError('data', `${missing.length} of ${pictures.length} pictures are listed but not there:\n${shown.join('\n')}`, {
-    hint: 'Unpack the whole official archive, or take the lines out of the lists to use a part of it.',
-  });
+  throw new GqaError(
+    'data',
+    `${missing.length} of ${counted(pictures.length, 'picture')} ${missing.length === 1 ? 'is' : 'are'} listed but not there:\n${shown.join('\n')}`,
+    {
+      hint: 'Unpack the whole official archive, or take the lines out of the lists to use a part of it.',
+    },
+  );
 }
 
 function listFolder(folder: string): string[] {

@@ -3,6 +3,7 @@
  * with `val/val_annotations.txt` saying the class of each (name, wnid and a box, between tabs). The labels of its `test` folder were never published: `val` is the test split here.
  */
 import { join } from 'node:path';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { filesSplit, type Published } from '../dataset.js';
 import { inOrder, tinyImagenetWnids } from './class-names.js';
@@ -33,9 +34,13 @@ export function readTinyImagenet(name: string, folder: string): Published {
   const listed = new Set(val.map(({ path }) => path));
   const unlisted = listPictures(join(folder, 'val/images')).filter((path) => !listed.has(path));
   if (unlisted.length > 0) {
-    throw new GqaError('data', `${unlisted.length} pictures have no line in ${annotations}, the first ${unlisted[0]}`, {
-      hint: 'The list is cut short or of another copy: unpack the whole official archive.',
-    });
+    throw new GqaError(
+      'data',
+      `${counted(unlisted.length, 'picture')} ${unlisted.length === 1 ? 'has' : 'have'} no line in ${annotations}, the first ${unlisted[0]}`,
+      {
+        hint: 'The list is cut short or of another copy: unpack the whole official archive.',
+      },
+    );
   }
   const official = inOrder(classes, new Int32Array(), tinyImagenetWnids).classes;
   const notices =

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
+import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { type Dataset, SPLIT_NAMES, type SplitName, splitsOf } from '../dataset.js';
 import { type CatalogueEntry, perClassList } from '../fetch/catalogue.js';
@@ -156,19 +157,19 @@ const widen = (range: [number, number] | null, value: number): [number, number] 
 function problemsOf(dataset: Dataset, splits: BySplit<SplitReport>, official: Official | null): string[] {
   const problems: string[] = [];
   const found = dataset.classes.length;
-  if (official !== null && found !== official.classes) problems.push(`${found} classes; ${official.classes} are official`);
+  if (official !== null && found !== official.classes) problems.push(`${counted(found, 'class')}; ${official.classes} are official`);
   for (const name of SPLIT_NAMES) {
     const report = splits[name];
     if (report === undefined) continue;
     const { pictures, per_class, broken, damaged } = report;
     // No official set is brought with a validation part.
     if (name !== 'val' && official !== null && pictures !== official.pictures[name]) {
-      problems.push(`${name}: ${pictures} pictures; ${official.pictures[name]} are official`);
+      problems.push(`${name}: ${counted(pictures, 'picture')}; ${official.pictures[name]} are official`);
     }
     if (name !== 'val' && official?.perClass && found === official.classes) {
       const wanted = perClassList(official.perClass[name], found);
       const off = per_class.flatMap((count, c) => (count === wanted[c] ? [] : [`${dataset.classes[c]} ${count} instead of ${wanted[c]}`]));
-      if (off.length > 0) problems.push(`${name}: ${off.length} classes with another number of pictures: ${someOf(off)}`);
+      if (off.length > 0) problems.push(`${name}: ${counted(off.length, 'class')} with another number of pictures: ${someOf(off)}`);
     }
     for (const [list, one, more] of [
       [broken, 'picture does not decode', 'pictures do not decode'],

@@ -179,7 +179,7 @@ const wrong: [what: string, name: Config['data']['name'], files: Files, change: 
     'tiny-imagenet',
     tiny,
     { 'val/val_annotations.txt': 'val_1.JPEG\tn01\t0\t0\t1\t1\n' },
-    ['1 pictures have no line', 'val_0.JPEG'],
+    ['1 picture has no line', 'val_0.JPEG'],
   ],
   ['a val picture that is not there', 'tiny-imagenet', tiny, 'val/images/val_0.JPEG', ['1 of 2 pictures', 'val_annotations.txt:2']],
   ['val sorted into folders', 'tiny-imagenet', tiny, { 'val/images/n01/val_2.JPEG': '' }, ['val/images/n01 is a folder']],

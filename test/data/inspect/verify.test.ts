@@ -56,7 +56,7 @@ test('counts of classes and splits are compared with the official ones', async (
   const wrong: Official = { classes: 2, pictures: { train: 4, test: 2 }, perClass: { train: 2, test: 1 } };
   assert.deepEqual((await verifyDataset(set, wrong, quiet)).problems, [
     'train: 3 pictures; 4 are official',
-    'train: 1 classes with another number of pictures: a 1 instead of 2',
+    'train: 1 class with another number of pictures: a 1 instead of 2',
   ]);
   assert.deepEqual((await verifyDataset(set, { ...right, classes: 3 }, quiet)).problems, ['2 classes; 3 are official']);
   assert.deepEqual((await verifyDataset(set, { ...right, perClass: null }, quiet)).problems, []);
