@@ -169,11 +169,11 @@ function formatReport({ name, from, official, classes, splits, duplicates, probl
   const called: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
   const each = <T>(of: Partial<Record<SplitName, T>>, tell: (name: SplitName, item: T) => string): string[] =>
     SPLIT_NAMES.flatMap((split) => (of[split] === undefined ? [] : [tell(split, of[split])]));
+  const alsoIn = (count: number, of: string, where: string): string =>
+    `${counted(count, `${of} picture`)} ${count === 1 ? 'is' : 'are'} also in ${where}`;
   const elsewhere = [
-    ...(splits.test === undefined
-      ? []
-      : [`${across.test_pictures} test pictures are also in ${splits.val === undefined ? 'train' : 'another split'}`]),
-    ...(across.val_pictures === undefined ? [] : [`${across.val_pictures} validation pictures are also in another split`]),
+    ...(splits.test === undefined ? [] : [alsoIn(across.test_pictures, 'test', splits.val === undefined ? 'train' : 'another split')]),
+    ...(across.val_pictures === undefined ? [] : [alsoIn(across.val_pictures, 'validation', 'another split')]),
   ];
   return [
     `${name} in ${from}: ${counted(classes.length, 'class')}`,

@@ -84,7 +84,8 @@ export async function train(options: TrainOptions, stop: Stop): Promise<TrainRep
 
 async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<typeof keepSaid>): Promise<TrainReport> {
   const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
-  [...read.notices, ...requireEffect(options.config, [read], 'train')].forEach(say);
+  const ofConfig = [...read.notices, ...requireEffect(options.config, [read], 'train')];
+  ofConfig.forEach(say);
   const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };
   checkRun(place);
   await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'train.distill_from']);
@@ -118,7 +119,13 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     const about = {
       parameters,
       kvParameters,
-      notices: [...read.notices, ...notices, ...(backend.notice === null ? [] : [backend.notice]), ...built.notices],
+      notices: [
+        ...ofConfig,
+        ...notices,
+        ...(backend.notice === null ? [] : [backend.notice]),
+        ...built.notices,
+        ...(teacher?.notices ?? []),
+      ],
     };
     const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), about, warnings, said: kept.said });
     kept.into(run);

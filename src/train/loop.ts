@@ -450,6 +450,7 @@ const nothingToCalibrateOn = (variant: string): GqaError =>
   new GqaError('data', `the checkpoint has no saved state of ${variant}, and there are no training pictures to calibrate it on`, {
     hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
   });
+
 /** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
 async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
   let done = 0;
