@@ -46,7 +46,7 @@ const CASES: Case[] = [
   {
     what: 'a checkpoint of another model',
     code: 2,
-    message: /vit\.safetensors is no ViT whose names gqa knows.*: 1 tensors: other\n/,
+    message: /vit\.safetensors is no ViT whose names gqa knows.*: 1 tensor: other\n/,
     break: (folder) =>
       fs.writeFileSync(path.join(folder, 'vit.safetensors'), encodeSafetensors({ other: { shape: [1], data: new Float32Array(1) } })),
     args: ['--set', 'model.pretrained=vit.safetensors'],
