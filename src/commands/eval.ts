@@ -15,9 +15,9 @@ import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atom
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { evaluateWithProgress, readyTrainer } from '../train/loop.js';
 import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { evaluatedPart } from '../train/parts.js';
+import { evaluateWithProgress, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
 import { sayFlawed } from './flawed-pictures.js';
 import { prepareSplit } from './prepare.js';

@@ -6,29 +6,24 @@ import * as tf from '@tensorflow/tfjs-core';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
-import type { Batch } from '../data/dataset.js';
 import { bytesOfMean } from '../data/pictures/erase.js';
-import type { Fit } from '../data/pictures/fit.js';
-import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
+import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import type { Params } from '../model/params.js';
-import { variantOf } from '../model/variants.js';
-import { draws, shuffle } from '../random.js';
+import { draws } from '../random.js';
 import type { EpochEnd } from '../run/epoch-line.js';
-import { interruption, isInterruption, type Stop } from '../run/interrupt.js';
-import type { Counted, Progress } from '../run/progress.js';
+import { interruption, isInterruption } from '../run/interrupt.js';
 import type { EpochResult } from '../run/run-folder.js';
-import { calibrate } from './calibrate.js';
-import { evaluate, type Metrics } from './evaluate.js';
+import type { Metrics } from './evaluate.js';
 import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, modelFile } from './model.js';
 import type { Part, Parts } from './parts.js';
 import { planOf } from './plan.js';
+import { evaluateWithProgress, type Onlooker, pictureForm, readyTrainer } from './ready.js';
 import { runClock } from './run-clock.js';
 import { requireMostSteps, requireScale } from './scaling.js';
 import { learningRate } from './schedule.js';
-import type { LossScaling, Trainer, TrainerMode, TrainerOptions } from './trainer.js';
-import { TRAINERS } from './trainers.js';
+import type { LossScaling, Trainer, TrainerMode } from './trainer.js';
 
 /** Means over the pictures since the last such line. */
 export interface LogLine {
@@ -45,17 +40,14 @@ export interface LogLine {
 }
 
 /** Who listens. */
-export interface Watch {
+export interface Watch extends Onlooker {
   notice(line: string): void;
-  progress(label: string, total: number, counted?: Counted): Progress;
   logged(line: LogLine): void;
   epochDone(result: EpochResult, end: EpochEnd): void;
   /** Saves a model file; returns its path. */
   checkpoint(which: 'last' | 'best', bytes: Buffer): string;
   /** After every optimizer step, and when an epoch begins. */
   reached(at: { epoch: number; step: number }): void;
-  /** Asked before every batch and between phases. */
-  stop: Stop;
 }
 
 export interface Outcome {
@@ -394,134 +386,4 @@ function notFinite(step: number, lr: number, precision: Config['train']['precisi
   return new GqaError('training', `the loss is not finite at step ${step}, learning rate ${lr}`, {
     hint: `${wider} train.lr, or add train.warmup_steps.`,
   });
-}
-
-/** What a trainer is built from. */
-export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, part: Part): TrainerOptions {
-  const { height, width } = pictureForm(config, part);
-  return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, height, width };
-}
-
-/** Size at which a part's pictures come to the trainer, and how they are brought to it. */
-function pictureForm({ data, model }: Config, { split }: Part): { height: number; width: number; fit: Fit } {
-  const fit = preprocessingOf(data);
-  return { ...inputSize(split.source, model.imageSize, fit), fit };
-}
-
-/** What a config alone says of a trainer. */
-export function stepOptions({
-  data,
-  model,
-  train,
-  seed,
-}: Config): Omit<TrainerOptions, 'shape' | 'variant' | 'evalBatchSize' | 'height' | 'width'> {
-  const { windowSize, evalAllocation, evalNoise } = model;
-  const { labelSmoothing, batchSize, clipGrad, gradAccumSteps, emaDecay, emaWarmup, freeze, precision } = train;
-  return {
-    windowSize,
-    labelSmoothing,
-    adamw: train,
-    clipGrad,
-    ema: emaDecay === null ? null : { decay: emaDecay, warmup: emaWarmup },
-    freeze,
-    distill: train.distillFrom === null ? null : { weight: train.distillWeight, temperature: train.distillTemperature },
-    recompute: train.recompute === 'blocks',
-    seed,
-    batchSize,
-    pixels: preprocessingOf(data),
-    gradAccumSteps,
-    mix: data.mixup !== null || data.cutmix !== null,
-    precision,
-    evalAllocation,
-    evalNoise,
-  };
-}
-
-/**
- * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted
- * by class. The model's tensors are disposed.
- * @param train what it is calibrated on; null: there are no training pictures. @param part whose pictures' size the trainer takes
- * @throws GqaError `data` when there is nothing to calibrate on
- */
-export async function readyTrainer(
-  config: Config,
-  built: BuiltModel,
-  pipeline: Pipeline,
-  train: Part | null,
-  part: Part,
-  mode: TrainerMode,
-  { progress, stop }: Pick<Watch, 'progress' | 'stop'>,
-): Promise<Trainer> {
-  const { model } = built;
-  await stop.check();
-  const trainer = TRAINERS[mode](trainerOptions(config, built, part));
-  try {
-    trainer.load(model, null);
-    tf.dispose(model.params);
-    if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
-      if (train === null) throw nothingToCalibrateOn(model.variant);
-      const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
-      const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
-      const attention = await calibrate(trainer, model, model.attention, shown(batches, progress('calibrating', indices.length)));
-      trainer.loadAttention(attention);
-      tf.dispose(attention);
-    }
-    tf.dispose(model.attention);
-    return trainer;
-  } catch (error) {
-    trainer.dispose();
-    throw error;
-  }
-}
-
-const nothingToCalibrateOn = (variant: string): GqaError =>
-  new GqaError('data', `the checkpoint has no saved state of ${variant}, and there are no training pictures to calibrate it on`, {
-    hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
-  });
-
-/** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
-async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
-  let done = 0;
-  try {
-    for await (const batch of batches) {
-      yield batch;
-      done += batch.images;
-      bar.tick(done);
-    }
-  } finally {
-    bar.stop();
-  }
-}
-
-/** A part's pictures in order, with the test transform. */
-export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
-  return pipeline.batches(part.split, part.indices, {
-    ...pictureForm(config, part),
-    batchSize: config.eval.batchSize,
-    seed: config.seed,
-    epoch: null,
-    augment: 'none',
-  });
-}
-
-/** Evaluates what the trainer holds on a part, with progress. */
-export async function evaluateWithProgress(
-  config: Config,
-  trainer: Trainer,
-  numClasses: number,
-  pipeline: Pipeline,
-  part: Part,
-  label: string,
-  watch: Pick<Watch, 'progress' | 'stop'>,
-  onLogits: ((logits: Float32Array, labels: Int32Array) => void) | null = null,
-): Promise<Metrics> {
-  const bar = watch.progress(label, part.indices.length);
-  const started = performance.now();
-  const show = ({ images, loss, top1 }: Metrics): void =>
-    bar.update(images, { loss, top1, imagesPerSecond: images / ((performance.now() - started) / 1000) });
-  try {
-    return await evaluate(trainer, numClasses, watch.stop.each(testBatches(config, pipeline, part)), show, onLogits);
-  } finally {
-    bar.stop();
-  }
 }

@@ -82,7 +82,7 @@ test('a run folder that takes nothing: exit 5 before anything is read, and how t
     assert.equal(ran.code, 5);
     assert.match(
       ran.stderr,
-      /^gqa: cannot write .*metrics\.json: a part of the path is a file.*\nTo measure it without keeping the figures: gqa eval --checkpoint .* --config .*\n$/,
+      /^gqa: cannot write .*metrics\.json: a part of the path is a file.*\nTo measure it without keeping the figures: .*gqa(\.js)? eval --checkpoint .* --config .*\n$/,
     );
   } finally {
     fs.rmSync(path.join(run, 'eval'));

@@ -1,0 +1,155 @@
+/** A trainer made ready for a model and its pictures, and what evaluates with it: what training and evaluation have in common. */
+import * as tf from '@tensorflow/tfjs-core';
+import { preprocessingOf } from '../config/preprocessing.js';
+import type { Config } from '../config/schema.js';
+import type { Batch } from '../data/dataset.js';
+import type { Fit } from '../data/pictures/fit.js';
+import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
+import { GqaError } from '../errors.js';
+import { variantOf } from '../model/variants.js';
+import { draws, shuffle } from '../random.js';
+import type { Stop } from '../run/interrupt.js';
+import type { Counted, Progress } from '../run/progress.js';
+import { calibrate } from './calibrate.js';
+import { evaluate, type Metrics } from './evaluate.js';
+import type { BuiltModel } from './model.js';
+import type { Part } from './parts.js';
+import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
+import { TRAINERS } from './trainers.js';
+
+/** Who sees how far it is, and may end it. */
+export interface Onlooker {
+  progress(label: string, total: number, counted?: Counted): Progress;
+  /** Asked before every batch and between phases. */
+  stop: Stop;
+}
+
+/** What a trainer is built from. */
+export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, part: Part): TrainerOptions {
+  const { height, width } = pictureForm(config, part);
+  return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, height, width };
+}
+
+/** Size at which a part's pictures come to the trainer, and how they are brought to it. */
+export function pictureForm({ data, model }: Config, { split }: Part): { height: number; width: number; fit: Fit } {
+  const fit = preprocessingOf(data);
+  return { ...inputSize(split.source, model.imageSize, fit), fit };
+}
+
+/** What a config alone says of a trainer. */
+export function stepOptions({
+  data,
+  model,
+  train,
+  seed,
+}: Config): Omit<TrainerOptions, 'shape' | 'variant' | 'evalBatchSize' | 'height' | 'width'> {
+  const { windowSize, evalAllocation, evalNoise } = model;
+  const { labelSmoothing, batchSize, clipGrad, gradAccumSteps, emaDecay, emaWarmup, freeze, precision } = train;
+  return {
+    windowSize,
+    labelSmoothing,
+    adamw: train,
+    clipGrad,
+    ema: emaDecay === null ? null : { decay: emaDecay, warmup: emaWarmup },
+    freeze,
+    distill: train.distillFrom === null ? null : { weight: train.distillWeight, temperature: train.distillTemperature },
+    recompute: train.recompute === 'blocks',
+    seed,
+    batchSize,
+    pixels: preprocessingOf(data),
+    gradAccumSteps,
+    mix: data.mixup !== null || data.cutmix !== null,
+    precision,
+    evalAllocation,
+    evalNoise,
+  };
+}
+
+/**
+ * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted
+ * by class. The model's tensors are disposed.
+ * @param train what it is calibrated on; null: there are no training pictures. @param part whose pictures' size the trainer takes
+ * @throws GqaError `data` when there is nothing to calibrate on
+ */
+export async function readyTrainer(
+  config: Config,
+  built: BuiltModel,
+  pipeline: Pipeline,
+  train: Part | null,
+  part: Part,
+  mode: TrainerMode,
+  { progress, stop }: Onlooker,
+): Promise<Trainer> {
+  const { model } = built;
+  await stop.check();
+  const trainer = TRAINERS[mode](trainerOptions(config, built, part));
+  try {
+    trainer.load(model, null);
+    tf.dispose(model.params);
+    if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
+      if (train === null) throw nothingToCalibrateOn(model.variant);
+      const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
+      const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
+      const attention = await calibrate(trainer, model, model.attention, shown(batches, progress('calibrating', indices.length)));
+      trainer.loadAttention(attention);
+      tf.dispose(attention);
+    }
+    tf.dispose(model.attention);
+    return trainer;
+  } catch (error) {
+    trainer.dispose();
+    throw error;
+  }
+}
+
+const nothingToCalibrateOn = (variant: string): GqaError =>
+  new GqaError('data', `the checkpoint has no saved state of ${variant}, and there are no training pictures to calibrate it on`, {
+    hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
+  });
+
+/** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
+async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
+  let done = 0;
+  try {
+    for await (const batch of batches) {
+      yield batch;
+      done += batch.images;
+      bar.tick(done);
+    }
+  } finally {
+    bar.stop();
+  }
+}
+
+/** A part's pictures in order, with the test transform. */
+export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
+  return pipeline.batches(part.split, part.indices, {
+    ...pictureForm(config, part),
+    batchSize: config.eval.batchSize,
+    seed: config.seed,
+    epoch: null,
+    augment: 'none',
+  });
+}
+
+/** Evaluates what the trainer holds on a part, with progress. */
+export async function evaluateWithProgress(
+  config: Config,
+  trainer: Trainer,
+  numClasses: number,
+  pipeline: Pipeline,
+  part: Part,
+  label: string,
+  watch: Onlooker,
+  onLogits: ((logits: Float32Array, labels: Int32Array) => void) | null = null,
+): Promise<Metrics> {
+  const bar = watch.progress(label, part.indices.length);
+  const started = performance.now();
+  const show = ({ images, loss, top1 }: Metrics): void =>
+    bar.update(images, { loss, top1, imagesPerSecond: images / ((performance.now() - started) / 1000) });
+  try {
+    return await evaluate(trainer, numClasses, watch.stop.each(testBatches(config, pipeline, part)), show, onLogits);
+  } finally {
+    bar.stop();
+  }
+}
