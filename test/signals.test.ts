@@ -129,7 +129,7 @@ test('sweep: a closed terminal reaches the run, which saves, and the leaderboard
   const run = path.join(runsDir, 's', 'dgqa-ema-kv2-s1');
   assert.equal(JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')).state, 'interrupted');
   assert.ok(stepsIn(path.join(run, 'checkpoints/last/model.safetensors')) >= 1);
-  assert.match(fs.readFileSync(path.join(runsDir, 's/leaderboard.csv'), 'utf8'), /,interrupted,129,[\s\S]*,not run,/);
+  assert.match(fs.readFileSync(path.join(runsDir, 's/leaderboard.csv'), 'utf8'), /,interrupted,129,exit 129,[\s\S]*,not run,/);
 });
 
 const script = spawnSync('script', ['--version'], { encoding: 'utf8' });

@@ -199,6 +199,7 @@ function asJson(row: Row): Record<string, unknown> {
     run,
     state: stateOf(outcome),
     exit_code: outcome?.exitCode ?? null,
-    ...(report === null ? { reason: describeState(outcome) } : { report }),
+    reason: outcome === null || outcome.state === 'done' ? null : outcome.how,
+    ...(report === null ? {} : { report }),
   };
 }
