@@ -5,6 +5,7 @@
  */
 
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { lint } from './lint.mjs';
 import { runNode } from './run-cli.mjs';
@@ -30,4 +31,11 @@ if (files.length === 0) {
   );
   process.exit(2);
 }
-process.exitCode = await runNode(['--test', '--test-reporter=spec', ...files], { cwd: ROOT });
+// As many files at once as there are cores: many tests wait for a process that starts. Node before 20.10 knows no such flag, and takes one core less.
+const atOnce = nodeIsAtLeast(20, 10) ? [`--test-concurrency=${availableParallelism()}`] : [];
+process.exitCode = await runNode(['--test', '--test-reporter=spec', ...atOnce, ...files], { cwd: ROOT });
+
+function nodeIsAtLeast(major, minor) {
+  const [own = 0, ownMinor = 0] = process.versions.node.split('.').map(Number);
+  return own > major || (own === major && ownMinor >= minor);
+}

@@ -63,7 +63,7 @@ test('a bad picture in the part that the epoch is measured on does not lose the 
   assert.equal(without.code, 5);
   assert.match(
     without.stderr,
-    /best.model\.safetensors: there is no such checkpoint\nThe run failed before its first epoch was measured \(status\.json: epoch 1, step 3\)\.\nIts last model can be measured: gqa eval --checkpoint .*last/,
+    /best.model\.safetensors: there is no such checkpoint\nThe run failed before its first epoch was measured \(status\.json: epoch 1, step 3\)\.\nIts last model can be measured: .*gqa(\.js)? eval --checkpoint .*last/,
   );
 });
 
