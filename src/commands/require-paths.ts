@@ -39,7 +39,8 @@ export async function requirePaths(
 type Data = ReadConfig['config']['data'];
 
 function noData(data: Data): string | undefined {
-  return whereIs(data).folder === null ? (missing(data.root) ?? `${data.name} is not in it`) : undefined;
+  const { folder } = whereIs(data);
+  return folder === null ? (missing(data.root) ?? `${data.name} is not in it`) : missing(folder); // image-folder is what data.root names, whether it is there or not
 }
 
 /** Where the data set alone is missing, what is said of it names every place that was looked at. */

@@ -163,13 +163,15 @@ test('a checkpoint that changes while the sweep runs is begun with by no other p
 test('a checkpoint and data that are not there are told together, before anything is made', async () => {
   const { folder, start } = scene();
   const before = readdirSync(folder).sort();
-  const { code, stderr } = await ended(start({ set: ['model.pretrained=none.safetensors', 'data.root=nowhere'] }));
-  assert.equal(code, 1, stderr);
-  assert.match(
-    stderr,
-    /^data: .*: 2 problems\n--set model\.pretrained=none\.safetensors: .* does not exist\n--set data\.root=nowhere: .* does not exist\n$/,
-  );
-  assert.deepEqual(readdirSync(folder).sort(), before);
+  for (const form of [[], ['data.name=image-folder']]) {
+    const { code, stderr } = await ended(start({ set: ['model.pretrained=none.safetensors', 'data.root=nowhere', ...form] }));
+    assert.equal(code, 1, stderr);
+    assert.match(
+      stderr,
+      /^data: .*: 2 problems\n--set model\.pretrained=none\.safetensors: .* does not exist\n--set data\.root=nowhere: .* does not exist\n$/,
+    );
+    assert.deepEqual(readdirSync(folder).sort(), before);
+  }
 });
 
 test('--json prints one document', async () => {
