@@ -1,5 +1,6 @@
 // What is too slow for JavaScript on a picture's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/pictures/byte-loops.ts, which says what they do.
 // An addon of its own, since every worker loads it. pictures.ts has the functions' types; all arguments are checked, so that nothing outside the arrays is ever touched.
+#include <algorithm>
 #include <node_api.h>
 
 #include <cstdint>
@@ -107,6 +108,7 @@ struct Windows {
   const int32_t* count;
   const int32_t* weights;
   int32_t stride;
+  bool cut_off;  // whether a sum can leave a byte: by weights below 0 (bicubic), or by what thousands of weights are rounded by
 };
 
 constexpr int kWeightBits = 22;
@@ -136,8 +138,10 @@ void AcrossRow(const uint8_t* from, size_t source_bytes, uint8_t* to, const Wind
       sums += pixel * weight[i];
     }
     sums >>= kWeightBits;
-    sums = sums < 0 ? Pixel{} : sums;  // bicubic sums can leave a byte
-    sums = sums > 255 ? Pixel{255, 255, 255, 255} : sums;
+    if (windows.cut_off) {
+      sums = sums < 0 ? Pixel{} : sums;
+      sums = sums > 255 ? Pixel{255, 255, 255, 255} : sums;
+    }
     for (int channel = 0; channel < 3; channel++) to[static_cast<size_t>(column) * 3 + channel] = static_cast<uint8_t>(sums[channel]);
   }
 }
@@ -164,7 +168,8 @@ bool GetWindows(napi_env env, const napi_value* arguments, int pixels, int targe
     if (!GetArray(env, arguments[i], napi_int32_array, &ints[i], &length[i])) return false;
   if (length[0] != static_cast<size_t>(target) || length[1] != length[0] || length[2] % length[0] != 0 || length[2] / length[0] > INT32_MAX)
     return false;
-  *windows = {target, ints[0], ints[1], ints[2], static_cast<int32_t>(length[2] / length[0])};
+  *windows = {target, ints[0], ints[1], ints[2], static_cast<int32_t>(length[2] / length[0]), false};
+  windows->cut_off = windows->stride > 1000 || std::any_of(ints[2], ints[2] + length[2], [](int32_t weight) { return weight < 0; });
   for (int i = 0; i < target; i++) {
     const int32_t first = windows->first[i], count = windows->count[i];
     if (first < 0 || count < 0 || count > windows->stride || first > pixels - count) return false;
