@@ -118,7 +118,6 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
       ...built.warnings,
       ...doubts,
       ...(teacher?.warnings ?? []),
-      ...frozenHead(config, built),
       ...findings.warnings,
     ];
     const { parameters, kvParameters } = countParameters(shape);
@@ -212,12 +211,6 @@ function requireSomethingToMeasure({ train, model }: Config, { freshHead }: Buil
     hint: 'Train it for an epoch or more, or give a checkpoint with a head for these classes.',
   });
 }
-
-/** Allowed, since the rest can learn to suit a random head, but seldom meant. */
-const frozenHead = ({ train }: Config, { freshHead }: BuiltModel): string[] =>
-  freshHead !== null && train.freeze === 'head'
-    ? ['the head is a fresh one and train.freeze keeps it as it was drawn: no figure says what the checkpoint knows']
-    : [];
 
 function describe(
   { run, variant, kv_heads, converted, fresh_head, best, test, train_images_per_s, steps_left_out, warnings }: TrainReport,

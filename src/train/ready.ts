@@ -25,7 +25,7 @@ export interface Onlooker {
 }
 
 /** What a trainer is built from. */
-export function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, part: Part): TrainerOptions {
+function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, part: Part): TrainerOptions {
   const { height, width } = pictureForm(config, part);
   return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, height, width };
 }
@@ -122,7 +122,7 @@ async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenera
 }
 
 /** A part's pictures in order, with the test transform. */
-export function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
+function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
   return pipeline.batches(part.split, part.indices, {
     ...pictureForm(config, part),
     batchSize: config.eval.batchSize,
