@@ -1,6 +1,6 @@
 """
 Checkpoints as users have them, against torch: models of timm and Hugging Face with random weights (norms, biases and LayerScale too) are saved as their owners save them, with their
-config.json beside; the logits of `gqa eval` on the test pictures of an image folder are compared with torch's, each model with the transform of its own pictures.
+config.json beside; the logits of `gqa eval` on the test images of an image folder are compared with torch's, each model with the transform of its own images.
 
     python bench/checkpoints_vs_torch.py FOLDER        FOLDER/{train,test}/<class>/*; needs torch, timm, transformers, safetensors, Pillow
 """
@@ -24,7 +24,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def pictures(folder):
+def images(folder):
     classes = sorted(os.listdir(f"{folder}/test"))
     return classes, [f"{folder}/test/{name}/{file}" for name in classes for file in sorted(os.listdir(f"{folder}/test/{name}"))]
 
@@ -81,7 +81,7 @@ CASES = [
 
 
 def compare(folder, work, name, sizes, make):
-    classes, paths = pictures(folder)
+    classes, paths = images(folder)
     checkpoint = tempfile.mkdtemp(dir=work)
     model, x = make(classes, paths, checkpoint)
     config, logits = f"{checkpoint}/mine.yaml", f"{checkpoint}/logits.safetensors"

@@ -1,11 +1,15 @@
 /**
- * The input pipeline against torchvision's DataLoader doing the paper's (RandAugment, Resize to 224, ToTensor, Normalize) on the same machine, taking turns.
+ * The input pipeline against torchvision's DataLoader doing the paper's (RandAugment, Resize to 224, ToTensor,
+ * Normalize) on the same machine, taking turns.
  *
- *   node bench/data-vs-torchvision.mjs --kind cifar --folder FOLDER [--python python3] [--workers 2] [--pairs 5] [--images N] [--cache FOLDER] [--json]
+ *   node bench/data-vs-torchvision.mjs --kind cifar --folder FOLDER [--python python3] [--workers 2] [--pairs 5]
+ * [--images N] [--cache FOLDER] [--json]
  *   node bench/data-vs-torchvision.mjs --kind folder --folder FOLDER …
  *
- * cifar: FOLDER holds CIFAR-10's official binary version; folder: FOLDER/{train,test}/<class>/*. python needs torch and torchvision. A pair is one pass of each over N pictures
- * (of a model of 224 pixels, batch 32); the figure is the median of the pairs' ratios, above 1: ours is faster. Ours hands over bytes, which the device normalises (and enlarges, if small).
+ * cifar: FOLDER holds CIFAR-10's official binary version; folder: FOLDER/{train,test}/<class>/*. python needs torch and
+ * torchvision. A pair is one pass of each over N images (of a model of 224 pixels, batch 32); the figure is the median
+ * of the pairs' ratios, above 1: ours is faster. Ours hands over bytes, which the device normalises (and enlarges, if
+ * small).
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -37,7 +41,7 @@ const config = fileURLToPath(new URL('../configs/cifar10-small.yaml', import.met
 const sets = ['model.pretrained=null', `data.name=${name}`, `data.root=${args.folder}`, 'data.augment=paper', `data.workers=${args.workers}`];
 const cache = args.cache === undefined ? [] : [`data.cache=${args.cache}`];
 const ours = await openDataBench(readConfig(config, [...sets, ...cache]).config, BATCH);
-const batches = Math.floor(Math.min(Number(args.images ?? (args.kind === 'cifar' ? 4000 : 100_000)), ours.pictures) / BATCH);
+const batches = Math.floor(Math.min(Number(args.images ?? (args.kind === 'cifar' ? 4000 : 100_000)), ours.images) / BATCH);
 
 const script = fileURLToPath(new URL('torchvision_loader.py', import.meta.url));
 const peer = spawn(args.python, [script, args.kind, args.folder, '--workers', args.workers, '--batch-size', String(BATCH)], {

@@ -1,13 +1,17 @@
 /**
- * A training step, or an evaluated batch, against PyTorch on the same machine, taking turns: the paper's own code or timm.
+ * A training step, or an evaluated batch, against PyTorch on the same machine, taking turns: the paper's own code or
+ * timm.
  *
- *   node bench/step-vs-torch.mjs --config FILE --paper FOLDER [--set key=value …] [--python python3] [--peer paper|timm] [--batch-size N] [--pairs 7] [--steps 3]
+ *   node bench/step-vs-torch.mjs --config FILE --paper FOLDER [--set key=value …] [--python python3] [--peer
+ * paper|timm] [--batch-size N] [--pairs 7] [--steps 3]
  *                                [--clip NORM] [--ema DECAY] [--what train,evaluate] [--json]
  *
- * FOLDER: a checkout of the paper's code (zohaib-khan5040/key-driven-gqa); python needs torch and timm (and einops for the paper's code). Both sides have the same sizes,
- * batch and AdamW, fresh weights and random pictures; ours gets bytes and normalises them. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is faster.
- * `product_gflops` is what each side's library makes of a plain square matrix product: on some processors that alone is most of the difference.
- * Ours runs in a process of its own (the one that prints), so that the peaks of memory are each side's own.
+ * FOLDER: a checkout of the paper's code (zohaib-khan5040/key-driven-gqa); python needs torch and timm (and einops for
+ * the paper's code). Both sides have the same sizes, batch and AdamW, fresh weights and random images; ours gets bytes
+ * and normalises them. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is
+ * faster. `product_gflops` is what each side's library makes of a plain square matrix product: on some processors that
+ * alone is most of the difference. Ours runs in a process of its own (the one that prints), so that the peaks of memory
+ * are each side's own.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';

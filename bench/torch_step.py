@@ -1,4 +1,4 @@
-"""One side of step-vs-torch.mjs: a ViT trained or evaluated by PyTorch on random pictures, a line of JSON asked on stdin and one answered on stdout.
+"""One side of step-vs-torch.mjs: a ViT trained or evaluated by PyTorch on random images, a line of JSON asked on stdin and one answered on stdout.
 
 First line: {"peer": "paper" | "timm", "paper": folder of the paper's code, "scheme", "heads", "kvHeads", "embedDim", "depth", "imageSize", "patchSize", "classes", "batch",
 "lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed"}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"};

@@ -1,9 +1,9 @@
 """The paper's input pipeline in torchvision, to be measured beside `gqa bench data` (bench/data-vs-torchvision.mjs starts it).
 
-    python torchvision_loader.py cifar FOLDER    the official binary version of CIFAR-10; pictures in memory, as torchvision's CIFAR10 holds them
+    python torchvision_loader.py cifar FOLDER    the official binary version of CIFAR-10; images in memory, as torchvision's CIFAR10 holds them
     python torchvision_loader.py folder FOLDER   FOLDER/train/<class>/*: torchvision's ImageFolder
 
-RandAugment -> Resize((224, 224)) -> ToTensor -> Normalize(0.5), DataLoader with --workers processes. For each line on stdin that says `go N` it goes through N pictures
+RandAugment -> Resize((224, 224)) -> ToTensor -> Normalize(0.5), DataLoader with --workers processes. For each line on stdin that says `go N` it goes through N images
 and answers with one line of JSON: images per second. The first pass over the data is not counted; the workers stay alive between passes.
 """
 
@@ -60,7 +60,7 @@ def main():
     else:
         dataset = ImageFolder(pathlib.Path(options.folder) / "train", paper)
 
-    print(json.dumps({"pictures": len(dataset), "torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}), flush=True)
+    print(json.dumps({"images": len(dataset), "torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}), flush=True)
     loaders = {}
     for line in sys.stdin:
         count = min(int(line.split()[1]), len(dataset))

@@ -1,6 +1,6 @@
 /**
- * The native addons, each compiled with one call of the C++ compiler and kept in the per-user cache: tfjs-node-gpu's, from the package's own sources and one of ours that measures steps,
- * and ours for pictures.
+ * The native addons, each compiled with one call of the C++ compiler and kept in the per-user cache: tfjs-node-gpu's,
+ * from the package's own sources and one of ours that measures steps, and ours for images.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -12,20 +12,23 @@ import { fileURLToPath } from 'node:url';
 const FLAGS = ['-std=c++17', '-fPIC', '-shared', '-DNAPI_VERSION=8'];
 const COMPILERS = ['c++', 'g++', 'clang++'];
 
-/** By file name, which they also have where they are placed: beside each other, where tfjs-node-gpu looks for its own. */
+/**
+ * By file name, which they also have where they are placed: beside each other, where tfjs-node-gpu looks for its own.
+ */
 const ADDONS = {
   'tfjs_binding.node': {
     flags: ['-O2', '-DTF_SessionRun=GqaSessionRun'],
     sources: (root) => [...files(path.join(root, TFJS, 'binding')), path.join(root, 'src/native/step-stats.cc')],
   },
-  'gqa_pictures.node': {
-    // No fused multiply-add: Pillow's arithmetic, as in JavaScript. Never unloaded when a worker thread that has loaded it ends: libtensorflow does not stand that.
+  'gqa_images.node': {
+    // No fused multiply-add: Pillow's arithmetic, as in JavaScript. Never unloaded when a worker thread that has loaded
+    // it ends: libtensorflow does not stand that.
     flags: ['-O3', '-ffp-contract=off', '-Xlinker', '-z', '-Xlinker', 'nodelete'],
-    sources: (root) => [path.join(root, 'src/native/pictures.cc')],
+    sources: (root) => [path.join(root, 'src/native/images.cc')],
   },
 };
-/** Without the first there is no native runtime; without the second, pictures take longer. */
-export const [COMPUTING, PICTURES] = Object.keys(ADDONS);
+/** Without the first there is no native runtime; without the second, images take longer. */
+export const [COMPUTING, IMAGES] = Object.keys(ADDONS);
 const TFJS = 'node_modules/@tensorflow/tfjs-node-gpu';
 
 const files = (folder) =>
@@ -36,7 +39,8 @@ const files = (folder) =>
 const addonPlace = (root, name) => path.join(root, TFJS, 'lib/napi-v8', name);
 
 /**
- * A name that changes with everything the addons are built from: sources, Node's headers, flags, and the library folder, which is written into them.
+ * A name that changes with everything the addons are built from: sources, Node's headers, flags, and the library
+ * folder, which is written into them.
  *
  * @param {string} root
  * @param {string} library folder of libtensorflow
@@ -55,13 +59,15 @@ export function addonKey(root, library) {
 /**
  * Compiles an addon against the library folder into `target`, through a temporary name.
  *
- * @param {string} name COMPUTING or PICTURES
+ * @param {string} name COMPUTING or IMAGES
  * @returns {string | null} the reason why it failed, or null
  */
 export function compileAddon(root, library, name, target, env) {
   const named = env.CXX?.trim();
   const candidates = named ? [named] : COMPILERS;
-  const compiler = candidates.find((program) => spawnSync(program, ['--version'], { env, stdio: 'ignore' }).status === 0);
+  const compiler = candidates.find(
+    (program) => spawnSync(program, ['--version'], { env, stdio: 'ignore' }).status === 0,
+  );
   if (compiler === undefined) {
     return named
       ? `the C++ compiler of CXX (${named}) does not run`
@@ -123,18 +129,20 @@ export function addonIsPlaced(root, name, compiled) {
 }
 
 /**
- * Loads the placed addon in a child process and multiplies two matrices: a library that crashes takes the child with it, not the set-up.
+ * Loads the placed addon in a child process and multiplies two matrices: a library that crashes takes the child with
+ * it, not the set-up.
  *
- * @returns {{ problem: string } | { problem: null, version: string, gpu: boolean }} libtensorflow's version, and whether it sees a GPU
+ * @returns {{ problem: string } | { problem: null, version: string, gpu: boolean }} libtensorflow's version, and
+ *   whether it sees a GPU
  */
 export function verifyComputing(root, env) {
   const { problem, line } = runInChild('./verify-addon.cjs', [root], { TF_FORCE_GPU_ALLOW_GROWTH: 'true', ...env });
   return problem === null ? { problem, ...JSON.parse(line) } : { problem };
 }
 
-/** @returns {string | null} the reason why the placed addon for pictures is of no use, or null */
-export function verifyPictures(root, env) {
-  return runInChild('./verify-pictures.cjs', [root, addonPlace(root, PICTURES)], env).problem;
+/** @returns {string | null} the reason why the placed addon for images is of no use, or null */
+export function verifyImages(root, env) {
+  return runInChild('./verify-images.cjs', [root, addonPlace(root, IMAGES)], env).problem;
 }
 
 /** Runs a script that ends with 0 and one line of JSON when all is well. */
@@ -147,5 +155,7 @@ function runInChild(script, args, env) {
   const line = (result.stdout ?? '').split('\n').find((text) => text.startsWith('{'));
   if (result.status === 0 && line !== undefined) return { problem: null, line };
   const said = (result.stderr ?? '').split('\n').find((text) => /Error|error|cannot open|undefined symbol/.test(text));
-  return { problem: `the addon does not run: ${said?.trim() ?? result.error?.message ?? `exit code ${result.status ?? result.signal}`}` };
+  return {
+    problem: `the addon does not run: ${said?.trim() ?? result.error?.message ?? `exit code ${result.status ?? result.signal}`}`,
+  };
 }

@@ -17,14 +17,20 @@ export function buildProject(root, notice) {
   const dist = path.join(root, 'dist');
   if (readStamp(dist) === inputs) return;
   notice('compiling TypeScript');
-  // Into a new folder, which then takes the old one's place: what was removed from src/ does not linger, and nobody runs a half-written build.
+  // Into a new folder, which then takes the old one's place: what was removed from src/ does not linger, and nobody
+  // runs a half-written build.
   const fresh = path.join(root, `dist.${process.pid}`);
   const old = path.join(root, `dist.${process.pid}.old`);
   try {
     const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
-    const result = spawnSync(process.execPath, [compiler, '-p', root, '--outDir', fresh], { cwd: root, encoding: 'utf8' });
+    const result = spawnSync(process.execPath, [compiler, '-p', root, '--outDir', fresh], {
+      cwd: root,
+      encoding: 'utf8',
+    });
     if (result.status !== 0)
-      throw new Error(`The build failed:\n${`${result.stdout ?? ''}${result.stderr ?? ''}`.trim() || result.error?.message}`);
+      throw new Error(
+        `The build failed:\n${`${result.stdout ?? ''}${result.stderr ?? ''}`.trim() || result.error?.message}`,
+      );
     writeFileSync(path.join(fresh, STAMP), inputs);
     if (existsSync(dist)) renameSync(dist, old);
     renameSync(fresh, dist);

@@ -1,6 +1,7 @@
 /**
- * Writes scripts/wheels/cuda.txt: the `tensorflow` wheel with CUDA 12 and every nvidia-* wheel that its extra `and-cuda` asks for, each with version and SHA-256,
- * as pip resolves them. Run by a maintainer when TENSORFLOW_VERSION changes; needs a network, downloads no library (only the wheels' metadata).
+ * Writes scripts/wheels/cuda.txt: the `tensorflow` wheel with CUDA 12 and every nvidia-* wheel that its extra
+ * `and-cuda` asks for, each with version and SHA-256, as pip resolves them. Run by a maintainer when TENSORFLOW_VERSION
+ * changes; needs a network, downloads no library (only the wheels' metadata).
  *
  *   node scripts/cuda-wheels.mjs
  */
@@ -27,7 +28,9 @@ try {
     folder,
     ...WHEEL_TAGS,
   ];
-  const result = spawnSync('python3', [...call, '--report', report, `tensorflow[and-cuda]==${TENSORFLOW_VERSION}`], { stdio: 'inherit' });
+  const result = spawnSync('python3', [...call, '--report', report, `tensorflow[and-cuda]==${TENSORFLOW_VERSION}`], {
+    stdio: 'inherit',
+  });
   if (result.status !== 0) throw new Error('pip could not resolve the wheels (its words are above)');
   const resolved = JSON.parse(readFileSync(report, 'utf8')).install.map(({ metadata, download_info: download }) => ({
     name: metadata.name.toLowerCase().replace(/[-_.]+/g, '-'),
@@ -42,7 +45,8 @@ try {
   const lines = wanted
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map(({ name, version, sha256 }) => `${name}==${version} --hash=sha256:${sha256}`);
-  const header = '# libtensorflow for CUDA 12 and the CUDA libraries it looks for beside itself. Written by scripts/cuda-wheels.mjs.';
+  const header =
+    '# libtensorflow for CUDA 12 and the CUDA libraries it looks for beside itself. Written by scripts/cuda-wheels.mjs.';
   const place = fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url));
   writeFileSync(`${place}.tmp`, `${[header, ...lines].join('\n')}\n`);
   renameSync(`${place}.tmp`, place);

@@ -1,6 +1,7 @@
 /**
- * Where libtensorflow comes from. It lies inside PyPI's `tensorflow` wheels; pip is only the courier, Python's tensorflow is never imported.
- * A library folder holds libtensorflow_cc.so.2, libtensorflow_framework.so.2 and include/; for CUDA ../nvidia/*\/lib lies beside it, where the library looks by itself.
+ * Where libtensorflow comes from. It lies inside PyPI's `tensorflow` wheels; pip is only the courier, Python's
+ * tensorflow is never imported. A library folder holds libtensorflow_cc.so.2, libtensorflow_framework.so.2 and
+ * include/; for CUDA ../nvidia/*\/lib lies beside it, where the library looks by itself.
  */
 
 import { spawn, spawnSync } from 'node:child_process';
@@ -20,7 +21,9 @@ const WHEELS = {
   cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.4 GB' },
 };
 
-/** pip's options that choose the wheels of the lock files: the host's own Python, of whatever version, does not matter. */
+/**
+ * pip's options that choose the wheels of the lock files: the host's own Python, of whatever version, does not matter.
+ */
 export const WHEEL_TAGS = [
   ...['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311', '--abi', 'abi3', '--abi', 'none'],
   ...['manylinux_2_27_x86_64', 'manylinux_2_17_x86_64', 'manylinux2014_x86_64'].flatMap((tag) => ['--platform', tag]),
@@ -70,7 +73,8 @@ export function cachedFolder(flavour, env) {
 }
 
 /**
- * Downloads the flavour's wheels with pip, checked against the lock file's hashes, and lays out what is needed of them in the cache.
+ * Downloads the flavour's wheels with pip, checked against the lock file's hashes, and lays out what is needed of them
+ * in the cache.
  *
  * @param {Flavour} flavour
  * @param {NodeJS.ProcessEnv} env
@@ -99,7 +103,8 @@ export async function fetchWheels(flavour, env, notice) {
     if (failure !== null) return failure;
     const layout = path.join(temporary, 'layout');
     const unpacked = spawnSync(python.unzip, ['-c', UNPACK, wheels, layout], { encoding: 'utf8', env });
-    if (unpacked.status !== 0) return `the wheels could not be unpacked: ${lastLine(unpacked.stderr) || unpacked.error?.message}`;
+    if (unpacked.status !== 0)
+      return `the wheels could not be unpacked: ${lastLine(unpacked.stderr) || unpacked.error?.message}`;
     const problem = folderProblem(path.join(layout, 'tensorflow'));
     if (problem !== null) return `the wheel is not as expected: ${problem}`;
     return publish(layout, path.dirname(cachedFolder(flavour, env)));
@@ -110,7 +115,8 @@ export async function fetchWheels(flavour, env, notice) {
 }
 
 /**
- * Moves a finished folder to its place. Somebody else's finished folder there is as good as ours; an unusable rest is replaced.
+ * Moves a finished folder to its place. Somebody else's finished folder there is as good as ours; an unusable rest is
+ * replaced.
  *
  * @returns {string | null} the reason why it failed, or null
  */
@@ -128,7 +134,10 @@ function publish(layout, target) {
   return null;
 }
 
-/** The wheels hold far more than is needed: of tensorflow the two libraries and the C headers, of nvidia-* their lib folders, and every licence. */
+/**
+ * The wheels hold far more than is needed: of tensorflow the two libraries and the C headers, of nvidia-* their lib
+ * folders, and every licence.
+ */
 const UNPACK = `
 import glob, os, re, sys, zipfile
 wheels, layout = sys.argv[1:]
@@ -146,7 +155,8 @@ for wheel in sorted(glob.glob(os.path.join(wheels, '*.whl'))):
 /** @returns {{ problem: string } | { problem: null, command: string[], unzip: string }} */
 function findPip(env) {
   const python = ['python3', 'python'].find(
-    (name) => spawnSync(name, ['-c', 'import sys; sys.exit(sys.version_info < (3, 7))'], { env, stdio: 'ignore' }).status === 0,
+    (name) =>
+      spawnSync(name, ['-c', 'import sys; sys.exit(sys.version_info < (3, 7))'], { env, stdio: 'ignore' }).status === 0,
   );
   if (python === undefined) return { problem: 'there is no python3 on the PATH (its pip fetches the library)' };
   if (spawnSync(python, ['-m', 'pip', '--version'], { env, stdio: 'ignore' }).status === 0) {
@@ -160,7 +170,16 @@ function findPip(env) {
 /** @returns {Promise<string | null>} the reason why it failed, or null */
 function runPip(python, flavour, wheels, temporary, env, notice) {
   const [command, ...before] = python.command;
-  const quiet = ['--quiet', '--no-input', '--disable-pip-version-check', '--no-cache-dir', '--retries', '2', '--timeout', '30'];
+  const quiet = [
+    '--quiet',
+    '--no-input',
+    '--disable-pip-version-check',
+    '--no-cache-dir',
+    '--retries',
+    '2',
+    '--timeout',
+    '30',
+  ];
   const call = [
     'download',
     '--no-deps',
@@ -185,7 +204,10 @@ function runPip(python, flavour, wheels, temporary, env, notice) {
     });
     const stopPip = () => child.kill();
     process.once('exit', stopPip);
-    const beat = setInterval(() => notice(`  ${Math.round(downloadedBytes(temporary, wheels) / 1e6)} MB so far`), 15_000);
+    const beat = setInterval(
+      () => notice(`  ${Math.round(downloadedBytes(temporary, wheels) / 1e6)} MB so far`),
+      15_000,
+    );
     const ended = () => {
       clearInterval(beat);
       process.off('exit', stopPip);
@@ -201,7 +223,9 @@ function runPip(python, flavour, wheels, temporary, env, notice) {
   });
 }
 
-/** pip's last ERROR line, without its prefix; a hash that differs is told in several lines, of which the first says it. */
+/**
+ * pip's last ERROR line, without its prefix; a hash that differs is told in several lines, of which the first says it.
+ */
 function pipReason(said) {
   if (/DO NOT MATCH THE HASHES/i.test(said)) return 'its SHA-256 differs from the one in the lock file';
   if (/No space left/i.test(said)) return 'no space left on the disk of the cache';
@@ -221,7 +245,10 @@ function lastLine(text) {
   return (text ?? '').trim().split('\n').pop() ?? '';
 }
 
-/** pip downloads everything into a folder of its own and copies it to `wheels` at the end: what lies there twice counts once. */
+/**
+ * pip downloads everything into a folder of its own and copies it to `wheels` at the end: what lies there twice counts
+ * once.
+ */
 function downloadedBytes(temporary, wheels) {
   const arrived = folderBytes(wheels);
   return Math.max(arrived, folderBytes(temporary) - arrived);

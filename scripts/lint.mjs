@@ -1,4 +1,7 @@
-/** `npm run lint`: the packages, then format and lint rules of biome.json. Installs no native runtime and builds nothing. */
+/**
+ * `npm run lint`: the packages, then format and lint rules of biome.json. Installs no native runtime and builds
+ * nothing.
+ */
 
 import { installPackages, nodeProblem } from './packages.mjs';
 import { runNode } from './run-cli.mjs';
@@ -6,7 +9,8 @@ import { isMain, ROOT } from './setup.mjs';
 
 /** @returns {Promise<number>} exit code */
 export function lint() {
-  const colors = process.stdout.isTTY && process.env.NO_COLOR === undefined ? 'force' : 'off'; // by itself it also colours a log file
+  // by itself it also colours a log file
+  const colors = process.stdout.isTTY && process.env.NO_COLOR === undefined ? 'force' : 'off';
   return runNode(['node_modules/@biomejs/biome/bin/biome', 'ci', `--colors=${colors}`], { cwd: ROOT });
 }
 

@@ -1,4 +1,7 @@
-/** One set-up at a time in a checkout: two processes that install packages or build into the same folder would break each other. */
+/**
+ * One set-up at a time in a checkout: two processes that install packages or build into the same folder would break
+ * each other.
+ */
 
 import { createHash, randomUUID } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +10,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Runs `work` while no other process of this user holds the lock of `folder`; waits for the holder, and takes over from one that died.
+ * Runs `work` while no other process of this user holds the lock of `folder`; waits for the holder, and takes over from
+ * one that died.
  *
  * @param {string} folder
  * @param {() => Promise<T>} work
@@ -33,8 +37,9 @@ export async function withLock(folder, work, notice) {
 }
 
 /**
- * Takes the lock if nobody has it, or if its holder died. Many may find the same dead holder at once, and each would remove what the one before has taken: so who takes over holds a lock
- * of its own on that very lock, and looks again. The same rule as in src/data/fetch/lock.ts; this runs before anything is built.
+ * Takes the lock if nobody has it, or if its holder died. Many may find the same dead holder at once, and each would
+ * remove what the one before has taken: so who takes over holds a lock of its own on that very lock, and looks again.
+ * The same rule as in src/data/fetch/lock.ts; this runs before anything is built.
  *
  * @param {string} file
  * @returns {string | null} what the lock says when it is ours
@@ -44,7 +49,8 @@ function take(file) {
   const draft = `${file}.${mine.slice(-12)}.draft`;
   writeFileSync(draft, mine);
   try {
-    linkSync(draft, file); // appears with its content or not at all, so that nobody reads a lock without its process number
+    // appears with its content or not at all, so that nobody reads a lock without its process number
+    linkSync(draft, file);
     return mine;
   } catch (error) {
     if (error.code !== 'EEXIST') throw error;

@@ -1,6 +1,7 @@
 /**
- * Makes datasets/fashion-mnist-subset/ from the full Fashion-MNIST of Debian's package dataset-fashion-mnist: the same pictures and, byte for byte, the same files on every run.
- * Usage: node scripts/make-fashion-mnist-subset.mjs [source folder] [target folder]
+ * Makes datasets/fashion-mnist-subset/ from the full Fashion-MNIST of Debian's package dataset-fashion-mnist: the same
+ * images and, byte for byte, the same files on every run. Usage: node scripts/make-fashion-mnist-subset.mjs [source
+ * folder] [target folder]
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,10 +11,10 @@ const source = process.argv[2] ?? '/usr/share/datasets/fashion-mnist';
 const target = process.argv[3] ?? 'datasets/fashion-mnist-subset';
 const SEED = 20170828;
 const CLASSES = 10;
-/** Pictures of each class: the originals have equally many of each, too. */
+/** Images of each class: the originals have equally many of each, too. */
 const SPLITS = { train: 200, t10k: 100 };
 
-/** mulberry32: enough for choosing pictures, and small enough to be read here. */
+/** mulberry32: enough for choosing images, and small enough to be read here. */
 function uniform(seed) {
   let state = seed >>> 0;
   return () => {
@@ -64,5 +65,5 @@ for (const [position, [split, perClass]] of Object.entries(SPLITS).entries()) {
     join(target, `${split}-labels-idx1-ubyte.gz`),
     pack(idx([chosen.length], Buffer.from(chosen.map((index) => labels[index])))),
   );
-  console.error(`${split}: ${chosen.length} of ${labels.length} pictures, ${perClass} of each class`);
+  console.error(`${split}: ${chosen.length} of ${labels.length} images, ${perClass} of each class`);
 }

@@ -1,6 +1,7 @@
 /**
- * Gives tfjs-node-gpu a libtensorflow and the addons, trying in order: the folder GQA_LIBTENSORFLOW names → the per-user cache → PyPI's wheel.
- * What was tried, and why it was not taken, is kept in node_modules/.gqa-native.json, which `gqa doctor` and the start of every run show.
+ * Gives tfjs-node-gpu a libtensorflow and the addons, trying in order: the folder GQA_LIBTENSORFLOW names → the
+ * per-user cache → PyPI's wheel. What was tried, and why it was not taken, is kept in node_modules/.gqa-native.json,
+ * which `gqa doctor` and the start of every run show.
  */
 
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,13 +11,20 @@ import {
   addonKey,
   COMPUTING,
   compileAddon,
-  PICTURES,
+  IMAGES,
   placeAddon,
   removeAddon,
   verifyComputing,
-  verifyPictures,
+  verifyImages,
 } from './addons.mjs';
-import { cachedFolder, cacheFolder, fetchWheels, folderProblem, platformProblem, TENSORFLOW_VERSION } from './libtensorflow.mjs';
+import {
+  cachedFolder,
+  cacheFolder,
+  fetchWheels,
+  folderProblem,
+  platformProblem,
+  TENSORFLOW_VERSION,
+} from './libtensorflow.mjs';
 
 /**
  * @typedef {object} NativeRecord
@@ -26,7 +34,7 @@ import { cachedFolder, cacheFolder, fetchWheels, folderProblem, platformProblem,
  * @property {string | null} version of libtensorflow
  * @property {string | null} library folder of libtensorflow
  * @property {string | null} addon the addons' key in the cache
- * @property {string | null} pictures why the addon for pictures is not used; null: it is
+ * @property {string | null} images why the addon for images is not used; null: it is
  * @property {boolean} gpu whether libtensorflow saw a GPU when it was tried
  * @property {string} node version with which it was tried
  * @property {{ name: string, taken: boolean, reason: string }[]} candidates in order
@@ -48,18 +56,20 @@ export function readRecord(root) {
 
 /**
  * @param {string} root
- * @param {'cpu' | 'cuda' | undefined} asked undefined: as before, else CUDA when a GPU is here and the cache has it, else CPU
+ * @param {'cpu' | 'cuda' | undefined} asked undefined: as before, else CUDA when a GPU is here and the cache has it,
+ *   else CPU
  * @param {NodeJS.ProcessEnv} env
  * @param {(line: string) => void} notice
- * @param {boolean} [repair] compile what failed before anew, as for `npm run setup`; otherwise only a changed source, library or Node is a reason to try again
+ * @param {boolean} [repair] compile what failed before anew, as for `npm run setup`; otherwise only a changed source,
+ *   library or Node is a reason to try again
  * @returns {Promise<NativeRecord>}
  */
 export async function setUpNative(root, asked, env, notice, repair = false) {
   const former = readRecord(root);
   const flavour = asked ?? defaultFlavour(former, env);
   if (former !== null && isStillGood(root, former, flavour, env)) {
-    if (!repair || former.pictures === null) return former;
-    const mended = { ...former, pictures: makePictures(root, former.library, env, notice, true) };
+    if (!repair || former.images === null) return former;
+    const mended = { ...former, images: makeImages(root, former.library, env, notice, true) };
     writeRecord(root, mended);
     return mended;
   }
@@ -69,7 +79,7 @@ export async function setUpNative(root, asked, env, notice, repair = false) {
   const platform = platformProblem();
   const taken = platform === null ? await firstThatRuns(root, flavour, env, notice, candidates, anew) : null;
   if (platform !== null) candidates.push({ name: 'libtensorflow', taken: false, reason: platform });
-  if (taken === null) for (const name of [COMPUTING, PICTURES]) removeAddon(root, name);
+  if (taken === null) for (const name of [COMPUTING, IMAGES]) removeAddon(root, name);
 
   /** @type {NativeRecord} */
   const record = {
@@ -79,7 +89,7 @@ export async function setUpNative(root, asked, env, notice, repair = false) {
     version: taken?.version ?? null,
     library: taken?.library ?? null,
     addon: taken?.addon ?? null,
-    pictures: taken === null ? 'there is no native runtime' : taken.pictures,
+    images: taken === null ? 'there is no native runtime' : taken.images,
     gpu: taken?.gpu ?? false,
     node: process.versions.node,
     candidates,
@@ -92,12 +102,18 @@ export async function setUpNative(root, asked, env, notice, repair = false) {
 export function describe(record) {
   if (record.runtime === 'native') {
     const kind =
-      record.flavour === 'cuda' ? (record.gpu ? 'CUDA, a GPU is visible' : 'CUDA build, no GPU visible: it computes on the CPU') : 'CPU';
+      record.flavour === 'cuda'
+        ? record.gpu
+          ? 'CUDA, a GPU is visible'
+          : 'CUDA build, no GPU visible: it computes on the CPU'
+        : 'CPU';
     const source = record.candidates.find((candidate) => candidate.taken)?.name;
     return `native runtime: libtensorflow ${record.version} (${kind}), from ${source}`;
   }
   const last = record.candidates.length - 1;
-  const telling = record.candidates.filter(({ name, reason }, i) => i === last || (name === 'GQA_LIBTENSORFLOW' && reason !== 'not set'));
+  const telling = record.candidates.filter(
+    ({ name, reason }, i) => i === last || (name === 'GQA_LIBTENSORFLOW' && reason !== 'not set'),
+  );
   return `no native runtime, the slower wasm backend will be used: ${telling.map(({ name, reason }) => `${name}: ${reason}`).join('; ')}`;
 }
 
@@ -116,13 +132,13 @@ function isStillGood(root, record, flavour, env) {
   if (folderProblem(record.library) !== null || record.addon !== addonKey(root, record.library)) return false;
   const expected = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : cachedFolder(flavour, env);
   const compiled = path.join(cacheFolder(env), record.addon);
-  const needed = record.pictures === null ? [COMPUTING, PICTURES] : [COMPUTING];
+  const needed = record.images === null ? [COMPUTING, IMAGES] : [COMPUTING];
   return record.library === expected && needed.every((name) => addonIsPlaced(root, name, path.join(compiled, name)));
 }
 
 /**
- * Each candidate first gives a library folder or a reason; the folder then has to yield addons that compute. Fills `candidates`.
- * `anew`: addons that lie compiled in the cache are not trusted.
+ * Each candidate first gives a library folder or a reason; the folder then has to yield addons that compute. Fills
+ * `candidates`. `anew`: addons that lie compiled in the cache are not trusted.
  */
 async function firstThatRuns(root, flavour, env, notice, candidates, anew) {
   const explicit = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : null;
@@ -142,7 +158,8 @@ async function firstThatRuns(root, flavour, env, notice, candidates, anew) {
       name: flavour === 'cuda' ? 'CUDA wheels' : 'wheel',
       library: cached,
       // A library that lies in the cache and does not run would not run the better for being fetched again.
-      prepare: async () => (folderProblem(cached) === null ? 'already in the cache' : fetchWheels(flavour, env, notice)),
+      prepare: async () =>
+        folderProblem(cached) === null ? 'already in the cache' : fetchWheels(flavour, env, notice),
     },
   ];
   for (const source of sources) {
@@ -158,27 +175,33 @@ async function firstThatRuns(root, flavour, env, notice, candidates, anew) {
   return null;
 }
 
-/** @returns {string | { addon: string, version: string, gpu: boolean, pictures: string | null }} the reason why it failed, or what runs */
+/**
+ * @returns {string | { addon: string, version: string, gpu: boolean, images: string | null }} the reason why it failed,
+ *   or what runs
+ */
 function makeAddons(root, library, env, notice, anew) {
   notice = once(notice, 'compiling the native addons');
   const problem = makeAddon(root, library, COMPUTING, env, notice, anew);
   if (problem !== null) return problem;
   const verified = verifyComputing(root, env);
   if (verified.problem !== null) return verified.problem;
-  const pictures = makePictures(root, library, env, notice, anew);
-  return { addon: addonKey(root, library), version: verified.version, gpu: verified.gpu, pictures };
+  const images = makeImages(root, library, env, notice, anew);
+  return { addon: addonKey(root, library), version: verified.version, gpu: verified.gpu, images };
 }
 
-/** @returns {string | null} the reason why there is no addon for pictures */
-function makePictures(root, library, env, notice, anew) {
-  const problem = makeAddon(root, library, PICTURES, env, notice, anew) ?? verifyPictures(root, env);
+/** @returns {string | null} the reason why there is no addon for images */
+function makeImages(root, library, env, notice, anew) {
+  const problem = makeAddon(root, library, IMAGES, env, notice, anew) ?? verifyImages(root, env);
   if (problem === null) return null;
-  removeAddon(root, PICTURES);
-  notice(`pictures are decoded by sharp and disturbed in JavaScript, to the same bytes but slower: ${problem}`);
+  removeAddon(root, IMAGES);
+  notice(`images are decoded by sharp and disturbed in JavaScript, to the same bytes but slower: ${problem}`);
   return problem;
 }
 
-/** Compiles an addon where the cache does not have it, and puts it in its place. @returns {string | null} the reason why it failed */
+/**
+ * Compiles an addon where the cache does not have it, and puts it in its place.
+ * @returns {string | null} the reason why it failed
+ */
 function makeAddon(root, library, name, env, notice, anew) {
   const compiled = path.join(cacheFolder(env), addonKey(root, library), name);
   if (anew) rmSync(compiled, { force: true });

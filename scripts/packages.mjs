@@ -13,7 +13,8 @@ import { hasGlibc } from './libtensorflow.mjs';
  */
 export function nodeProblem(version) {
   const [major = 0, minor = 0] = version.split('.').map(Number);
-  if (major > 24) return `gqa runs on Node 20.9 to 24, but this is Node ${version}: install Node 24, 22 or 20 and start again.`;
+  if (major > 24)
+    return `gqa runs on Node 20.9 to 24, but this is Node ${version}: install Node 24, 22 or 20 and start again.`;
   if (major < 20 || (major === 20 && minor < 9)) {
     return `gqa runs on Node 20.9 to 24, but this is Node ${version}: install Node 22 or 24 and start again.`;
   }
@@ -46,10 +47,15 @@ export function installPackages(root, notice) {
   const said = `${result.stderr ?? ''}${result.error?.message ?? ''}`
     .split('\n')
     .filter((line) => line.replace('npm error', '').trim() !== '');
-  throw new Error(`npm ci failed; without the packages of package-lock.json nothing can run. It said:\n${said.slice(0, 6).join('\n')}`);
+  throw new Error(
+    `npm ci failed; without the packages of package-lock.json nothing can run. It said:\n${said.slice(0, 6).join('\n')}`,
+  );
 }
 
-/** npm as the one that started us where there is one (its path need not be on the PATH), else the one beside this node, else the PATH's. */
+/**
+ * npm as the one that started us where there is one (its path need not be on the PATH), else the one beside this node,
+ * else the PATH's.
+ */
 function npmCommand() {
   const started = process.env.npm_execpath;
   if (started?.endsWith('npm-cli.js') && existsSync(started)) return [process.execPath, started];
@@ -68,7 +74,9 @@ export function packagesMatch(root) {
   const wanted = readPackages(path.join(root, 'package-lock.json'));
   const installed = readPackages(path.join(root, 'node_modules/.package-lock.json'));
   if (wanted === null)
-    throw new Error(`${path.join(root, 'package-lock.json')} is missing or not JSON; take it from the repository again.`);
+    throw new Error(
+      `${path.join(root, 'package-lock.json')} is missing or not JSON; take it from the repository again.`,
+    );
   if (installed === null) return false;
   for (const [place, entry] of Object.entries(wanted)) {
     if (place === '') continue;
@@ -88,10 +96,17 @@ function readPackages(file) {
   }
 }
 
-/** Packages that name no system at all are optional helpers of other systems' packages; npm leaves them out when nothing needs them. */
+/**
+ * Packages that name no system at all are optional helpers of other systems' packages; npm leaves them out when nothing
+ * needs them.
+ */
 function isForThisMachine(entry) {
   if (entry.os === undefined && entry.cpu === undefined) return false;
   const libc = hasGlibc() ? 'glibc' : 'musl';
   const fits = (list, value) => list === undefined || list.includes(value);
-  return fits(entry.os, process.platform) && fits(entry.cpu, process.arch) && (process.platform !== 'linux' || fits(entry.libc, libc));
+  return (
+    fits(entry.os, process.platform) &&
+    fits(entry.cpu, process.arch) &&
+    (process.platform !== 'linux' || fits(entry.libc, libc))
+  );
 }

@@ -1,4 +1,7 @@
-/** `npm run quickstart`: everything a fresh machine needs, then the main job on the pictures shipped in datasets/ (src/commands/quickstart.ts). */
+/**
+ * `npm run quickstart`: everything a fresh machine needs, then the main job on the images shipped in datasets/
+ * (src/commands/quickstart.ts).
+ */
 
 import { runCli } from './run-cli.mjs';
 import { setUp } from './setup.mjs';

@@ -20,7 +20,8 @@ export function runCli(args) {
 export function runNode(args, options = {}) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { stdio: 'inherit', ...options });
-    // Passed on, and waited for, so that a run saves what it has. From a terminal a signal reaches the child by itself too: it takes what comes at once as one request.
+    // Passed on, and waited for, so that a run saves what it has. From a terminal a signal reaches the child by itself
+    // too: it takes what comes at once as one request.
     const forward = (signal) => child.kill(signal);
     for (const signal of SIGNALS) process.removeAllListeners(signal).on(signal, forward);
     child.on('error', (error) => {

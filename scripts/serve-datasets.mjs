@@ -1,5 +1,6 @@
 /**
- * A local HTTP server over a folder, to try `gqa data fetch NAME --mirror http://127.0.0.1:PORT` by hand, with the faults that servers and networks have:
+ * A local HTTP server over a folder, to try `gqa data fetch NAME --mirror http://127.0.0.1:PORT` by hand, with the
+ * faults that servers and networks have:
  *
  *   node scripts/serve-datasets.mjs FOLDER [--port N]
  *     [--cut-after BYTES]   cut the connection after so many bytes of every answer
@@ -34,7 +35,8 @@ import { parseArgs } from 'node:util';
  * @param {string} folder
  * @param {Faults} [faults]
  * @param {number} [port] 0: any that is free
- * @returns {Promise<{ url: string, requests: { path: string, range: string | undefined, ifRange: string | undefined }[], faults: Faults, close(): Promise<void> }>}
+ * @returns {Promise<{ url: string, requests: { path: string, range: string | undefined, ifRange: string | undefined
+ *   }[], faults: Faults, close(): Promise<void> }>}
  */
 export async function serve(folder, faults = {}, port = 0) {
   const requests = [];
@@ -61,14 +63,17 @@ async function answer(folder, faults, request, response) {
   }
   const name = decodeURIComponent(new URL(request.url, 'http://local').pathname);
   const file = path.join(folder, path.posix.normalize(name));
-  if (!existsSync(file) || !statSync(file).isFile()) return response.writeHead(404, { 'content-type': 'text/plain' }).end('no such file\n');
+  if (!existsSync(file) || !statSync(file).isFile())
+    return response.writeHead(404, { 'content-type': 'text/plain' }).end('no such file\n');
 
   const bytes = readFileSync(file);
   const etag = `"${createHash('md5').update(bytes).digest('hex')}"`;
   const headers = { ...(faults.noEtag ? {} : { etag }), ...faults.headers };
   const asked = /^bytes=(\d+)-$/.exec(request.headers.range ?? '');
-  const start = asked && !faults.noRange && [undefined, etag].includes(request.headers['if-range']) ? Number(asked[1]) : 0;
-  if (start > 0 && start >= bytes.length) return response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
+  const start =
+    asked && !faults.noRange && [undefined, etag].includes(request.headers['if-range']) ? Number(asked[1]) : 0;
+  if (start > 0 && start >= bytes.length)
+    return response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
   const body = bytes.subarray(start);
   response.writeHead(start > 0 ? 206 : 200, {
     ...headers,
@@ -108,7 +113,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   });
   const folder = positionals[0];
   if (folder === undefined || !existsSync(folder)) {
-    console.error(folder === undefined ? 'Which folder? node scripts/serve-datasets.mjs FOLDER' : `${folder} is not there.`);
+    console.error(
+      folder === undefined ? 'Which folder? node scripts/serve-datasets.mjs FOLDER' : `${folder} is not there.`,
+    );
     process.exit(2);
   }
   const number = (text) => (text === undefined ? undefined : Number(text));

@@ -1,6 +1,7 @@
 /**
- * The one set-up of the project, called by every npm script: Node's version → npm packages → native runtime → build. Each step looks whether it is needed,
- * so that the second call downloads and compiles nothing. Only node: modules, since it runs before anything is installed.
+ * The one set-up of the project, called by every npm script: Node's version → npm packages → native runtime → build.
+ * Each step looks whether it is needed, so that the second call downloads and compiles nothing. Only node: modules,
+ * since it runs before anything is installed.
  *
  *   node scripts/setup.mjs [--cuda | --cpu | --build-only]
  */
@@ -20,7 +21,8 @@ const EXIT = { unexpected: 1, usage: 2, environment: 4 };
 /**
  * Sets everything up, telling progress on stderr, or ends the process with the exit code that says why not.
  *
- * @param {{ flavour?: 'cpu' | 'cuda', native?: boolean, repair?: boolean }} [options] native: false leaves the native runtime as it is; repair: what failed before is tried again
+ * @param {{ flavour?: 'cpu' | 'cuda', native?: boolean, repair?: boolean }} [options] native: false leaves the native
+ *   runtime as it is; repair: what failed before is tried again
  */
 export async function setUp({ flavour, native = true, repair = false } = {}) {
   const problem = nodeProblem(process.versions.node);
@@ -41,7 +43,8 @@ async function setUpLocked(flavour, native, repair) {
     notice(describe(record));
     if (record.flavour === 'cpu' && gpuDriverPresent())
       notice('an NVIDIA driver is here: `npm run setup -- --cuda` fetches the CUDA libraries');
-    if (flavour === 'cuda' && record.runtime !== 'native') process.exitCode = EXIT.environment; // asked for by name, so not having it is a failure
+    // asked for by name, so not having it is a failure
+    if (flavour === 'cuda' && record.runtime !== 'native') process.exitCode = EXIT.environment;
   }
   buildProject(ROOT, notice);
 }

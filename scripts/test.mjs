@@ -27,11 +27,14 @@ const files = (existsSync(folder) ? readdirSync(folder, { recursive: true }) : [
   .map((file) => path.join('dist/test', file));
 if (files.length === 0) {
   console.error(
-    filter === undefined ? 'There is no test in dist/test, which cannot be right.' : `No test file's path contains '${filter}'.`,
+    filter === undefined
+      ? 'There is no test in dist/test, which cannot be right.'
+      : `No test file's path contains '${filter}'.`,
   );
   process.exit(2);
 }
-// As many files at once as there are cores: many tests wait for a process that starts. Node before 20.10 knows no such flag, and takes one core less.
+// As many files at once as there are cores: many tests wait for a process that starts. Node before 20.10 knows no such
+// flag, and takes one core less.
 const atOnce = nodeIsAtLeast(20, 10) ? [`--test-concurrency=${availableParallelism()}`] : [];
 process.exitCode = await runNode(['--test', '--test-reporter=spec', ...atOnce, ...files], { cwd: ROOT });
 

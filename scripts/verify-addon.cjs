@@ -1,4 +1,7 @@
-/** Run by set-up in a process of its own: loads the native addon and computes one product. Prints {"version", "gpu"} as one line of JSON. */
+/**
+ * Run by set-up in a process of its own: loads the native addon and computes one product. Prints {"version", "gpu"} as
+ * one line of JSON.
+ */
 
 const { createRequire } = require('node:module');
 const path = require('node:path');

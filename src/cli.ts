@@ -1,6 +1,6 @@
 /**
- * The command line: names, flags and help of every command, and the only place where the process ends. What a command does is imported when it runs,
- * so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
+ * The command line: names, flags and help of every command, and the only place where the process ends. What a command
+ * does is imported when it runs, so that `gqa --help` loads neither TensorFlow.js, sharp nor zod.
  */
 
 import { closeSync, openSync } from 'node:fs';
@@ -29,8 +29,10 @@ interface CommandSpec {
   /** Options that only one value of the first argument uses, by commander's names. */
   optionsOf?: Record<string, string>;
   /**
-   * @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command declares them
-   * @param stop one that computes, or has something to tidy, ends by it; the others are left as they are and need not take it
+   * @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command
+   *   declares them
+   * @param stop one that computes, or has something to tidy, ends by it; the others are left as they are and need not
+   *   take it
    */
   run(positional: (string | undefined)[], options: never, stop: Stop): Promise<unknown>;
   /** Whether `run` ends by itself when it is asked to stop. */
@@ -38,12 +40,17 @@ interface CommandSpec {
 }
 
 const config = () => new Option('--config <file>', "config, ours or one of the paper's flat files").argParser(aPath);
-const set = () => new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
+const set = () =>
+  new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
 const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').argParser(aPath).default('runs');
-const device = () => new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
-const eager = () => new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
+const device = () =>
+  new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
+const eager = () =>
+  new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
 const dataRoot = () =>
-  new Option('--root <dir>', 'below which data sets lie, as data.root of a config').argParser(aPath).default(defaultDataRoot);
+  new Option('--root <dir>', 'below which data sets lie, as data.root of a config')
+    .argParser(aPath)
+    .default(defaultDataRoot);
 const json = () => new Option('--json', 'one JSON document on stdout');
 
 const commands: CommandSpec[] = [
@@ -71,7 +78,7 @@ const commands: CommandSpec[] = [
       new Option('--checkpoint <file>', "safetensors file with timm's names; needs --config").argParser(aPath),
       config(),
       set(),
-      new Option('--split <split>', 'which pictures').choices(['train', 'val', 'test']).default('test'),
+      new Option('--split <split>', 'which images').choices(['train', 'val', 'test']).default('test'),
       new Option('--logits <file>', 'write the logits as safetensors').argParser(aPath),
       device(),
       eager(),
@@ -87,11 +94,18 @@ const commands: CommandSpec[] = [
         });
       }
       if (run !== undefined && (given.checkpoint !== undefined || given.config !== undefined)) {
-        throw new GqaError('usage', 'eval takes a run folder or --checkpoint and --config, not both: a run has its own', {
-          hint: `See ${command('eval --help')}`,
-        });
+        throw new GqaError(
+          'usage',
+          'eval takes a run folder or --checkpoint and --config, not both: a run has its own',
+          {
+            hint: `See ${command('eval --help')}`,
+          },
+        );
       }
-      await (await import('./commands/eval.js')).evaluate({ ...(run === undefined ? {} : { run }), ...(options as object) } as never, stop);
+      await (await import('./commands/eval.js')).evaluate(
+        { ...(run === undefined ? {} : { run }), ...(options as object) } as never,
+        stop,
+      );
     },
   },
   {
@@ -112,9 +126,13 @@ const commands: CommandSpec[] = [
     summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
     options: [
       config().makeOptionMandatory(),
-      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(wholeNumbers(1, 1024)),
+      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(
+        wholeNumbers(1, 1024),
+      ),
       new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: that of the config)').argParser(list),
-      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(wholeNumbers(0, 2 ** 32 - 1)),
+      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(
+        wholeNumbers(0, 2 ** 32 - 1),
+      ),
       set(),
       new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
       runsDir(),
@@ -132,17 +150,20 @@ const commands: CommandSpec[] = [
     options: [device(), eager(), json()],
     example: 'gqa reference test/reference',
     run: async ([dir], options, stop) =>
-      (await import('./commands/reference.js')).reference({ dir: dir ?? '', ...(options as { eager: boolean; json: boolean }) }, stop),
+      (await import('./commands/reference.js')).reference(
+        { dir: dir ?? '', ...(options as { eager: boolean; json: boolean }) },
+        stop,
+      ),
     endsItself: true,
   },
   {
     name: 'bench',
-    summary: "measure a step of a config's model on synthetic pictures, or its input pipeline alone",
+    summary: "measure a step of a config's model on synthetic images, or its input pipeline alone",
     arguments: [new Argument('<what>', 'what to measure').choices(['step', 'data'])],
     options: [
       config().makeOptionMandatory(),
       set(),
-      new Option('--batch-size <n>', "pictures a step (default: the config's)").argParser(wholeNumber(1, 65536)),
+      new Option('--batch-size <n>', "images a step (default: the config's)").argParser(wholeNumber(1, 65536)),
       new Option('--steps <n>', 'step: steps of a round').argParser(wholeNumber(1, 100000)).default(10),
       new Option('--batches <n>', 'data: batches of a round').argParser(wholeNumber(1, 1000000)).default(50),
       new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
@@ -154,7 +175,15 @@ const commands: CommandSpec[] = [
       json(),
     ],
     example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
-    optionsOf: { steps: 'step', compare: 'step', profile: 'step', device: 'step', eager: 'step', batches: 'data', stepMs: 'data' },
+    optionsOf: {
+      steps: 'step',
+      compare: 'step',
+      profile: 'step',
+      device: 'step',
+      eager: 'step',
+      batches: 'data',
+      stepMs: 'data',
+    },
     run: async ([what], options, stop) =>
       what === 'data'
         ? (await import('./commands/bench-data.js')).benchData(options, stop)
@@ -163,7 +192,7 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'quickstart',
-    summary: 'train, convert, uptrain and compare on the pictures that come with the project',
+    summary: 'train, convert, uptrain and compare on the images that come with the project',
     options: [set(), runsDir(), device()],
     example: 'gqa quickstart',
     run: async (_, options, stop) => (await import('./commands/quickstart.js')).quickstart(options, stop),
@@ -183,7 +212,9 @@ const commands: CommandSpec[] = [
     options: [
       dataRoot(),
       new Option('--mirror <url>', 'folder that has the files instead of the publisher'),
-      new Option('--offline', 'connect to nothing: unpack what was placed by hand, or tell what is needed').default(false),
+      new Option('--offline', 'connect to nothing: unpack what was placed by hand, or tell what is needed').default(
+        false,
+      ),
       json(),
     ],
     example: 'gqa data fetch cifar10',
@@ -193,11 +224,11 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'data verify',
-    summary: 'decode every picture, count classes against the official counts, look for duplicates',
+    summary: 'decode every image, count classes against the official counts, look for duplicates',
     arguments: [new Argument('<name>', 'as data.name of a config')],
     options: [
       dataRoot(),
-      new Option('--overview <file>', 'write a PNG with 8 pictures of each class').argParser(aPath),
+      new Option('--overview <file>', 'write a PNG with 8 images of each class').argParser(aPath),
       new Option('--report <file>', 'write the whole report as JSON').argParser(aPath),
       json(),
     ],
@@ -208,13 +239,13 @@ const commands: CommandSpec[] = [
   },
   {
     name: 'data preview',
-    summary: 'a PNG of training pictures beside what augmentation makes of them',
+    summary: 'a PNG of training images beside what augmentation makes of them',
     options: [
       config().makeOptionMandatory(),
       set(),
       new Option('--out <file>', 'PNG to write').argParser(aPath).default('preview.png'),
-      new Option('--rows <n>', 'pictures').argParser(wholeNumber(1, 100)).default(8),
-      new Option('--columns <n>', 'the picture as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
+      new Option('--rows <n>', 'images').argParser(wholeNumber(1, 100)).default(8),
+      new Option('--columns <n>', 'the image as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
       json(),
     ],
     example: 'gqa data preview --config configs/cifar10-small.yaml --out preview.png',
@@ -223,7 +254,10 @@ const commands: CommandSpec[] = [
   {
     name: 'doctor',
     summary: 'what this machine offers: Node, native runtime, GPU, data, settings',
-    options: [new Option('--device <device>', 'fail (exit 4) with every reason when there is none').choices(['gpu', 'native']), json()],
+    options: [
+      new Option('--device <device>', 'fail (exit 4) with every reason when there is none').choices(['gpu', 'native']),
+      json(),
+    ],
     example: 'gqa doctor --device gpu',
     run: async (_, options) => (await import('./commands/doctor.js')).doctor(options),
   },
@@ -238,7 +272,9 @@ Exit codes: 0 ok · 1 unexpected · 2 usage or config · 3 data · 4 environment
 
 function buildProgram(stop: Stop): Command {
   const program = new Command('gqa')
-    .description('Uptrain a pretrained Vision Transformer from multi-head to grouped-query attention, and compare the variants.')
+    .description(
+      'Uptrain a pretrained Vision Transformer from multi-head to grouped-query attention, and compare the variants.',
+    )
     .version(gqaVersion(), '--version', 'print the version')
     .option('--debug', 'show the stack of an error')
     .helpOption('-h, --help', 'show this help')
@@ -259,14 +295,19 @@ function buildProgram(stop: Stop): Command {
       command.addOption(option);
       noteRepeats(command, option, twice);
     }
-    const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {}; // help need not say that
+    // help need not say that
+    const defaults = spec.options.some((option) => option.attributeName() === 'json') ? { json: false } : {};
     command.action(async () => {
       requireUsed(spec, command);
       if (twice.length > 0)
         throw new GqaError('usage', `${twice.join(', ')} given more than once`, {
           hint: 'Only the last would count: leave the others out.',
         });
-      const running = spec.run(command.processedArgs as (string | undefined)[], { ...defaults, ...command.opts<object>() } as never, stop);
+      const running = spec.run(
+        command.processedArgs as (string | undefined)[],
+        { ...defaults, ...command.opts<object>() } as never,
+        stop,
+      );
       await (spec.endsItself ? running : stop.during(running));
     });
   }
@@ -293,7 +334,10 @@ function groupOf(program: Command, name: string): Command {
   );
 }
 
-/** Adds to `twice` the option whose earlier value a later one replaces; `--set` gathers its values, and a flag without one says the same again. */
+/**
+ * Adds to `twice` the option whose earlier value a later one replaces; `--set` gathers its values, and a flag without
+ * one says the same again.
+ */
 function noteRepeats(command: Command, option: Option, twice: string[]): void {
   let times = 0;
   if (!option.isBoolean() && option.attributeName() !== 'set')
@@ -315,13 +359,18 @@ function requireUsed({ name, optionsOf = {}, options }: CommandSpec, command: Co
   });
 }
 
-/** `gqa help data fetch` and `gqa data help fetch` are `gqa data fetch --help`. Words that are no command are left to be complained about. */
+/**
+ * `gqa help data fetch` and `gqa data help fetch` are `gqa data fetch --help`. Words that are no command are left to be
+ * complained about.
+ */
 function helpAsked([node = '', script = '', ...args]: string[]): string[] {
   const words = args.filter((arg) => !arg.startsWith('-'));
   const asked = words[0] === 'help' || (Object.hasOwn(groups, words[0] ?? '') && words[1] === 'help');
   if (!asked) return [node, script, ...args];
   const wanted = words.filter((word) => word !== 'help').slice(0, 2);
-  const known = commands.map(({ name }) => name.split(' ')).some((name) => wanted.every((word, i) => word === name[i] || name.length <= i));
+  const known = commands
+    .map(({ name }) => name.split(' '))
+    .some((name) => wanted.every((word, i) => word === name[i] || name.length <= i));
   return [node, script, ...wanted, ...(known ? ['--help'] : [])];
 }
 
@@ -339,7 +388,8 @@ function append(value: string, previous: string[]): string[] {
 /** `a,b,c`, blanks around the commas allowed; an empty item is a slip of the finger. */
 function list(text: string): string[] {
   const items = text.split(',').map((item) => item.trim());
-  if (items.some((item) => item === '')) throw new InvalidArgumentError('Expected values with commas between them, such as a,b,c.');
+  if (items.some((item) => item === ''))
+    throw new InvalidArgumentError('Expected values with commas between them, such as a,b,c.');
   return items;
 }
 
@@ -384,8 +434,9 @@ interface Output {
 }
 
 /**
- * A reader that leaves early (`gqa sweep | head`) has seen enough: the command goes on to its end, since what it computes lies in files too. Another failure loses the results that stdout
- * is for, which is told at the end. Losing the reader of the log (a terminal that is closed) must not end anything.
+ * A reader that leaves early (`gqa sweep | head`) has seen enough: the command goes on to its end, since what it
+ * computes lies in files too. Another failure loses the results that stdout is for, which is told at the end. Losing
+ * the reader of the log (a terminal that is closed) must not end anything.
  */
 function watchOutput(): Output {
   const output: Output = { failure: null };
@@ -396,7 +447,10 @@ function watchOutput(): Output {
   return output;
 }
 
-/** Node aborts at its end when it cannot set back a terminal that was closed, whatever the exit code is: such a terminal is taken from it first. */
+/**
+ * Node aborts at its end when it cannot set back a terminal that was closed, whatever the exit code is: such a terminal
+ * is taken from it first.
+ */
 function survivesClosedTerminal(): void {
   const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor));
   process.on('exit', () => {
@@ -415,7 +469,9 @@ function end(code: number, output: Output, stop: Stop): void {
     process.stderr.write('', () => process.exit(ExitCode.io));
   };
   process.exitCode = code;
-  stop.signal.addEventListener('abort', () => process.exit(code === ExitCode.ok ? exitCodeOf(interruption(stop.signal)) : code)); // a reader that takes nothing must not hold it
+  stop.signal.addEventListener('abort', () =>
+    process.exit(code === ExitCode.ok ? exitCodeOf(interruption(stop.signal)) : code),
+  ); // a reader that takes nothing must not hold it
   // An error of the last write is told after the write that follows it has been done with.
   process.stdout.write('', () => setImmediate(() => process.stderr.write('', finish)));
 }

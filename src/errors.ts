@@ -24,8 +24,9 @@ export const ExitCode = {
 export type ExitCodeName = keyof typeof ExitCode;
 
 /**
- * An error that the user can act on: shown as its message and `hint` (what to do next), without a stack unless `--debug` is given.
- * The message says what was found, what was expected and where (file:line:column, or file and byte offset).
+ * An error that the user can act on: shown as its message and `hint` (what to do next), without a stack unless
+ * `--debug` is given. The message says what was found, what was expected and where (file:line:column, or file and byte
+ * offset).
  */
 export class GqaError extends Error {
   readonly code: ExitCodeName;
@@ -39,7 +40,10 @@ export class GqaError extends Error {
   }
 }
 
-/** The error that led to an end, with what went wrong besides while that was dealt with: the first one is what a user must see. */
+/**
+ * The error that led to an end, with what went wrong besides while that was dealt with: the first one is what a user
+ * must see.
+ */
 export function withAfterthought(error: unknown, afterthought: string): unknown {
   if (error instanceof GqaError) {
     return new GqaError(error.code, error.message, {
@@ -47,6 +51,7 @@ export function withAfterthought(error: unknown, afterthought: string): unknown 
       cause: error,
     });
   }
-  if (error instanceof Error) error.message = error.message.replace(/$/m, ` (${afterthought})`); // of its first line, which is what is shown
+  // of its first line, which is what is shown
+  if (error instanceof Error) error.message = error.message.replace(/$/m, ` (${afterthought})`);
   return error;
 }

@@ -1,7 +1,8 @@
 /**
- * Random numbers that depend on nothing but a seed, the name of what they are for, and a position: the generator has no state to save, so that a resumed run,
- * another number of workers or another variant draws the same numbers.
- * Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". TensorFlow's stateless random ops use the same function.
+ * Random numbers that depend on nothing but a seed, the name of what they are for, and a position: the generator has no
+ * state to save, so that a resumed run, another number of workers or another variant draws the same numbers.
+ * Philox4x32-10: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". TensorFlow's stateless random ops
+ * use the same function.
  */
 
 const MULTIPLIER_0 = 0xd2511f53 | 0;
@@ -10,7 +11,10 @@ const WEYL_0 = 0x9e3779b9 | 0;
 const WEYL_1 = 0xbb67ae85 | 0;
 const ROUNDS = 10;
 
-/** High 32 bits of the product of two unsigned 32-bit integers (Math.imul gives the low ones), in integers of 32 bits throughout. */
+/**
+ * High 32 bits of the product of two unsigned 32-bit integers (Math.imul gives the low ones), in integers of 32 bits
+ * throughout.
+ */
 function mulHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -69,7 +73,10 @@ export interface Draws {
   uniform(): number;
   /** Uniform integer in 0 … n − 1, without bias. */
   below(n: number): number;
-  /** Standard normal, `count` at once. They take whole blocks of the generator, eight values each: 65,536 values are possible, each as likely as the next (`QUANTILES`). */
+  /**
+   * Standard normal, `count` at once. They take whole blocks of the generator, eight values each: 65,536 values are
+   * possible, each as likely as the next (`QUANTILES`).
+   */
   normals(count: number): Float32Array;
 }
 
@@ -126,13 +133,19 @@ export function draws(seed: number, stream: string, ...position: [number?, numbe
 
 let normalQuantiles: Float32Array | undefined;
 
-/** The middles of 65,536 equally likely parts of the standard normal distribution, −4.3 to 4.3: a look-up instead of a logarithm and a sine, since a ViT-L has 300 million weights. */
+/**
+ * The middles of 65,536 equally likely parts of the standard normal distribution, −4.3 to 4.3: a look-up instead of a
+ * logarithm and a sine, since a ViT-L has 300 million weights.
+ */
 function quantiles(): Float32Array {
   normalQuantiles ??= Float32Array.from({ length: 65_536 }, (_, i) => normalQuantile((i + 0.5) / 65_536));
   return normalQuantiles;
 }
 
-/** Inverse of the standard normal distribution function, relative error below 1.2e-9. Source: P. J. Acklam 2003, "An algorithm for computing the inverse normal cumulative distribution function". */
+/**
+ * Inverse of the standard normal distribution function, relative error below 1.2e-9. Source: P. J. Acklam 2003, "An
+ * algorithm for computing the inverse normal cumulative distribution function".
+ */
 export function normalQuantile(p: number): number {
   if (p > 0.5) return -normalQuantile(1 - p);
   if (p < 0.02425) {
@@ -148,15 +161,22 @@ const polynomial = (coefficients: readonly number[], x: number): number =>
   coefficients.reduce((sum, coefficient) => sum * x + coefficient, 0);
 
 const MIDDLE_OVER = [
-  -3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2, -3.066479806614716e1, 2.506628277459239,
+  -3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2, -3.066479806614716e1,
+  2.506628277459239,
 ];
-const MIDDLE_UNDER = [-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1, -1.328068155288572e1, 1];
+const MIDDLE_UNDER = [
+  -5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1, -1.328068155288572e1, 1,
+];
 const TAIL_OVER = [
-  -7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734, 4.374664141464968, 2.938163982698783,
+  -7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734, 4.374664141464968,
+  2.938163982698783,
 ];
 const TAIL_UNDER = [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1];
 
-/** `count` values one after the other. Float32Array.from takes several times as long, and a ViT-L has 300 million values. */
+/**
+ * `count` values one after the other. Float32Array.from takes several times as long, and a ViT-L has 300 million
+ * values.
+ */
 export function drawn(count: number, draw: () => number): Float32Array {
   const values = new Float32Array(count);
   for (let i = 0; i < count; i++) values[i] = draw();

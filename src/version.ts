@@ -6,5 +6,6 @@ import { fileURLToPath } from 'node:url';
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 export function gqaVersion(): string {
-  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+  return (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
+    .version;
 }

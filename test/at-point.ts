@@ -1,7 +1,9 @@
 /**
- * Preloaded into a command under test: what happens to it at an exact point of its way, so that no test has to meet a phase by time.
- * AT: the point, as `turn 2` (the second time that it lets the event loop turn on its own), `rename checkpoints/last` (a file takes that name), `write "step":2` (that text is appended to a file), `worker` (the first pictures are asked for) or
- * `look 3` (the third time that it looks whether it shall stop). THEN: a signal, which it sends to itself, or to its parent as `parent SIGHUP`; or `full`: from there on the disk is.
+ * Preloaded into a command under test: what happens to it at an exact point of its way, so that no test has to meet a
+ * phase by time. AT: the point, as `turn 2` (the second time that it lets the event loop turn on its own), `rename
+ * checkpoints/last` (a file takes that name), `write "step":2` (that text is appended to a file), `worker` (the first
+ * images are asked for) or `look 3` (the third time that it looks whether it shall stop). THEN: a signal, which it
+ * sends to itself, or to its parent as `parent SIGHUP`; or `full`: from there on the disk is.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';

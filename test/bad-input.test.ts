@@ -1,4 +1,7 @@
-/** What a user can get wrong outside the config file: one clear message, the right exit code, nothing changed on disk. (Config files: test/config.) */
+/**
+ * What a user can get wrong outside the config file: one clear message, the right exit code, nothing changed on disk.
+ * (Config files: test/config.)
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -28,8 +31,18 @@ const edit = (folder: string, file: string, change: (bytes: Buffer) => Buffer): 
 };
 
 const CASES: Case[] = [
-  { what: 'a config that is missing', code: 2, message: /nowhere\.yaml/, command: ['train', '--config', 'nowhere.yaml'] },
-  { what: 'an unknown data set', code: 2, message: /--set data\.name.*"svhn".*expected/, args: ['--set', 'data.name=svhn'] },
+  {
+    what: 'a config that is missing',
+    code: 2,
+    message: /nowhere\.yaml/,
+    command: ['train', '--config', 'nowhere.yaml'],
+  },
+  {
+    what: 'an unknown data set',
+    code: 2,
+    message: /--set data\.name.*"svhn".*expected/,
+    args: ['--set', 'data.name=svhn'],
+  },
   {
     what: 'KV heads that do not divide the heads',
     code: 2,
@@ -48,7 +61,10 @@ const CASES: Case[] = [
     code: 2,
     message: /vit\.safetensors is no ViT whose names gqa knows.*: 1 tensor: other\n/,
     break: (folder) =>
-      fs.writeFileSync(path.join(folder, 'vit.safetensors'), encodeSafetensors({ other: { shape: [1], data: new Float32Array(1) } })),
+      fs.writeFileSync(
+        path.join(folder, 'vit.safetensors'),
+        encodeSafetensors({ other: { shape: [1], data: new Float32Array(1) } }),
+      ),
     args: ['--set', 'model.pretrained=vit.safetensors'],
   },
   {
@@ -86,9 +102,9 @@ const CASES: Case[] = [
       }),
   },
   {
-    what: 'test pictures of another size',
+    what: 'test images of another size',
     code: 3,
-    message: /the pictures of train are 28 × 28, those of test 14 × 56 pixels/,
+    message: /the images of train are 28 × 28, those of test 14 × 56 pixels/,
     break: (folder) =>
       edit(folder, 't10k-images-idx3-ubyte', (bytes) => {
         bytes.writeUInt32BE(14, 8);
@@ -101,7 +117,8 @@ const CASES: Case[] = [
     what: 'a checkpoint that is not safetensors',
     code: 5,
     message: /vit\.pth is a checkpoint of PyTorch \(pickle in a zip archive/,
-    break: (folder) => fs.writeFileSync(path.join(folder, 'vit.pth'), `PK\u0003\u0004${'\0'.repeat(26)}archive/data.pkl`),
+    break: (folder) =>
+      fs.writeFileSync(path.join(folder, 'vit.pth'), `PK\u0003\u0004${'\0'.repeat(26)}archive/data.pkl`),
     args: ['--set', 'model.pretrained=vit.pth'],
   },
   {
@@ -135,12 +152,15 @@ const CASES: Case[] = [
   },
 ];
 
-/** A working folder with a small model's config and the committed pictures, unpacked, so that bytes can be changed. */
+/** A working folder with a small model's config and the committed images, unpacked, so that bytes can be changed. */
 function workingFolder(): string {
   const folder = temporaryFolder();
   fs.mkdirSync(path.join(folder, 'data'));
   for (const file of fs.readdirSync(SUBSET).filter((name) => name.endsWith('.gz'))) {
-    fs.writeFileSync(path.join(folder, 'data', file.replace(/\.gz$/, '')), gunzipSync(fs.readFileSync(path.join(SUBSET, file))));
+    fs.writeFileSync(
+      path.join(folder, 'data', file.replace(/\.gz$/, '')),
+      gunzipSync(fs.readFileSync(path.join(SUBSET, file))),
+    );
   }
   fs.writeFileSync(
     path.join(folder, 'config.yaml'),
@@ -167,17 +187,19 @@ for (const { what, code, message, break: breakIt, args, command } of CASES) {
   });
 }
 
-/** A folder with pets/{train,test}/{cat,dog}/ of six JPEGs each and a config.yaml; and a JPEG of noise, to be damaged. */
+/**
+ * A folder with pets/{train,test}/{cat,dog}/ of six JPEGs each and a config.yaml; and a JPEG of noise, to be damaged.
+ */
 async function pets(): Promise<{ folder: string; large: Buffer }> {
   const folder = temporaryFolder();
   for (const split of ['train', 'test'])
     for (const name of ['cat', 'dog']) {
       fs.mkdirSync(path.join(folder, 'pets', split, name), { recursive: true });
       for (let i = 0; i < 6; i++) {
-        const picture = sharp({
+        const image = sharp({
           create: { width: 20, height: 20, channels: 3, background: { r: 40 * i, g: name === 'cat' ? 250 : 5, b: 99 } },
         });
-        fs.writeFileSync(path.join(folder, 'pets', split, name, `${i}.jpg`), await picture.jpeg().toBuffer());
+        fs.writeFileSync(path.join(folder, 'pets', split, name, `${i}.jpg`), await image.jpeg().toBuffer());
       }
     }
   fs.writeFileSync(
@@ -195,9 +217,10 @@ train: { epochs: 1, batch_size: 4, lr: 1e-3 }
   return { folder, large };
 }
 
-test('a picture that does not decode: exit 3 with its name, and a run that says it failed', async () => {
+test('a image that does not decode: exit 3 with its name, and a run that says it failed', async () => {
   const { folder, large } = await pets();
-  fs.writeFileSync(path.join(folder, 'pets/train/dog/3.jpg'), large.subarray(0, large.length / 2)); // its header is whole: it is found when its turn comes
+  // its header is whole: it is found when its turn comes
+  fs.writeFileSync(path.join(folder, 'pets/train/dog/3.jpg'), large.subarray(0, large.length / 2));
   const ran = gqa(['train', '--config', 'config.yaml', '--run-name', 'r'], folder);
   assert.equal(ran.code, 3, ran.stderr);
   assert.match(ran.stderr, /train.dog.3\.jpg/);
@@ -213,7 +236,7 @@ test('a JPEG that is damaged: used as far as it goes, said and listed, or refuse
   const ran = gqa([...train, 'r'], folder);
   assert.equal(ran.code, 0, ran.stderr);
   const list = path.join('runs/pets/r/damaged.jsonl');
-  assert.ok(ran.stderr.includes(`3 pictures are damaged and were decoded as far as they go: ${list}\n`), ran.stderr);
+  assert.ok(ran.stderr.includes(`3 images are damaged and were decoded as far as they go: ${list}\n`), ran.stderr);
   const lines = fs.readFileSync(path.join(folder, list), 'utf8').trim().split('\n');
   assert.deepEqual(
     lines
@@ -231,16 +254,23 @@ test('a JPEG that is damaged: used as far as it goes, said and listed, or refuse
   assert.equal(evaluated.code, 0, evaluated.stderr);
   assert.match(
     evaluated.stderr,
-    /1 picture is damaged and was decoded as far as it goes: .*0\.jpg \(\d+ bytes\) is damaged: Corrupt JPEG data/,
+    /1 image is damaged and was decoded as far as it goes: .*0\.jpg \(\d+ bytes\) is damaged: Corrupt JPEG data/,
   );
   assert.deepEqual([JSON.parse(evaluated.stdout).damaged, JSON.parse(evaluated.stdout).skipped], [1, 0]);
   const refused = gqa([...train, 's', '--set', 'data.on_bad_image=error'], folder);
-  assert.deepEqual([refused.code, /[034]\.jpg \(\d+ bytes\) does not decode/.test(refused.stderr)], [3, true], refused.stderr);
+  assert.deepEqual(
+    [refused.code, /[034]\.jpg \(\d+ bytes\) does not decode/.test(refused.stderr)],
+    [3, true],
+    refused.stderr,
+  );
 });
 
 test('a loss that is not finite: exit 6 with step and learning rate, the run says it failed, its results stay readable', () => {
   const folder = workingFolder();
-  const ran = gqa(['train', '--config', 'config.yaml', '--run-name', 'r', '--set', 'train.lr=1e30', '--set', 'train.steps=6'], folder);
+  const ran = gqa(
+    ['train', '--config', 'config.yaml', '--run-name', 'r', '--set', 'train.lr=1e30', '--set', 'train.steps=6'],
+    folder,
+  );
   assert.equal(ran.code, 6, ran.stderr);
   assert.match(ran.stderr, /the loss is not finite at step \d+, learning rate 1e\+30/);
   assert.equal(JSON.parse(fs.readFileSync(path.join(folder, 'runs/bad/r/status.json'), 'utf8')).state, 'failed');
@@ -254,7 +284,13 @@ test('eval of a folder that is no run, and of a checkpoint without a fitting hea
   const noRun = gqa(['eval', 'data'], folder);
   assert.deepEqual([noRun.code, /data: not a run folder/.test(noRun.stderr)], [2, true]);
   const checkpoint = 'runs/bad/r/checkpoints/best/model.safetensors';
-  const otherHeads = gqa(['eval', '--checkpoint', checkpoint, '--config', 'config.yaml', '--set', 'model.heads=2'], folder);
-  assert.deepEqual([otherHeads.code, /holds 4 heads with 4 KV heads \(mha\); the config wants 2 heads/.test(otherHeads.stderr)], [2, true]);
+  const otherHeads = gqa(
+    ['eval', '--checkpoint', checkpoint, '--config', 'config.yaml', '--set', 'model.heads=2'],
+    folder,
+  );
+  assert.deepEqual(
+    [otherHeads.code, /holds 4 heads with 4 KV heads \(mha\); the config wants 2 heads/.test(otherHeads.stderr)],
+    [2, true],
+  );
   assert.deepEqual(snapshot(folder), before);
 });

@@ -9,7 +9,10 @@ import { fileURLToPath } from 'node:url';
 const cli = fileURLToPath(new URL('../src/cli.js', import.meta.url));
 
 function gqa(args: string[], cwd = process.cwd(), nodeArgs: string[] = []) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...nodeArgs, cli, ...args], { cwd, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...nodeArgs, cli, ...args], {
+    cwd,
+    encoding: 'utf8',
+  });
   return { status, stdout, stderr };
 }
 
@@ -20,7 +23,10 @@ function contents(folder: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(folder, { recursive: true, encoding: 'utf8' })
       .sort()
-      .map((name) => [name, statSync(path.join(folder, name)).isFile() ? readFileSync(path.join(folder, name), 'latin1') : 'folder']),
+      .map((name) => [
+        name,
+        statSync(path.join(folder, name)).isFile() ? readFileSync(path.join(folder, name), 'latin1') : 'folder',
+      ]),
   );
 }
 
@@ -30,7 +36,10 @@ test('gqa --help names every command and the exit codes', () => {
   assert.equal(stderr, '');
   for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstart', 'doctor'])
     assert.match(stdout, new RegExp(`^ {2}${name} `, 'm'));
-  assert.match(stdout, /0 ok · 1 unexpected · 2 usage or config .* 7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM/s);
+  assert.match(
+    stdout,
+    /0 ok · 1 unexpected · 2 usage or config .* 7 a run of a sweep failed · 129 SIGHUP · 130 SIGINT · 143 SIGTERM/s,
+  );
 });
 
 for (const name of ['train', 'eval', 'convert', 'sweep', 'reference', 'quickstart', 'doctor']) {
@@ -137,14 +146,35 @@ test('--version is that of package.json, alone on stdout', () => {
 
 const smoke = 'data: { name: cifar10, root: none }\nmodel: { size: micro }\n';
 
-/** Command line, exit code, what is told. Each is run in a folder with `ok.yaml`, `empty.yaml`, … and must leave it as it was. */
+/**
+ * Command line, exit code, what is told. Each is run in a folder with `ok.yaml`, `empty.yaml`, … and must leave it as
+ * it was.
+ */
 const badInputs: [what: string, args: string[], code: number, message: RegExp][] = [
   ['no command', [], 2, /^Usage: gqa/],
   ['help for no command', ['help', 'trian'], 2, /^gqa: unknown command 'trian'\n\(Did you mean train\?\)\n/],
-  ['help for no command of a group', ['help', 'data', 'fetsh'], 2, /^gqa: unknown command 'fetsh'\n\(Did you mean fetch\?\)\n/],
+  [
+    'help for no command of a group',
+    ['help', 'data', 'fetsh'],
+    2,
+    /^gqa: unknown command 'fetsh'\n\(Did you mean fetch\?\)\n/,
+  ],
   [
     'bench data with flags of bench step',
-    ['bench', 'data', '--config', 'ok.yaml', '--steps', '3', '--profile', '--compare', 'mha', '--eager', '--device', 'cpu'],
+    [
+      'bench',
+      'data',
+      '--config',
+      'ok.yaml',
+      '--steps',
+      '3',
+      '--profile',
+      '--compare',
+      'mha',
+      '--eager',
+      '--device',
+      'cpu',
+    ],
     2,
     /^gqa: gqa bench data does not use --steps, --compare, --profile, --device, --eager\n--steps is for gqa bench step\./,
   ],
@@ -218,13 +248,33 @@ const badInputs: [what: string, args: string[], code: number, message: RegExp][]
     2,
     /argument '1,,2' is invalid\. Expected values with commas between them/,
   ],
-  ['a list of no numbers', ['sweep', '--config', 'ok.yaml', '--kv-heads', '1,two'], 2, /"two" is no whole number from 1 to 1024/],
+  [
+    'a list of no numbers',
+    ['sweep', '--config', 'ok.yaml', '--kv-heads', '1,two'],
+    2,
+    /"two" is no whole number from 1 to 1024/,
+  ],
   ['zero KV heads', ['sweep', '--config', 'ok.yaml', '--kv-heads', '0'], 2, /"0" is no whole number from 1 to 1024/],
-  ['a seed that is too large', ['sweep', '--config', 'ok.yaml', '--seeds', '4294967296'], 2, /is no whole number from 0 to 4294967295/],
+  [
+    'a seed that is too large',
+    ['sweep', '--config', 'ok.yaml', '--seeds', '4294967296'],
+    2,
+    /is no whole number from 0 to 4294967295/,
+  ],
   ['an unknown split', ['eval', 'run', '--split', 'dev'], 2, /Allowed choices are train, val, test/],
   ['eval of nothing', ['eval'], 2, /^gqa: eval needs a run folder, or --checkpoint FILE and --config FILE\n/],
-  ['eval of two things', ['eval', 'run', '--checkpoint', 'x', '--config', 'ok.yaml'], 2, /^gqa: eval takes a run folder or --checkpoint/],
-  ['a missing config', ['train', '--config', 'okk.yaml'], 2, /^gqa: config okk\.yaml does not exist\nDid you mean ok\.yaml\?\n$/],
+  [
+    'eval of two things',
+    ['eval', 'run', '--checkpoint', 'x', '--config', 'ok.yaml'],
+    2,
+    /^gqa: eval takes a run folder or --checkpoint/,
+  ],
+  [
+    'a missing config',
+    ['train', '--config', 'okk.yaml'],
+    2,
+    /^gqa: config okk\.yaml does not exist\nDid you mean ok\.yaml\?\n$/,
+  ],
   ['an empty config', ['train', '--config', 'empty.yaml'], 2, /^gqa: empty\.yaml:1:1 the file is empty/],
   [
     'a misspelt key',
@@ -257,7 +307,12 @@ const badInputs: [what: string, args: string[], code: number, message: RegExp][]
     /data\.name is "cifar11", expected one of .*; did you mean cifar10\?\n$/,
   ],
   ['--set without a value', ['train', '--config', 'ok.yaml', '--set', 'seed'], 2, /^gqa: --set seed: has no "="/],
-  ['a --run-name that leaves its folder', ['train', '--config', 'ok.yaml', '--run-name', '../x'], 2, /^gqa: --run-name is "\.\.\/x"/],
+  [
+    'a --run-name that leaves its folder',
+    ['train', '--config', 'ok.yaml', '--run-name', '../x'],
+    2,
+    /^gqa: --run-name is "\.\.\/x"/,
+  ],
   [
     'a --run-name that exists',
     ['train', '--config', 'ok.yaml', '--run-name', 'mine'],
@@ -325,10 +380,19 @@ test('~ is the home folder in flags and arguments', () => {
     stderr: `gqa: config ${path.join(home, 'none.yaml')} does not exist\n`,
   });
   assert.match(at(['eval', '~/run']).stderr, new RegExp(`^gqa: ${path.join(home, 'run')}: not a run folder`));
-  assert.match(at(['eval', '--config=~/ok.yaml', '--checkpoint=~/x']).stderr, new RegExp(`--checkpoint is "${home}/x", but`));
-  assert.match(at(['train', '--config=~/ok.yaml', '--set', 'data.root=~/pictures']).stderr, new RegExp(`${home}/pictures does not exist`));
+  assert.match(
+    at(['eval', '--config=~/ok.yaml', '--checkpoint=~/x']).stderr,
+    new RegExp(`--checkpoint is "${home}/x", but`),
+  );
+  assert.match(
+    at(['train', '--config=~/ok.yaml', '--set', 'data.root=~/images']).stderr,
+    new RegExp(`${home}/images does not exist`),
+  );
   assert.match(at(['data', 'list', '--root=~/sets', '--json']).stderr, /^$/);
-  assert.match(at(['train', '--config=~/ok.yaml', '--runs-dir=~/ok.yaml']).stderr, new RegExp(`cannot write runs in ${home}/ok\\.yaml`));
+  assert.match(
+    at(['train', '--config=~/ok.yaml', '--runs-dir=~/ok.yaml']).stderr,
+    new RegExp(`cannot write runs in ${home}/ok\\.yaml`),
+  );
 });
 
 test('--debug shows the stack, before or after the command', () => {
@@ -355,10 +419,16 @@ test('an error that nobody foresaw is exit 1 in one line, with the way to its st
   );
 });
 
-test('a reader of stdout that leaves early is no error', { skip: process.platform === 'win32' && 'needs a POSIX shell' }, () => {
-  const { status, stdout, stderr } = spawnSync('sh', ['-c', `"${process.execPath}" "${cli}" --help | true; echo ended`], {
-    encoding: 'utf8',
-  });
+test('a reader of stdout that leaves early is no error', {
+  skip: process.platform === 'win32' && 'needs a POSIX shell',
+}, () => {
+  const { status, stdout, stderr } = spawnSync(
+    'sh',
+    ['-c', `"${process.execPath}" "${cli}" --help | true; echo ended`],
+    {
+      encoding: 'utf8',
+    },
+  );
   assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: 'ended\n', stderr: '' });
 });
 
@@ -367,7 +437,9 @@ for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
-  test(`${signal} ends with exit code ${code}`, { skip: process.platform === 'win32' && 'Windows has no such signals' }, async () => {
+  test(`${signal} ends with exit code ${code}`, {
+    skip: process.platform === 'win32' && 'Windows has no such signals',
+  }, async () => {
     const folder = temporary();
     const preload = path.join(folder, 'slow.mjs');
     // Holds the command in its first step, so that the signal meets a running command line.
@@ -375,9 +447,13 @@ for (const [signal, code] of [
       preload,
       `const write = process.stdout.write; process.stdout.write = function (text, ...rest) { if (text.length > 0) { process.stderr.write('ready\\n'); setInterval(() => {}, 1000); return true; } return true; };\n`,
     );
-    const child = spawn(process.execPath, ['--import', preload, cli, '--version'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, ['--import', preload, cli, '--version'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     child.stderr.once('data', () => child.kill(signal));
-    const [ended, by] = await new Promise<[number | null, string | null]>((resolve) => child.on('close', (...how) => resolve(how)));
+    const [ended, by] = await new Promise<[number | null, string | null]>((resolve) =>
+      child.on('close', (...how) => resolve(how)),
+    );
     assert.deepEqual([ended, by], [code, null]);
   });
 }

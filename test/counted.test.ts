@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import { counted } from '../src/counted.js';
 
 test('one is singular, none and several are plural, whatever the word ends in', () => {
-  const words = ['picture', 'KV head', 'class', 'box', 'batch', 'query', 'key', 'epoch'];
+  const words = ['image', 'KV head', 'class', 'box', 'batch', 'query', 'key', 'epoch'];
   assert.deepEqual(
     words.map((word) => [0, 1, 2].map((count) => counted(count, word))),
     [
-      ['0 pictures', '1 picture', '2 pictures'],
+      ['0 images', '1 image', '2 images'],
       ['0 KV heads', '1 KV head', '2 KV heads'],
       ['0 classes', '1 class', '2 classes'],
       ['0 boxes', '1 box', '2 boxes'],

@@ -1,4 +1,7 @@
-/** What the documents name is there: files, scripts, commands with their flags, and configs with the keys that are set over them. */
+/**
+ * What the documents name is there: files, scripts, commands with their flags, and configs with the keys that are set
+ * over them.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -21,7 +24,9 @@ test('paths and links lead somewhere', () => {
   const gone: string[] = [];
   for (const document of documents) {
     const text = fs.readFileSync(document, 'utf8');
-    for (const [found] of text.matchAll(/(?<![\w/.<-])(?:src|test|docs|configs|scripts|bench|datasets|dist\/test)\/[\w./-]*\w/g)) {
+    for (const [found] of text.matchAll(
+      /(?<![\w/.<-])(?:src|test|docs|configs|scripts|bench|datasets|dist\/test)\/[\w./-]*\w/g,
+    )) {
       const source = found.replace(/^dist\/(.*)\.js$/, '$1.ts');
       if (!madeUp.has(found) && !fs.existsSync(source)) gone.push(`${document}: ${found}`);
     }
@@ -37,7 +42,9 @@ test('nothing outside the project is named', () => {
 
 /** Words of a command as a shell splits them, up to a comment or the end of the code. */
 const words = (command: string): string[] =>
-  [...(command.split(/ #| &&|`| · |…/)[0] ?? '').matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) => word.replaceAll(/["']/g, ''));
+  [...(command.split(/ #| &&|`| · |…/)[0] ?? '').matchAll(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g)].map(([word]) =>
+    word.replaceAll(/["']/g, ''),
+  );
 
 const commands = documents.flatMap((document) =>
   [...fs.readFileSync(document, 'utf8').matchAll(/npx gqa ([a-z][^`\n]*)/g)].map(([, command = '']) => ({

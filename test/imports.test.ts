@@ -14,7 +14,8 @@ const ALLOWED: Record<string, string[]> = {
   config: ['counted.ts', 'errors.ts', 'run'], // run/atomic.ts says in words why a file could not be read
   run: ['counted.ts', 'errors.ts', 'version.ts', 'config'],
   native: ['errors.ts', 'invocation.ts', 'version.ts', 'config'],
-  data: ['counted.ts', 'errors.ts', 'invocation.ts', 'random.ts', 'config', 'run', 'native'], // run/atomic.ts says in words why a file could not be written; native/pictures.ts, no TensorFlow.js
+  // run/atomic.ts says in words why a file could not be written; native/images.ts, no TensorFlow.js
+  data: ['counted.ts', 'errors.ts', 'invocation.ts', 'random.ts', 'config', 'run', 'native'],
   trace: ['errors.ts'],
   model: ['random.ts', 'config'],
   checkpoint: ['counted.ts', 'errors.ts', 'config', 'model'],
@@ -48,15 +49,15 @@ const ALLOWED_IN_DATA: Record<string, string[]> = {
   'reading.ts': [],
   'subset.ts': [],
   'open.ts': ['dataset.ts', 'formats'],
-  'common-size.ts': ['dataset.ts', 'reading.ts', 'pictures'],
+  'common-size.ts': ['dataset.ts', 'reading.ts', 'images'],
   'take.ts': ['dataset.ts', 'common-size.ts', 'subset.ts'],
   'usable.ts': ['dataset.ts'],
   'fingerprint.ts': ['dataset.ts'],
   formats: ['dataset.ts', 'files.ts'],
-  pictures: ['dataset.ts', 'files.ts', 'reading.ts'],
-  pipeline: ['dataset.ts', 'reading.ts', 'pictures'],
+  images: ['dataset.ts', 'files.ts', 'reading.ts'],
+  pipeline: ['dataset.ts', 'reading.ts', 'images'],
   fetch: ['formats'],
-  inspect: ['dataset.ts', 'reading.ts', 'pictures', 'pipeline', 'fetch'],
+  inspect: ['dataset.ts', 'reading.ts', 'images', 'pipeline', 'fetch'],
 };
 
 /** Packages that only some folders may import; the others never touch them. */
@@ -94,7 +95,13 @@ function against(allowed: Record<string, string[]>, root: string): string[] {
     const own = placeIn(file);
     assert.ok(allowed[own] !== undefined, `${file}: its folder has no line in this test`);
     return importsOf(file)
-      .filter((target) => target.endsWith('.ts') && within(target) && placeIn(target) !== own && !allowed[own]?.includes(placeIn(target)))
+      .filter(
+        (target) =>
+          target.endsWith('.ts') &&
+          within(target) &&
+          placeIn(target) !== own &&
+          !allowed[own]?.includes(placeIn(target)),
+      )
       .map((target) => `${file} imports ${target}`);
   });
 }
@@ -107,14 +114,20 @@ test('imports follow the order of the folders', () => {
 test('packages are imported only where they belong', () => {
   const wrong = files.flatMap((file) =>
     importsOf(file)
-      .filter((name) => Object.entries(PACKAGES).some(([start, places]) => name.startsWith(start) && !places.includes(placeOf(file))))
+      .filter((name) =>
+        Object.entries(PACKAGES).some(([start, places]) => name.startsWith(start) && !places.includes(placeOf(file))),
+      )
       .map((name) => `${file} imports ${name}`),
   );
   assert.deepEqual(wrong, []);
 });
 
 test('only commands and the command line print; progress goes through run/progress.ts', () => {
-  const printing = files.filter((file) => /process\.std(out|err)|console\./.test(fs.readFileSync(path.join('src', file), 'utf8')));
-  const elsewhere = printing.filter((file) => !['commands', 'cli.ts'].includes(placeOf(file)) && file !== 'run/progress.ts');
+  const printing = files.filter((file) =>
+    /process\.std(out|err)|console\./.test(fs.readFileSync(path.join('src', file), 'utf8')),
+  );
+  const elsewhere = printing.filter(
+    (file) => !['commands', 'cli.ts'].includes(placeOf(file)) && file !== 'run/progress.ts',
+  );
   assert.deepEqual(elsewhere, []);
 });

@@ -9,7 +9,11 @@ import { temporaryFolder } from './cli-run.js';
 const skip = process.platform === 'win32' ? 'npm makes scripts there, not links' : false;
 
 function run(program: string, args: string[], cwd: string, env: NodeJS.ProcessEnv = {}) {
-  const { status, stdout, stderr } = spawnSync(program, args, { cwd, encoding: 'utf8', env: { ...process.env, ...env } });
+  const { status, stdout, stderr } = spawnSync(program, args, {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
   return { status, stdout, stderr };
 }
 
@@ -17,7 +21,9 @@ for (const [how, args] of [
   ['npm install -g .', ['install', '-g', '.']],
   ['npm link', ['link']],
 ] as const) {
-  test(`${how}: gqa works from any folder, with paths that are relative to it, and says how it is called`, { skip }, () => {
+  test(`${how}: gqa works from any folder, with paths that are relative to it, and says how it is called`, {
+    skip,
+  }, () => {
     const prefix = temporaryFolder();
     const installed = run('npm', [...args, '--offline'], process.cwd(), { npm_config_prefix: prefix });
     assert.equal(installed.status, 0, installed.stderr);
@@ -42,7 +48,11 @@ test('a project that is not built, or whose packages are gone, is exit 4 with th
   const folder = fs.realpathSync(temporaryFolder());
   fs.cpSync('bin', path.join(folder, 'bin'), { recursive: true });
   const gqa = () => run(process.execPath, [path.join(folder, 'bin', 'gqa.js'), 'train'], temporaryFolder());
-  assert.deepEqual(gqa(), { status: 4, stdout: '', stderr: `gqa: the project is not built in ${folder}\nRun there: npm run setup\n` });
+  assert.deepEqual(gqa(), {
+    status: 4,
+    stdout: '',
+    stderr: `gqa: the project is not built in ${folder}\nRun there: npm run setup\n`,
+  });
   fs.mkdirSync(path.join(folder, 'dist', 'src'), { recursive: true });
   fs.writeFileSync(path.join(folder, 'package.json'), '{ "type": "module" }');
   fs.writeFileSync(path.join(folder, 'dist', 'src', 'cli.js'), "import 'a-package-that-is-not-there';\n");

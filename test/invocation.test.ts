@@ -23,7 +23,11 @@ function scene(name = 'project') {
   fs.symlinkSync(at(name, 'bin', 'gqa.js'), at('linked', 'gqa'));
   fs.mkdirSync(at(name, 'node_modules', '.bin'), { recursive: true });
   fs.symlinkSync(at(name, 'bin', 'gqa.js'), at(name, 'node_modules', '.bin', 'gqa'));
-  const from = (cwd: string, ...PATH: string[]) => ({ cwd, env: { PATH: PATH.join(path.delimiter) }, project: `${at(name)}${path.sep}` });
+  const from = (cwd: string, ...PATH: string[]) => ({
+    cwd,
+    env: { PATH: PATH.join(path.delimiter) },
+    project: `${at(name)}${path.sep}`,
+  });
   return { at, from };
 }
 

@@ -34,7 +34,12 @@ test('draws depend on seed, stream and position, and on nothing else', () => {
     return Array.from({ length: 9 }, () => from.bits());
   };
   assert.deepEqual(row(42, 'augment', 1, 7), row(42, 'augment', 1, 7));
-  for (const other of [row(43, 'augment', 1, 7), row(42, 'shuffle', 1, 7), row(42, 'augment', 2, 7), row(42, 'augment', 1, 8)])
+  for (const other of [
+    row(43, 'augment', 1, 7),
+    row(42, 'shuffle', 1, 7),
+    row(42, 'augment', 2, 7),
+    row(42, 'augment', 1, 8),
+  ])
     assert.notDeepEqual(row(42, 'augment', 1, 7), other);
 });
 

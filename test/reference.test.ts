@@ -9,7 +9,7 @@ import { comparePreprocess } from '../src/reference/preprocess.js';
 import { gqa } from './cli-run.js';
 
 const VECTORS = 'test/reference/attention';
-const PICTURES = 'test/reference/preprocess';
+const IMAGES = 'test/reference/preprocess';
 
 /** The cases that every machine runs on wasm too. */
 const ON_WASM = ['gqa_kv2', 'kdgqa_kv4', 'dgqa_ema_kv2'];
@@ -20,7 +20,10 @@ before(async () => {
 });
 
 /** A copy of the vectors whose index holds these cases only, changed as wanted. */
-function copyWith(names: string[], change: (index: { cases: Record<string, unknown>[] }, dir: string) => void = () => {}): string {
+function copyWith(
+  names: string[],
+  change: (index: { cases: Record<string, unknown>[] }, dir: string) => void = () => {},
+): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-reference-'));
   fs.cpSync(VECTORS, dir, { recursive: true });
   const file = path.join(dir, 'index.json');
@@ -31,7 +34,8 @@ function copyWith(names: string[], change: (index: { cases: Record<string, unkno
   return dir;
 }
 
-const byName = (results: Iterable<CaseResult>): Map<string, CaseResult> => new Map([...results].map((result) => [result.name, result]));
+const byName = (results: Iterable<CaseResult>): Map<string, CaseResult> =>
+  new Map([...results].map((result) => [result.name, result]));
 
 for (const mode of ['compiled', 'eager'] as const) {
   test(`the project agrees with the paper’s code, ${mode}: conversion, logits, losses, gradients, AdamW, allocations, caches, noise`, (t) => {
@@ -99,14 +103,16 @@ async function preprocessResults(dir: string): Promise<CaseResult[]> {
 }
 
 test('every operation of RandAugment, the resize in both directions and normalisation agree with torchvision and Pillow', async () => {
-  const results = await preprocessResults(PICTURES);
+  const results = await preprocessResults(IMAGES);
   assert.equal(results.length, 50);
   assert.deepEqual(
     results.filter(({ passed }) => !passed),
     [],
   );
   // Tolerances are for others; ours are Pillow's bytes but for what the device rounds and sharp shrinks.
-  const inexact = results.filter(({ detail }) => !/^(largest|pixels off by more than 1) 0 /.test(detail)).map(({ name }) => name);
+  const inexact = results
+    .filter(({ detail }) => !/^(largest|pixels off by more than 1) 0 /.test(detail))
+    .map(({ name }) => name);
   assert.deepEqual(
     inexact.filter((name) => !/^resize .*(device|512x384|300x700)|^normalize/.test(name)),
     [],
@@ -126,7 +132,7 @@ test('the wasm backend enlarges and normalises as Pillow and torchvision do', ()
 
 function preprocessCopy(change: (index: Record<string, { [key: string]: unknown }[]>, dir: string) => void): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-reference-'));
-  fs.cpSync(PICTURES, dir, { recursive: true });
+  fs.cpSync(IMAGES, dir, { recursive: true });
   const file = path.join(dir, 'index.json');
   const index = JSON.parse(fs.readFileSync(file, 'utf8'));
   change(index, dir);
@@ -134,7 +140,7 @@ function preprocessCopy(change: (index: Record<string, { [key: string]: unknown 
   return dir;
 }
 
-test('another picture, a missing one, another magnitude and an unknown operation each fail their case', async () => {
+test('another image, a missing one, another magnitude and an unknown operation each fail their case', async () => {
   const dir = preprocessCopy((index, folder) => {
     const find = (op: string) => index.randaugment?.find((each) => each.op === op) as Record<string, unknown>;
     find('Equalize').output = find('AutoContrast').output;

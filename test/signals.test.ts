@@ -1,4 +1,7 @@
-/** A signal in every phase of every command that computes: exit code, status, checkpoints and words, each met at an exact point (at-point.ts). */
+/**
+ * A signal in every phase of every command that computes: exit code, status, checkpoints and words, each met at an
+ * exact point (at-point.ts).
+ */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +19,8 @@ const train = (runName: string, ...sets: string[]): string[] => [
   ...['train.steps=6', 'train.epochs=2', ...sets].flatMap((set) => ['--set', set]),
 ];
 const inRun = (runName: string, ...file: string[]): string => path.join(runsDir, 'smoke', runName, ...file);
-const model = (runName: string, which: 'last' | 'best'): string => inRun(runName, 'checkpoints', which, 'model.safetensors');
+const model = (runName: string, which: 'last' | 'best'): string =>
+  inRun(runName, 'checkpoints', which, 'model.safetensors');
 const status = (runName: string): unknown => {
   const { state, epoch, step } = JSON.parse(fs.readFileSync(inRun(runName, 'status.json'), 'utf8'));
   return [state, epoch, step];
@@ -75,7 +79,9 @@ for (const { phase, at, signal, code, sets, state, told } of [
     told: /\ngqa: stopped by SIGTERM after step 3 of 3 \(test, best epoch \(1\)\)\n/,
   },
 ] as const) {
-  test(`train, ${phase}: ${signal} is exit ${code}, with a true status and the model saved where there is one`, { skip }, () => {
+  test(`train, ${phase}: ${signal} is exit ${code}, with a true status and the model saved where there is one`, {
+    skip,
+  }, () => {
     const ran = gqaAt(at, signal, train(phase.slice(0, 4), ...sets));
     assert.equal(ran.code, code, ran.stderr);
     assert.equal(ran.stdout, '');
@@ -100,9 +106,27 @@ test('a model whose loss is not finite is not saved, and that is said', { skip }
 
 for (const { command, at, args, code, signal } of [
   { command: 'eval', at: 'worker', signal: 'SIGTERM', code: 143, args: ['eval', inRun('mha')] },
-  { command: 'eval on wasm', at: 'worker', signal: 'SIGHUP', code: 129, args: ['eval', inRun('mha'), '--device', 'wasm'] },
-  { command: 'bench step', at: 'look 3', signal: 'SIGTERM', code: 143, args: ['bench', 'step', '--config', 'configs/smoke.yaml'] },
-  { command: 'bench data', at: 'worker', signal: 'SIGINT', code: 130, args: ['bench', 'data', '--config', 'configs/smoke.yaml'] },
+  {
+    command: 'eval on wasm',
+    at: 'worker',
+    signal: 'SIGHUP',
+    code: 129,
+    args: ['eval', inRun('mha'), '--device', 'wasm'],
+  },
+  {
+    command: 'bench step',
+    at: 'look 3',
+    signal: 'SIGTERM',
+    code: 143,
+    args: ['bench', 'step', '--config', 'configs/smoke.yaml'],
+  },
+  {
+    command: 'bench data',
+    at: 'worker',
+    signal: 'SIGINT',
+    code: 130,
+    args: ['bench', 'data', '--config', 'configs/smoke.yaml'],
+  },
   { command: 'reference', at: 'look 2', signal: 'SIGINT', code: 130, args: ['reference', 'test/reference'] },
   {
     command: 'data verify',
@@ -129,7 +153,10 @@ test('sweep: a closed terminal reaches the run, which saves, and the leaderboard
   const run = path.join(runsDir, 's', 'dgqa-ema-kv2-s1');
   assert.equal(JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')).state, 'interrupted');
   assert.ok(stepsIn(path.join(run, 'checkpoints/last/model.safetensors')) >= 1);
-  assert.match(fs.readFileSync(path.join(runsDir, 's/leaderboard.csv'), 'utf8'), /,interrupted,129,exit 129,[\s\S]*,not run,/);
+  assert.match(
+    fs.readFileSync(path.join(runsDir, 's/leaderboard.csv'), 'utf8'),
+    /,interrupted,129,exit 129,[\s\S]*,not run,/,
+  );
 });
 
 const script = spawnSync('script', ['--version'], { encoding: 'utf8' });
@@ -164,7 +191,10 @@ for (const [signal, expected] of [
   test(`npm scripts pass ${signal} on to what they started, and end as it ends`, { skip }, async () => {
     const folder = temporaryFolder();
     const child = path.join(folder, 'child.mjs');
-    fs.writeFileSync(child, `process.on('${signal}', () => process.exit(${expected})); console.log('ready'); setInterval(() => {}, 1000);`);
+    fs.writeFileSync(
+      child,
+      `process.on('${signal}', () => process.exit(${expected})); console.log('ready'); setInterval(() => {}, 1000);`,
+    );
     const runner = path.resolve('scripts/run-cli.mjs');
     const parent = path.join(folder, 'parent.mjs');
     fs.writeFileSync(

@@ -1,6 +1,7 @@
 /**
- * What `config.json` beside a checkpoint says of it, as Hugging Face and timm write it: the things that no shape of a tensor shows (heads, activation, layer norm's eps, pooling) and the
- * classes' names. Sources: transformers' PretrainedConfig; timm's `save_config_for_hf` (models/_hub.py).
+ * What `config.json` beside a checkpoint says of it, as Hugging Face and timm write it: the things that no shape of a
+ * tensor shows (heads, activation, layer norm's eps, pooling) and the classes' names. Sources: transformers'
+ * PretrainedConfig; timm's `save_config_for_hf` (models/_hub.py).
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -37,13 +38,21 @@ const configSchema = z.object({
   global_pool: text,
   label_names: z.array(z.string()).nullish().catch(null),
   model_args: z
-    .object({ num_heads: number, embed_dim: number, act_layer: z.unknown().optional(), norm_layer: z.unknown().optional() })
+    .object({
+      num_heads: number,
+      embed_dim: number,
+      act_layer: z.unknown().optional(),
+      norm_layer: z.unknown().optional(),
+    })
     .nullish()
     .catch(null),
 });
 type ConfigJson = z.output<typeof configSchema>;
 
-/** timm's architectures by the word behind `vit_` or `deit_`: width and heads. Source: timm vision_transformer.py, deit.py. */
+/**
+ * timm's architectures by the word behind `vit_` or `deit_`: width and heads. Source: timm vision_transformer.py,
+ * deit.py.
+ */
 const TIMM_SIZES: Record<string, { embedDim: number; heads: number }> = {
   tiny: { embedDim: 192, heads: 3 },
   little: { embedDim: 320, heads: 5 },
@@ -77,11 +86,17 @@ export function readBeside(checkpoint: string, embedDim: number): { beside: Besi
   if (!config.model_type && !config.architecture) return { beside: null, notice: null }; // some other program's
   const width = config.hidden_size ?? config.model_args?.embed_dim ?? config.num_features ?? null;
   if (width !== null && width !== embedDim)
-    return { beside: null, notice: `${file} describes a model of width ${width}, the checkpoint has ${embedDim}: not used` };
+    return {
+      beside: null,
+      notice: `${file} describes a model of width ${width}, the checkpoint has ${embedDim}: not used`,
+    };
   return {
     beside: {
       file,
-      heads: config.num_attention_heads ?? config.model_args?.num_heads ?? headsOfArchitecture(config.architecture, embedDim),
+      heads:
+        config.num_attention_heads ??
+        config.model_args?.num_heads ??
+        headsOfArchitecture(config.architecture, embedDim),
       classes: classesOf(config),
       layerNormEps: config.layer_norm_eps ?? null,
       refused: RULES.flatMap((rule) => rule(config) ?? []),
@@ -108,15 +123,22 @@ const PLAIN_TYPES: readonly string[] = ['vit', 'deit', 'vit_msn', 'vit_mae', 'di
 
 /** What a config says that gqa does not compute: a rule each. */
 const RULES: readonly ((config: ConfigJson) => string | null)[] = [
-  ({ hidden_act: act }) => (act && act !== 'gelu' ? `hidden_act is ${act}; gqa computes gelu (with the error function)` : null),
+  ({ hidden_act: act }) =>
+    act && act !== 'gelu' ? `hidden_act is ${act}; gqa computes gelu (with the error function)` : null,
   ({ layer_norm_eps: eps }) => (eps && !(eps > 0 && eps <= 1e-3) ? `layer_norm_eps is ${eps}` : null),
   ({ use_mean_pooling: pooling, model_type: type }) =>
-    pooling && (type === 'beit' || type === 'data2vec-vision') ? 'use_mean_pooling: its head reads the mean of all patches' : null,
+    pooling && (type === 'beit' || type === 'data2vec-vision')
+      ? 'use_mean_pooling: its head reads the mean of all patches'
+      : null,
   ({ use_swiglu_ffn: gated }) => (gated ? 'use_swiglu_ffn: a gated MLP (SwiGLU)' : null),
-  ({ global_pool: pool }) => (pool && pool !== 'token' ? `global_pool is ${pool}; gqa’s head reads the class token` : null),
-  ({ model_type: type }) => (type && !PLAIN_TYPES.includes(type) ? `model_type is ${type}; gqa computes ${PLAIN_TYPES.join(', ')}` : null),
+  ({ global_pool: pool }) =>
+    pool && pool !== 'token' ? `global_pool is ${pool}; gqa’s head reads the class token` : null,
+  ({ model_type: type }) =>
+    type && !PLAIN_TYPES.includes(type) ? `model_type is ${type}; gqa computes ${PLAIN_TYPES.join(', ')}` : null,
   ({ architecture: name }) =>
-    name && !/^(?:test_)?(?:vit|deit3?|flexivit)_/.test(name) ? `architecture is ${name}; gqa computes vit and deit` : null,
+    name && !/^(?:test_)?(?:vit|deit3?|flexivit)_/.test(name)
+      ? `architecture is ${name}; gqa computes vit and deit`
+      : null,
   ({ architecture: name }) =>
     /quickgelu/.test(name ?? '') ? `${name} has the quick GELU; gqa computes gelu (with the error function)` : null,
   ({ architecture: name }) =>
@@ -124,7 +146,9 @@ const RULES: readonly ((config: ConfigJson) => string | null)[] = [
       ? `${name} differs from a plain ViT in eps or activation`
       : null,
   ({ model_args: args }) =>
-    args?.act_layer && !/^(nn\.)?gelu$/i.test(String(args.act_layer)) ? `act_layer is ${String(args.act_layer)}; gqa computes gelu` : null,
+    args?.act_layer && !/^(nn\.)?gelu$/i.test(String(args.act_layer))
+      ? `act_layer is ${String(args.act_layer)}; gqa computes gelu`
+      : null,
   ({ model_args: args }) =>
     args?.norm_layer && !/^layernorm$/i.test(String(args.norm_layer))
       ? `norm_layer is ${String(args.norm_layer)}; gqa computes layer norm`

@@ -1,7 +1,8 @@
 /**
- * From an MHA checkpoint to any variant: K and V heads of a group are mean-pooled, LayerScale is folded into the layer before it, everything else is copied.
- * Source of the merge: Ainslie et al. 2023, arXiv:2305.13245, §2.1; key-driven-gqa `att_weight_conversion`. Unlike that code, the final norm is taken over too.
- * Nothing here touches a tensor of TensorFlow.js: values go from the file into plain arrays.
+ * From an MHA checkpoint to any variant: K and V heads of a group are mean-pooled, LayerScale is folded into the layer
+ * before it, everything else is copied. Source of the merge: Ainslie et al. 2023, arXiv:2305.13245, §2.1;
+ * key-driven-gqa `att_weight_conversion`. Unlike that code, the final norm is taken over too. Nothing here touches a
+ * tensor of TensorFlow.js: values go from the file into plain arrays.
  */
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
@@ -15,7 +16,10 @@ import { type Source, type Survey, survey } from './survey.js';
 export interface Converted {
   /** Values of every parameter of the target shape. */
   values: Record<string, Float32Array>;
-  /** The target's shape, with what the checkpoint alone says of it: layer norm's eps, and its number of classes where the caller left that open. */
+  /**
+   * The target's shape, with what the checkpoint alone says of it: layer norm's eps, and its number of classes where
+   * the caller left that open.
+   */
   shape: ModelShape;
   /** KV heads of the checkpoint; equal to the target's when nothing was merged. */
   fromKvHeads: number;
@@ -33,16 +37,25 @@ export interface Converted {
   card: ModelCard | null;
 }
 
-/** What the target is: a shape with `numClasses` null takes as many as the checkpoint's head has, 0 when it has none. */
+/**
+ * What the target is: a shape with `numClasses` null takes as many as the checkpoint's head has, 0 when it has none.
+ */
 export type WantedShape = Omit<ModelShape, 'numClasses'> & { numClasses: number | null };
 
 /**
  * Reads a checkpoint for a model of `shape`.
  * @param seed    for a fresh head, when the checkpoint has other classes or none
- * @param classes the data set's names in order: a head whose names differ is not taken over. null: only their number counts
- * @throws GqaError `usage` when the file is no plain ViT of these sizes and heads, `io` for an unreadable file or values that are not finite
+ * @param classes the data set's names in order: a head whose names differ is not taken over. null: only their number
+ *   counts
+ * @throws GqaError `usage` when the file is no plain ViT of these sizes and heads, `io` for an unreadable file or
+ *   values that are not finite
  */
-export function convertCheckpoint(path: string, shape: WantedShape, seed: number, classes: readonly string[] | null = null): Converted {
+export function convertCheckpoint(
+  path: string,
+  shape: WantedShape,
+  seed: number,
+  classes: readonly string[] | null = null,
+): Converted {
   const file = openSafetensors(path);
   const card = readModelCard(file);
   if (card !== null) requireCardsHeads(file, card, shape);
@@ -50,7 +63,8 @@ export function convertCheckpoint(path: string, shape: WantedShape, seed: number
   const { beside, notice } = card === null ? readBeside(path, shape.embedDim) : { beside: null, notice: null };
   if (beside !== null) requireComputed(path, beside);
   const heads = card === null ? headsWarning(path, beside, shape) : null;
-  const eps = card === null ? (beside?.layerNormEps ?? found.layerNormEps) : (card.model.layerNormEps ?? LAYER_NORM_EPS);
+  const eps =
+    card === null ? (beside?.layerNormEps ?? found.layerNormEps) : (card.model.layerNormEps ?? LAYER_NORM_EPS);
   const named = classesOf(card, beside, found.headClasses);
   const numClasses = shape.numClasses ?? found.headClasses ?? 0;
   const freshBecause = shape.numClasses === null ? null : whyFresh(found, named, numClasses, classes);
@@ -65,10 +79,14 @@ export function convertCheckpoint(path: string, shape: WantedShape, seed: number
       ...(notice === null ? [] : [notice]),
       ...(eps === LAYER_NORM_EPS
         ? []
-        : [`layer norm’s eps is ${eps}${beside === null && card === null ? ', as such checkpoints of Hugging Face have it' : ''}`]),
+        : [
+            `layer norm’s eps is ${eps}${beside === null && card === null ? ', as such checkpoints of Hugging Face have it' : ''}`,
+          ]),
       ...(freshBecause === null ? [] : [`fresh head for ${counted(numClasses, 'class')}: ${freshBecause}`]),
       ...(freshBecause === null && classes !== null && named.length === 0
-        ? [`the checkpoint names no classes: its head’s outputs are taken to be in the data set’s order (${orderOf(classes)})`]
+        ? [
+            `the checkpoint names no classes: its head’s outputs are taken to be in the data set’s order (${orderOf(classes)})`,
+          ]
         : []),
     ],
     warnings: [...found.warnings, ...(card?.warnings ?? []), ...(heads === null ? [] : [heads])],
@@ -76,11 +94,16 @@ export function convertCheckpoint(path: string, shape: WantedShape, seed: number
   };
 }
 
-const orderOf = (classes: readonly string[]): string => `${classes.slice(0, 3).join(', ')}${classes.length > 3 ? ', …' : ''}`;
+const orderOf = (classes: readonly string[]): string =>
+  `${classes.slice(0, 3).join(', ')}${classes.length > 3 ? ', …' : ''}`;
 
 /** A checkpoint of our own says how many heads it was trained with; shapes alone cannot show that they differ. */
 function requireCardsHeads(file: Safetensors, card: ModelCard, shape: WantedShape): void {
-  if (card.model.heads === shape.heads && (card.model.kvHeads === shape.kvHeads || card.model.kvHeads === card.model.heads)) return;
+  if (
+    card.model.heads === shape.heads &&
+    (card.model.kvHeads === shape.kvHeads || card.model.kvHeads === card.model.heads)
+  )
+    return;
   throw new GqaError(
     'usage',
     `${file.path} holds ${counted(card.model.heads, 'head')} with ${counted(card.model.kvHeads, 'KV head')} (${card.variant}); the config wants ${counted(shape.heads, 'head')} with ${counted(shape.kvHeads, 'KV head')}`,
@@ -92,12 +115,19 @@ function requireCardsHeads(file: Safetensors, card: ModelCard, shape: WantedShap
 
 function requireComputed(path: string, { file, refused }: Beside): void {
   if (refused.length === 0) return;
-  throw new GqaError('usage', [`${path}: its ${file} says what gqa does not compute:`, ...refused.map((line) => `  ${line}`)].join('\n'), {
-    hint: 'Give a plain ViT. A config.json that belongs to another checkpoint must not lie beside this one.',
-  });
+  throw new GqaError(
+    'usage',
+    [`${path}: its ${file} says what gqa does not compute:`, ...refused.map((line) => `  ${line}`)].join('\n'),
+    {
+      hint: 'Give a plain ViT. A config.json that belongs to another checkpoint must not lie beside this one.',
+    },
+  );
 }
 
-/** @returns what to warn of when nothing confirms the config's number of heads. @throws GqaError `usage` when config.json has another */
+/**
+ * @returns what to warn of when nothing confirms the config's number of heads.
+ * @throws GqaError `usage` when config.json has another
+ */
 function headsWarning(path: string, beside: Beside | null, { heads, embedDim }: WantedShape): string | null {
   if (beside !== null && beside.heads !== null) {
     if (beside.heads === heads) return null;
@@ -118,7 +148,12 @@ function classesOf(card: ModelCard | null, beside: Beside | null, headClasses: n
 }
 
 /** @returns why the head cannot be taken over; null when it can */
-function whyFresh(found: Survey, named: readonly string[], numClasses: number, classes: readonly string[] | null): string | null {
+function whyFresh(
+  found: Survey,
+  named: readonly string[],
+  numClasses: number,
+  classes: readonly string[] | null,
+): string | null {
   if (found.headless !== null) return found.headless;
   if (found.headClasses !== numClasses) return `the checkpoint’s head has ${counted(found.headClasses ?? 0, 'class')}`;
   if (classes === null || named.length === 0) return null;
@@ -158,7 +193,8 @@ function valuesFor(
       continue;
     }
     const gamma = gammas.get(name.replace(/\.(weight|bias)$/, ''));
-    const read = gamma === undefined ? readSource(file, source) : scaledRows(readSource(file, source), readFinite(file, gamma));
+    const read =
+      gamma === undefined ? readSource(file, source) : scaledRows(readSource(file, source), readFinite(file, gamma));
     if (gamma !== undefined) requireFinite(file, gamma, read);
     const isKv = /\.attn\.[kv]\.weight$/.test(name);
     if (isKv) fromKvHeads = (source.shape[0] as number) / headDim(shape);

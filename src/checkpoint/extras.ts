@@ -1,6 +1,7 @@
 /**
- * What else a checkpoint may hold, by name: what the model does not need and is left out with a notice, and layers of other models, which refuse the file since its logits would be
- * wrong without them. A name that is in no table refuses too. Patterns are of names without the file's prefix; the first that fits counts.
+ * What else a checkpoint may hold, by name: what the model does not need and is left out with a notice, and layers of
+ * other models, which refuse the file since its logits would be wrong without them. A name that is in no table refuses
+ * too. Patterns are of names without the file's prefix; the first that fits counts.
  */
 interface Extra {
   pattern: RegExp;
@@ -22,16 +23,26 @@ export const LEFT_OUT: readonly Extra[] = [
       /^(?:optimizer|optimizers|optim|optimizer_states|lr_scheduler|lr_schedulers|scheduler|scaler|grad_scaler|amp|rng_state|loops)(?:\.|$)/,
     what: 'the state of the optimizer',
   },
-  { pattern: /(?:^|\.)(?:exp_avg|exp_avg_sq|max_exp_avg_sq|momentum_buffer)(?:\.|$)/, what: 'the state of the optimizer' },
-  { pattern: /^(?:epoch|step|global_step|iteration|best_acc1?|best_metric|metric|arch|version)$/, what: 'a counter of training' },
+  {
+    pattern: /(?:^|\.)(?:exp_avg|exp_avg_sq|max_exp_avg_sq|momentum_buffer)(?:\.|$)/,
+    what: 'the state of the optimizer',
+  },
+  {
+    pattern: /^(?:epoch|step|global_step|iteration|best_acc1?|best_metric|metric|arch|version)$/,
+    what: 'a counter of training',
+  },
   { pattern: /^(?:criterion|loss|loss_fn|loss_function|train_loss|val_loss)(?:\.|$)/, what: 'the loss' },
-  { pattern: /^(?:train|val|valid|test)_(?:acc|accuracy|metrics?|top1|top5|f1)\w*(?:\.|$)/, what: 'metrics of training' },
+  {
+    pattern: /^(?:train|val|valid|test)_(?:acc|accuracy|metrics?|top1|top5|f1)\w*(?:\.|$)/,
+    what: 'metrics of training',
+  },
 ];
 
 /** Part of the forward pass of a model that gqa does not compute. */
 export const REFUSED: readonly Extra[] = [
   {
-    pattern: /(?:^|\.)(?:lora_\w+|base_layer|modules_to_save|ia3_l|adapters?|adapter_\w+|prompt_(?:tokens|embeddings))(?:\.|$)/,
+    pattern:
+      /(?:^|\.)(?:lora_\w+|base_layer|modules_to_save|ia3_l|adapters?|adapter_\w+|prompt_(?:tokens|embeddings))(?:\.|$)/,
     what: 'an adapter (PEFT, LoRA) beside the weights, to be merged first (merge_and_unload)',
   },
   {
@@ -44,9 +55,18 @@ export const REFUSED: readonly Extra[] = [
     what: 'weights in parts (weight norm, pruning), to be joined first',
   },
   { pattern: /\.(?:running_mean|running_var|num_batches_tracked)$/, what: 'batch norm' },
-  { pattern: /\.attn\.[qkv]_bias$/, what: 'biases of q and v apart (BEiT, EVA), whose norms may stand behind attention' },
-  { pattern: /\.attn\.(?:q_norm|k_norm|q_ln|k_ln|qk_norm|norm_q|norm_k|ln_q|ln_k)\./, what: 'norms on queries and keys (qk_norm)' },
-  { pattern: /\.attn\.(?:norm|inner_attn_ln|ln)\.|\.mlp\.(?:norm|ffn_ln|ln)\./, what: 'a norm inside attention or MLP (scale_norm)' },
+  {
+    pattern: /\.attn\.[qkv]_bias$/,
+    what: 'biases of q and v apart (BEiT, EVA), whose norms may stand behind attention',
+  },
+  {
+    pattern: /\.attn\.(?:q_norm|k_norm|q_ln|k_ln|qk_norm|norm_q|norm_k|ln_q|ln_k)\./,
+    what: 'norms on queries and keys (qk_norm)',
+  },
+  {
+    pattern: /\.attn\.(?:norm|inner_attn_ln|ln)\.|\.mlp\.(?:norm|ffn_ln|ln)\./,
+    what: 'a norm inside attention or MLP (scale_norm)',
+  },
   { pattern: /\.(?:norm3|norm_post|post_norm\w*|ls3)\./, what: 'further norms in the blocks' },
   {
     pattern: /^(?:norm_pre|pre_norm|ln_pre|pre_layrnorm|pre_layernorm|embeddings\.(?:layernorm|norm))\./,
@@ -54,7 +74,8 @@ export const REFUSED: readonly Extra[] = [
   },
   { pattern: /^(?:embeddings\.)?(?:reg_tokens?|register_tokens?|storage_tokens|registers)$/, what: 'register tokens' },
   {
-    pattern: /^(?:embeddings\.)?(?:dist_token|distillation_token)$|^(?:head_dist|distillation_classifier|classifier_dist)\./,
+    pattern:
+      /^(?:embeddings\.)?(?:dist_token|distillation_token)$|^(?:head_dist|distillation_classifier|classifier_dist)\./,
     what: 'a distillation token (distilled DeiT)',
   },
   { pattern: /^(?:embeddings\.)?(?:detection_tokens?|det_token)$/, what: 'detection tokens (YOLOS)' },
@@ -68,13 +89,19 @@ export const REFUSED: readonly Extra[] = [
   },
   { pattern: /^(?:pre_logits|repr|representation)\./, what: 'a representation layer before the head (pre_logits)' },
   { pattern: /rel(?:ative)?_pos|rpb|relative_position/, what: 'relative position embeddings (BEiT)' },
-  { pattern: /(?:^|\.)(?:rope|rope_\w+|rotary\w*|freqs\w*|periods|inv_freq)(?:\.|$)/, what: 'rotary position embeddings (RoPE)' },
+  {
+    pattern: /(?:^|\.)(?:rope|rope_\w+|rotary\w*|freqs\w*|periods|inv_freq)(?:\.|$)/,
+    what: 'rotary position embeddings (RoPE)',
+  },
   {
     pattern:
       /^(?:embeddings\.)?(?:pos_embed|position_embeddings)[._]\w+|^(?:pos_drop|pos_conv|spatial_pos_embed|temporal_pos_embed|time_embed)\b/,
     what: 'position embeddings of another kind',
   },
-  { pattern: /^patch_embed\.(?:norm|ln)\.|^(?:embeddings\.)?patch_embeddings?\.norm\./, what: 'a norm on patches (patch_norm)' },
+  {
+    pattern: /^patch_embed\.(?:norm|ln)\.|^(?:embeddings\.)?patch_embeddings?\.norm\./,
+    what: 'a norm on patches (patch_norm)',
+  },
   {
     pattern: /^patch_embed\.|^embeddings\.patch_embeddings?\.|^(?:conv_stem|stem|tokens_to_token)\./,
     what: 'another way to patches (a convolutional stem)',
@@ -84,11 +111,14 @@ export const REFUSED: readonly Extra[] = [
     what: 'a gated MLP (SwiGLU)',
   },
   { pattern: /\.(?:mlp|moe|ffn)\.(?:experts|router)\b|\.moe\b/, what: 'a mixture of experts' },
-  { pattern: /\.attn\.(?:temperature|logit_scale|scale|proj_[lw]|gamma\w*|lambda\w*|lamb)(?:\.|$)/, what: 'another kind of attention' },
+  {
+    pattern: /\.attn\.(?:temperature|logit_scale|scale|proj_[lw]|gamma\w*|lambda\w*|lamb)(?:\.|$)/,
+    what: 'another kind of attention',
+  },
   { pattern: /^(?:blocks_token_only|cls_attn\w*|blocks_cls)\./, what: 'blocks for the class token alone (CaiT)' },
   {
     pattern: /(?:^|\.)(?:pixel_|image_|img_)?(?:mean|std)$|^(?:normalize|normalizer|preprocess|transform)\./,
-    what: 'mean and standard deviation of the pictures inside the model, to be taken out (data.mean, data.std)',
+    what: 'mean and standard deviation of the images inside the model, to be taken out (data.mean, data.std)',
   },
 ];
 
@@ -100,7 +130,7 @@ export const FAMILIES: readonly Extra[] = [
   },
   {
     pattern: /^(?:[\w.]+\.)?visual\.(?:transformer|trunk|conv1|class_embedding)|vision_model\.|vision_tower\./,
-    what: 'a model of pictures and text (CLIP, SigLIP and the like)',
+    what: 'a model of images and text (CLIP, SigLIP and the like)',
   },
   {
     pattern: /(?:^|\.)(?:layers|stages|transformers|stage\d*|network|blocks)\.\d+\.blocks\.\d+\./,

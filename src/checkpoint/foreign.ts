@@ -1,6 +1,7 @@
 /**
- * What a file is that is not safetensors, told by its first bytes: a pickle, an archive, a web page, a pointer of Git LFS, …
- * Sources of the signatures: the formats' own documents (ZIP APPNOTE 4.3.7, pickle protocol, RFC 1952, NPY, HDF5, GGUF, Git LFS pointer v1).
+ * What a file is that is not safetensors, told by its first bytes: a pickle, an archive, a web page, a pointer of Git
+ * LFS, … Sources of the signatures: the formats' own documents (ZIP APPNOTE 4.3.7, pickle protocol, RFC 1952, NPY,
+ * HDF5, GGUF, Git LFS pointer v1).
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -24,7 +25,8 @@ const DOWNLOAD = 'Download the file itself, for example: hf download OWNER/MODEL
 const PICKLE =
   'gqa reads no pickle, which can run any code. Save its weights with: safetensors.torch.save_file(model.state_dict(), "model.safetensors")';
 const UNPACK = 'Unpack it, and give the .safetensors file in it.';
-const EXPORT = 'Give the weights as safetensors, saved with: safetensors.torch.save_file(model.state_dict(), "model.safetensors")';
+const EXPORT =
+  'Give the weights as safetensors, saved with: safetensors.torch.save_file(model.state_dict(), "model.safetensors")';
 
 const KINDS: readonly Kind[] = [
   {
@@ -35,19 +37,32 @@ const KINDS: readonly Kind[] = [
     },
     hint: `Fetch it with: git lfs pull. ${DOWNLOAD}`,
   },
-  { is: (_, text) => /^\s*<(!doctype\s+html|html|head|body)\b/i.test(text), what: () => 'a web page (HTML)', hint: DOWNLOAD },
-  { is: (_, text) => /^\s*<\?xml\b/i.test(text), what: () => 'an XML document, as servers send with an error', hint: DOWNLOAD },
+  {
+    is: (_, text) => /^\s*<(!doctype\s+html|html|head|body)\b/i.test(text),
+    what: () => 'a web page (HTML)',
+    hint: DOWNLOAD,
+  },
+  {
+    is: (_, text) => /^\s*<\?xml\b/i.test(text),
+    what: () => 'an XML document, as servers send with an error',
+    hint: DOWNLOAD,
+  },
   {
     is: (head, text) => beginsWith(0x50, 0x4b, 3, 4)(head) && /^.{30}[^/]*\.npy/s.test(text),
     what: () => 'a NumPy archive (.npz)',
     hint: 'Weights of JAX have other names and layouts: load them into timm’s model, and save its state_dict as safetensors.',
   },
   {
-    is: (head, text) => beginsWith(0x50, 0x4b, 3, 4)(head) && /data\.pkl|\.format_version|\.storage_alignment|byteorder/.test(text),
+    is: (head, text) =>
+      beginsWith(0x50, 0x4b, 3, 4)(head) && /data\.pkl|\.format_version|\.storage_alignment|byteorder/.test(text),
     what: () => 'a checkpoint of PyTorch (pickle in a zip archive, .pth or .bin)',
     hint: PICKLE,
   },
-  { is: beginsWith(0x50, 0x4b, 3, 4), what: () => 'a zip archive', hint: `${UNPACK} A .pth of PyTorch is one too: ${PICKLE}` },
+  {
+    is: beginsWith(0x50, 0x4b, 3, 4),
+    what: () => 'a zip archive',
+    hint: `${UNPACK} A .pth of PyTorch is one too: ${PICKLE}`,
+  },
   {
     is: (head) => head[0] === 0x80 && (head[1] as number) >= 1 && (head[1] as number) <= 5,
     what: () => 'a pickle (.pth, .bin or .pkl)',
@@ -60,10 +75,18 @@ const KINDS: readonly Kind[] = [
   { is: beginsWith(0x37, 0x7a, 0xbc, 0xaf), what: () => 'a 7z archive', hint: UNPACK },
   { is: (head) => head.toString('latin1', 257, 262) === 'ustar', what: () => 'a tar archive', hint: UNPACK },
   { is: (head) => head.toString('latin1', 0, 6) === '\x93NUMPY', what: () => 'a NumPy array (.npy)', hint: EXPORT },
-  { is: (_, text) => text.startsWith('\x89HDF\r\n'), what: () => 'an HDF5 file (of Keras or TensorFlow)', hint: EXPORT },
+  {
+    is: (_, text) => text.startsWith('\x89HDF\r\n'),
+    what: () => 'an HDF5 file (of Keras or TensorFlow)',
+    hint: EXPORT,
+  },
   { is: (_, text) => text.startsWith('GGUF'), what: () => 'a GGUF file (of llama.cpp)', hint: EXPORT },
   { is: (head) => head.toString('latin1', 4, 8) === 'TFL3', what: () => 'a TensorFlow Lite model', hint: EXPORT },
-  { is: (head) => head[0] === 8 && [0x12, 0x1a, 0x3a, 0x42].includes(head[2] as number), what: () => 'an ONNX model', hint: EXPORT },
+  {
+    is: (head) => head[0] === 8 && [0x12, 0x1a, 0x3a, 0x42].includes(head[2] as number),
+    what: () => 'an ONNX model',
+    hint: EXPORT,
+  },
   {
     is: (_, text) => /^\s*\{/.test(text) && text.includes('"weight_map"'),
     what: () => 'the index of a checkpoint in several parts, not the checkpoint',
@@ -84,7 +107,10 @@ const KINDS: readonly Kind[] = [
 
 const isText = (text: string): boolean => /^[\t\n\r\x20-\x7e\x80-\xff]+$/.test(text);
 
-/** @param head the file's first bytes. @returns what it is, in words, and what to do; null when nothing is recognised */
+/**
+ * @param head the file's first bytes.
+ * @returns what it is, in words, and what to do; null when nothing is recognised
+ */
 export function foreignKind(head: Buffer): { what: string; hint: string } | null {
   if (head.length === 0) return { what: 'an empty file', hint: DOWNLOAD };
   const text = head.toString('latin1');
@@ -92,7 +118,10 @@ export function foreignKind(head: Buffer): { what: string; hint: string } | null
   return kind === undefined ? null : { what: kind.what(text), hint: kind.hint };
 }
 
-/** @throws GqaError `io` when there is no regular file at `file`: nothing, a folder (it names the checkpoints in it), a pipe or a device */
+/**
+ * @throws GqaError `io` when there is no regular file at `file`: nothing, a folder (it names the checkpoints in it), a
+ *   pipe or a device
+ */
 export function requireRegularFile(file: string): void {
   let stats: fs.Stats;
   try {
@@ -105,7 +134,9 @@ export function requireRegularFile(file: string): void {
   }
   if (stats.isDirectory()) throw isFolder(file);
   if (!stats.isFile())
-    throw new GqaError('io', `${file} is no regular file but a pipe, socket or device`, { hint: 'Give a .safetensors file.' });
+    throw new GqaError('io', `${file} is no regular file but a pipe, socket or device`, {
+      hint: 'Give a .safetensors file.',
+    });
 }
 
 function isFolder(folder: string): GqaError {

@@ -1,4 +1,7 @@
-/** A model on disk: safetensors with timm's names, and in its metadata what the shapes alone do not tell: sizes, variant, classes and the variant's state. */
+/**
+ * A model on disk: safetensors with timm's names, and in its metadata what the shapes alone do not tell: sizes,
+ * variant, classes and the variant's state.
+ */
 import { z } from 'zod';
 import type { VariantName } from '../config/names.js';
 import type { Preprocessing } from '../config/preprocessing.js';
@@ -27,8 +30,11 @@ const cardSchema = z.strictObject({
     numClasses: z.number().int().nonnegative(),
     layerNormEps: z.number().positive().optional(),
   }),
-  /** What was done with every picture; files from before there was a choice leave it out, and are of mean and std 0.5, squashed bilinearly. */
-  pictures: z
+  /**
+   * What was done with every image; files from before there was a choice leave it out, and are of mean and std 0.5,
+   * squashed bilinearly.
+   */
+  images: z
     .strictObject({
       mean: triple,
       std: triple,
@@ -47,11 +53,14 @@ const cardSchema = z.strictObject({
   warnings: z.array(z.string()).optional(),
 });
 
-export type ModelCard = Omit<z.output<typeof cardSchema>, 'pictures'> & { pictures?: Preprocessing | undefined };
+export type ModelCard = Omit<z.output<typeof cardSchema>, 'images'> & { images?: Preprocessing | undefined };
 
 const METADATA_KEY = 'gqa';
 
-/** @returns what a file of ours says of itself, null for any other checkpoint. @throws GqaError `io` when it is garbled */
+/**
+ * @returns what a file of ours says of itself, null for any other checkpoint.
+ * @throws GqaError `io` when it is garbled
+ */
 export function readModelCard(file: Safetensors): ModelCard | null {
   const text = file.metadata[METADATA_KEY];
   if (text === undefined) return null;
@@ -65,10 +74,16 @@ export function readModelCard(file: Safetensors): ModelCard | null {
   }
 }
 
-/** The file's bytes; warnings are only written when there are some. `format: pt` is what timm and Hugging Face look for before they load a file. */
+/**
+ * The file's bytes; warnings are only written when there are some. `format: pt` is what timm and Hugging Face look for
+ * before they load a file.
+ */
 export function encodeModel(
   valuesOf: (name: string) => Float32Array,
-  { warnings = [], ...card }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] | undefined },
+  {
+    warnings = [],
+    ...card
+  }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] | undefined },
 ): Buffer {
   const tensors = Object.fromEntries(
     Object.entries(parameterSpecs(card.model))

@@ -1,7 +1,8 @@
 /**
- * The names that checkpoints of a plain ViT have: timm's (which are ours), Hugging Face's older and newer ones, torchvision's. A table a scheme: a name's pattern → our name;
- * `attn.qkv` may come fused, and `ls1.gamma` and `ls2.gamma` are LayerScale's, which conversion folds into the weights.
- * Sources: timm vision_transformer.py; transformers modeling_vit.py and modeling_dinov2.py; torchvision vision_transformer.py.
+ * The names that checkpoints of a plain ViT have: timm's (which are ours), Hugging Face's older and newer ones,
+ * torchvision's. A table a scheme: a name's pattern → our name; `attn.qkv` may come fused, and `ls1.gamma` and
+ * `ls2.gamma` are LayerScale's, which conversion folds into the weights. Sources: timm vision_transformer.py;
+ * transformers modeling_vit.py and modeling_dinov2.py; torchvision vision_transformer.py.
  */
 export interface Scheme {
   name: string;
@@ -30,9 +31,15 @@ export const SCHEMES: readonly Scheme[] = [
       [/^embeddings\.patch_embeddings\.projection\.(weight|bias)$/, 'patch_embed.proj.$1'],
       [inBlock(HF_BLOCK, String.raw`(?:layernorm_before|norm1)\.(weight|bias)`), 'blocks.$1.norm1.$2'],
       [inBlock(HF_BLOCK, String.raw`(?:layernorm_after|norm2)\.(weight|bias)`), 'blocks.$1.norm2.$2'],
-      [inBlock(HF_BLOCK, String.raw`attention\.(?:attention\.)?(?:query|q_proj)\.(weight|bias)`), 'blocks.$1.attn.q.$2'],
+      [
+        inBlock(HF_BLOCK, String.raw`attention\.(?:attention\.)?(?:query|q_proj)\.(weight|bias)`),
+        'blocks.$1.attn.q.$2',
+      ],
       [inBlock(HF_BLOCK, String.raw`attention\.(?:attention\.)?(?:key|k_proj)\.(weight|bias)`), 'blocks.$1.attn.k.$2'],
-      [inBlock(HF_BLOCK, String.raw`attention\.(?:attention\.)?(?:value|v_proj)\.(weight|bias)`), 'blocks.$1.attn.v.$2'],
+      [
+        inBlock(HF_BLOCK, String.raw`attention\.(?:attention\.)?(?:value|v_proj)\.(weight|bias)`),
+        'blocks.$1.attn.v.$2',
+      ],
       [inBlock(HF_BLOCK, String.raw`attention\.(?:output\.dense|o_proj)\.(weight|bias)`), 'blocks.$1.attn.proj.$2'],
       [inBlock(HF_BLOCK, String.raw`(?:intermediate\.dense|mlp\.fc1)\.(weight|bias)`), 'blocks.$1.mlp.fc1.$2'],
       [inBlock(HF_BLOCK, String.raw`(?:output\.dense|mlp\.fc2)\.(weight|bias)`), 'blocks.$1.mlp.fc2.$2'],
@@ -63,12 +70,18 @@ export function ourName(scheme: Scheme, name: string): string | null {
   return null;
 }
 
-/** What a wrapper puts into names at any depth; it is never a layer of the model. Sources: torch.compile, torch's FSDP and checkpoint_wrapper. */
+/**
+ * What a wrapper puts into names at any depth; it is never a layer of the model. Sources: torch.compile, torch's FSDP
+ * and checkpoint_wrapper.
+ */
 const WRAPPERS = /(^|\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\./g;
 
 export const withoutWrappers = (name: string): string => name.replace(WRAPPERS, '$1');
 
-/** Averaged copies of the weights, as they lie beside them (`ema.`, `model_ema.module.`, `state_dict_ema.`): never within a block. */
+/**
+ * Averaged copies of the weights, as they lie beside them (`ema.`, `model_ema.module.`, `state_dict_ema.`): never
+ * within a block.
+ */
 export const isAveraged = (name: string): boolean =>
   /^(?:[a-z]\w*\.)?(?:\w+_)?(?:ema|swa)(?:_\w+)?\./i.test(name) && !/^blocks\./.test(name);
 
@@ -82,7 +95,10 @@ export interface Place {
 
 const ANCHOR = /^(patch_embed\.proj\.|blocks\.)/;
 
-/** Every place of the file where there is a ViT, the one with the most tensors first. Prefixes are found by looking, whatever they are. */
+/**
+ * Every place of the file where there is a ViT, the one with the most tensors first. Prefixes are found by looking,
+ * whatever they are.
+ */
 export function placesOf(names: Iterable<string>): Place[] {
   const places = new Map<string, Place>();
   for (const name of names) {

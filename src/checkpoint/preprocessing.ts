@@ -1,12 +1,13 @@
 /**
- * Mean, standard deviation, resize and interpolation of a run: what the config says; else what the checkpoint says: its own card, or files that lie beside it (pictures-beside.ts); else the
- * defaults. What was not the config's own is told, and so is whatever the config and the checkpoint do not agree on.
+ * Mean, standard deviation, resize and interpolation of a run: what the config says; else what the checkpoint says: its
+ * own card, or files that lie beside it (images-beside.ts); else the defaults. What was not the config's own is told,
+ * and so is whatever the config and the checkpoint do not agree on.
  */
 import { DEFAULT_CROP_PCT, DEFAULT_PREPROCESSING, type Preprocessing, type Triple } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
+import { type Geometry, type Said, type Told, toldBeside } from './images-beside.js';
 import { readModelCard } from './model-file.js';
-import { type Geometry, type Said, type Told, toldBeside } from './pictures-beside.js';
 import { openSafetensors } from './safetensors.js';
 
 export interface Settled {
@@ -20,14 +21,17 @@ export interface Settled {
 
 /**
  * @param checkpoint safetensors file; null: from scratch
- * @throws GqaError `usage` where the checkpoint wants something that gqa does not do and the config does not say otherwise; `io` when the file cannot be read
+ * @throws GqaError `usage` where the checkpoint wants something that gqa does not do and the config does not say
+ *   otherwise; `io` when the file cannot be read
  */
 export function settlePreprocessing(config: Config, checkpoint: string | null): Settled {
   const { data, model } = config;
   const told = checkpoint === null ? [] : toldOf(checkpoint, model.embedDim);
   const { preprocessing, taken, silent, warnings, problems } = settled(data, told, DEFAULT_PREPROCESSING);
   if (preprocessing.resize === 'squash' && data.cropPct !== null)
-    problems.push(`data.crop_pct is ${data.cropPct}, but data.resize is squash: add data.resize: crop, or leave data.crop_pct out`);
+    problems.push(
+      `data.crop_pct is ${data.cropPct}, but data.resize is squash: add data.resize: crop, or leave data.crop_pct out`,
+    );
   if (problems.length > 0) {
     throw new GqaError('usage', problems.join('\n'), {
       hint: 'What the config says goes before: data.mean, data.std, data.resize (with data.crop_pct) and data.interpolation.',
@@ -35,7 +39,7 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
   }
   for (const { from, imageSize } of told) {
     if (imageSize !== undefined && imageSize !== model.imageSize)
-      warnings.push(`${from} is of pictures of ${imageSize} pixels, but model.image_size is ${model.imageSize}`);
+      warnings.push(`${from} is of images of ${imageSize} pixels, but model.image_size is ${model.imageSize}`);
   }
   const notices = [...new Set(taken.map(({ from }) => from))].map(
     (from) => `${taken.flatMap((each) => (each.from === from ? [each.words] : [])).join(', ')}, as ${from} says`,
@@ -46,19 +50,25 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
   return { config: { ...config, data: { ...data, ...rest, mean: [...mean], std: [...std] } }, notices, warnings };
 }
 
-/** What a file says: of ours its card alone, whose silence means the defaults, which were all there was; of others what lies beside it. */
+/**
+ * What a file says: of ours its card alone, whose silence means the defaults, which were all there was; of others what
+ * lies beside it.
+ */
 export function toldOf(checkpoint: string, embedDim: number): Told[] {
   const card = readModelCard(openSafetensors(checkpoint));
   if (card === null) return toldBeside(checkpoint, embedDim);
-  const { mean, std, resize, cropPct, interpolation } = card.pictures ?? DEFAULT_PREPROCESSING;
+  const { mean, std, resize, cropPct, interpolation } = card.images ?? DEFAULT_PREPROCESSING;
   const geometry = { value: { resize, cropPct } };
-  return [{ from: checkpoint, mean: { value: mean }, std: { value: std }, geometry, interpolation: { value: interpolation } }];
+  return [
+    { from: checkpoint, mean: { value: mean }, std: { value: std }, geometry, interpolation: { value: interpolation } },
+  ];
 }
 
 /**
- * A teacher's own mean and standard deviation; the student's, with a notice where that is not the default, where nothing is said of its own.
+ * A teacher's own mean and standard deviation; the student's, with a notice where that is not the default, where
+ * nothing is said of its own.
  * @param student as settled
- * @throws GqaError `usage` where the teacher wants its pictures resized otherwise, or something that gqa does not do
+ * @throws GqaError `usage` where the teacher wants its images resized otherwise, or something that gqa does not do
  */
 export function settledTeacher(
   file: string,
@@ -66,17 +76,26 @@ export function settledTeacher(
   student: Preprocessing,
 ): Pick<Preprocessing, 'mean' | 'std'> & { notices: string[] } {
   const told = toldOf(file, embedDim);
-  const asked = { mean: null, std: null, resize: student.resize, cropPct: student.cropPct, interpolation: student.interpolation };
+  const asked = {
+    mean: null,
+    std: null,
+    resize: student.resize,
+    cropPct: student.cropPct,
+    interpolation: student.interpolation,
+  };
   const { preprocessing, taken, silent, warnings, problems } = settled(asked, told, student);
   if (problems.length + warnings.length > 0) {
     throw new GqaError('usage', [...problems, ...warnings.map((line) => `train.distill_from: ${line}`)].join('\n'), {
-      hint: 'Student and teacher see the same pictures: set data.resize, data.crop_pct and data.interpolation as the teacher has them.',
+      hint: 'Student and teacher see the same images: set data.resize, data.crop_pct and data.interpolation as the teacher has them.',
     });
   }
   const { mean, std } = preprocessing;
-  const notices = taken.map(({ from, words }) => `the teacher has ${words}, as ${from} says: folded into its patch projection`);
+  const notices = taken.map(
+    ({ from, words }) => `the teacher has ${words}, as ${from} says: folded into its patch projection`,
+  );
   const isDefault = alike([mean, std], [DEFAULT_PREPROCESSING.mean, DEFAULT_PREPROCESSING.std]);
-  if (silent.length > 0 && !isDefault) notices.push(`the teacher is taken to have ${silent.join(', ')} too: nothing says otherwise`);
+  if (silent.length > 0 && !isDefault)
+    notices.push(`the teacher is taken to have ${silent.join(', ')} too: nothing says otherwise`);
   return { mean, std, notices };
 }
 
@@ -99,7 +118,12 @@ type Asked = Pick<Config['data'], 'mean' | 'std' | 'resize' | 'cropPct' | 'inter
  */
 export function settled(data: Asked, told: readonly Told[], fallback: Preprocessing): Settling {
   const found: Omit<Settling, 'preprocessing'> = { taken: [], silent: [], warnings: [], problems: [] };
-  const settle = <T>(own: T | null, otherwise: T, of: (source: Told) => Said<T> | undefined, words: (value: T) => string): T => {
+  const settle = <T>(
+    own: T | null,
+    otherwise: T,
+    of: (source: Told) => Said<T> | undefined,
+    words: (value: T) => string,
+  ): T => {
     const sources = told.flatMap((source) => {
       const said = of(source);
       return said === undefined ? [] : [{ from: source.from, said }];
@@ -108,7 +132,8 @@ export function settled(data: Asked, told: readonly Told[], fallback: Preprocess
       `${from} ${'refused' in said ? said.refused : `says ${words(said.value)}`}`;
     if (own !== null) {
       for (const source of sources)
-        if (!alike(source.said, { value: own })) found.warnings.push(`the config says ${words(own)}, but ${says(source)}`);
+        if (!alike(source.said, { value: own }))
+          found.warnings.push(`the config says ${words(own)}, but ${says(source)}`);
       return own;
     }
     const [first] = sources;
@@ -154,12 +179,18 @@ function ownGeometry({ resize, cropPct }: Asked, told: readonly Told[]): Geometr
 const geometryInWords = ({ resize, cropPct }: Geometry): string =>
   resize === 'squash' ? 'data.resize squash' : `data.resize crop, data.crop_pct ${cropPct}`;
 
-/** Numbers count as the same where they are rounded differently; parts of an edge (224 of 248, or 0.9) more coarsely. */
+/**
+ * Numbers count as the same where they are rounded differently; parts of an edge (224 of 248, or 0.9) more coarsely.
+ */
 export function alike(a: unknown, b: unknown, tolerance = 5e-4): boolean {
   if (typeof a === 'number' && typeof b === 'number') return Math.abs(a - b) <= tolerance;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].every((key) =>
-    alike((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key], key === 'cropPct' ? 4e-3 : tolerance),
+    alike(
+      (a as Record<string, unknown>)[key],
+      (b as Record<string, unknown>)[key],
+      key === 'cropPct' ? 4e-3 : tolerance,
+    ),
   );
 }

@@ -1,7 +1,7 @@
 /**
- * safetensors, read and written: 8 bytes of header length (little endian), a JSON header, then the tensors' bytes, contiguous and in the header's offsets.
- * A file is not trusted: every rule of the format is checked before anything of its claimed size is allocated.
- * Source: the format's own validation, safetensors/src/tensor.rs.
+ * safetensors, read and written: 8 bytes of header length (little endian), a JSON header, then the tensors' bytes,
+ * contiguous and in the header's offsets. A file is not trusted: every rule of the format is checked before anything of
+ * its claimed size is allocated. Source: the format's own validation, safetensors/src/tensor.rs.
  */
 import fs from 'node:fs';
 import { z } from 'zod';
@@ -10,7 +10,10 @@ import { foreignKind, LOOKED_AT_BYTES, requireRegularFile } from './foreign.js';
 
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** Bits of an element: every kind of the format, so that a file can be described whatever it holds; DECODERS has those that are read. */
+/**
+ * Bits of an element: every kind of the format, so that a file can be described whatever it holds; DECODERS has those
+ * that are read.
+ */
 const ELEMENT_BITS = {
   F64: 64,
   F32: 32,
@@ -58,7 +61,10 @@ const entrySchema = z.strictObject({
   data_offsets: z.tuple([whole, whole]),
 });
 
-/** Reads and checks the header; no tensor is loaded. @throws GqaError `io` when the file is missing, not safetensors, cut short, or contradicts itself. */
+/**
+ * Reads and checks the header; no tensor is loaded.
+ * @throws GqaError `io` when the file is missing, not safetensors, cut short, or contradicts itself.
+ */
 export function openSafetensors(path: string): Safetensors {
   requireRegularFile(path);
   const fd = openForReading(path);
@@ -79,7 +85,8 @@ export function openSafetensors(path: string): Safetensors {
       throw wrong(`its header should have ${headerBytes} bytes, but only ${fileBytes - 8} follow (cut short?)`);
     const bytes = readRange(fd, path, 8, headerBytes);
     if (bytes[0] !== 0x7b) throw wrong('its header does not begin with {');
-    const whole = (what: string): GqaError => notReadable(path, what, null); // it is safetensors: what its first bytes look like says nothing
+    // it is safetensors: what its first bytes look like says nothing
+    const whole = (what: string): GqaError => notReadable(path, what, null);
     return { path, ...checkLayout(parseHeader(bytes, whole), 8 + headerBytes, fileBytes, whole) };
   } finally {
     fs.closeSync(fd);
@@ -97,8 +104,8 @@ function notReadable(path: string, what: string, head: Buffer | null): GqaError 
 
 /**
  * One tensor's values as float32: F64, F16 and BF16 are converted, integers are taken as they are.
- * @throws GqaError `io` when it cannot be read, is of a kind that is not decoded (8 bits and fewer, complex), or holds a number that float32 cannot: an integer above 2^24 that it
- * would round, or a float64 beyond its range
+ * @throws GqaError `io` when it cannot be read, is of a kind that is not decoded (8 bits and fewer, complex), or holds
+ *   a number that float32 cannot: an integer above 2^24 that it would round, or a float64 beyond its range
  */
 export function readTensor(file: Safetensors, name: string): Float32Array {
   const entry = file.tensors.get(name);
@@ -114,7 +121,10 @@ export function readTensor(file: Safetensors, name: string): Float32Array {
     const bytes = readRange(fd, file.path, entry.begin, entry.end - entry.begin);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return decode(view, (8 * (entry.end - entry.begin)) / ELEMENT_BITS[entry.dtype], (value) => {
-      throw new GqaError('io', `${file.path}: tensor ${shown(name)} (${entry.dtype}) holds ${value}, which float32 cannot hold`);
+      throw new GqaError(
+        'io',
+        `${file.path}: tensor ${shown(name)} (${entry.dtype}) holds ${value}, which float32 cannot hold`,
+      );
     });
   } finally {
     fs.closeSync(fd);
@@ -137,11 +147,16 @@ export function encodeSafetensors(tensors: Record<string, TensorData>, metadata:
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
   for (const [name, { shape, data }] of Object.entries(tensors)) {
-    header[name] = { dtype: data instanceof Float32Array ? 'F32' : 'I32', shape, data_offsets: [offset, offset + data.byteLength] };
+    header[name] = {
+      dtype: data instanceof Float32Array ? 'F32' : 'I32',
+      shape,
+      data_offsets: [offset, offset + data.byteLength],
+    };
     offset += data.byteLength;
   }
   const json = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]); // so that the tensors are aligned
+  // so that the tensors are aligned
+  const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   const parts = Object.values(tensors).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength));
@@ -255,7 +270,9 @@ function checkLayout(
     expected = entry.end;
   }
   if (expected !== fileBytes)
-    throw wrong(`its tensors end at byte ${expected}, the file at ${fileBytes}${expected > fileBytes ? ' (cut short)' : ''}`);
+    throw wrong(
+      `its tensors end at byte ${expected}, the file at ${fileBytes}${expected > fileBytes ? ' (cut short)' : ''}`,
+    );
   return { metadata: metadata.data, tensors };
 }
 
@@ -263,7 +280,10 @@ function checkLayout(
 type Decoder = (view: DataView, count: number, lost: (value: number | bigint) => never) => Float32Array;
 
 const each =
-  <T extends number | bigint>(read: (view: DataView, i: number) => T, isLost: (value: T, as: number) => boolean = () => false): Decoder =>
+  <T extends number | bigint>(
+    read: (view: DataView, i: number) => T,
+    isLost: (value: T, as: number) => boolean = () => false,
+  ): Decoder =>
   (view, count, lost) => {
     const values = new Float32Array(count);
     for (let i = 0; i < count; i++) {
@@ -279,7 +299,8 @@ const wholeLost = (value: number, as: number): boolean => value !== as;
 const bigLost = (value: bigint, as: number): boolean => value !== BigInt(as);
 
 const DECODERS: Partial<Record<Dtype, Decoder>> = {
-  F32: (view, count) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + 4 * count) as ArrayBuffer),
+  F32: (view, count) =>
+    new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + 4 * count) as ArrayBuffer),
   F64: each((view, i) => view.getFloat64(8 * i, true), beyondRange),
   F16: each((view, i) => float16(view.getUint16(2 * i, true))),
   BF16: (view, count) => {

@@ -1,6 +1,7 @@
 /**
- * What a file is, before any value of it is read: what every tensor is (ours, LayerScale's, left out, or a reason to refuse the file), which sizes the model has, and whether it is the
- * config's. A file that cannot be computed exactly is refused in at most ten lines that begin with what it is.
+ * What a file is, before any value of it is read: what every tensor is (ours, LayerScale's, left out, or a reason to
+ * refuse the file), which sizes the model has, and whether it is the config's. A file that cannot be computed exactly
+ * is refused in at most ten lines that begin with what it is.
  */
 import path from 'node:path';
 import { modelSizes } from '../config/schema.js';
@@ -21,9 +22,15 @@ export interface Source {
 }
 
 export interface Survey {
-  /** By our names; the head's only where it can be taken over. A bias of q, k and v that is missing here is 0, and so is that of a head. */
+  /**
+   * By our names; the head's only where it can be taken over. A bias of q, k and v that is missing here is 0, and so is
+   * that of a head.
+   */
   sources: Map<string, Source>;
-  /** LayerScale's factors by the name of the layer whose outputs they multiply (`blocks.0.attn.proj`): tensors of the file. */
+  /**
+   * LayerScale's factors by the name of the layer whose outputs they multiply (`blocks.0.attn.proj`): tensors of the
+   * file.
+   */
   gammas: Map<string, string>;
   /** Outputs of the head; null: there is none that can be taken over. */
   headClasses: number | null;
@@ -47,9 +54,13 @@ const TORCH_FORMATS: readonly (string | undefined)[] = [undefined, 'pt', 'pytorc
 export function survey(file: Safetensors, shape: ModelShape): Survey {
   const format = file.metadata.format;
   if (!TORCH_FORMATS.includes(format))
-    throw new GqaError('usage', `${file.path} was written for ${format} (metadata “format”), whose layouts differ from torch’s`, {
-      hint: 'Load it into timm’s or Hugging Face’s torch model, and save its state_dict as safetensors.',
-    });
+    throw new GqaError(
+      'usage',
+      `${file.path} was written for ${format} (metadata “format”), whose layouts differ from torch’s`,
+      {
+        hint: 'Load it into timm’s or Hugging Face’s torch model, and save its state_dict as safetensors.',
+      },
+    );
   const places = placesOf([...file.tensors.keys()].map(withoutWrappers));
   const place = places.find(({ prefix }) => !isAveraged(`${prefix}x`)) ?? places[0];
   const family = [...file.tensors.keys()].map((name) => extraOf(FAMILIES, name)).find((what) => what !== null);
@@ -61,7 +72,9 @@ export function survey(file: Safetensors, shape: ModelShape): Survey {
   const head = headOf(sorted, is.embedDim);
   for (const name of ['head.weight', 'head.bias']) if (head.headless !== null) sorted.ours.delete(name);
   const sources = sourcesOf(sorted.ours);
-  reasons.push(...(reasons.length > 0 ? [] : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 })));
+  reasons.push(
+    ...(reasons.length > 0 ? [] : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 })),
+  );
   if (reasons.length > 0) throw refuse(file, describe(place, is), 'gqa cannot compute it exactly', reasons);
   const differing = differences(is, shape);
   if (differing.length > 0) throw doesNotFit(file, place, is, shape, differing);
@@ -72,7 +85,9 @@ export function survey(file: Safetensors, shape: ModelShape): Survey {
     layerNormEps: usualEps(place, sorted.ours),
     notices: noticesOf(place, sorted, sources, head.headless),
     warnings: sorted.outsideHead
-      ? [`${file.path}: its head lies outside the model (${sorted.outsideHead}): it is taken to read the class token after the last norm`]
+      ? [
+          `${file.path}: its head lies outside the model (${sorted.outsideHead}): it is taken to read the class token after the last norm`,
+        ]
       : [],
   };
 }
@@ -97,8 +112,16 @@ const LINEAR_HEAD = /^(?:head|classifier|fc|heads(?:\.head)?|linear)\.(weight|bi
 const POOLED_HEAD = /^head\.(?:norm|fc_norm|attention|probe)\b/;
 
 function sortNames(file: Safetensors, place: Place, places: readonly Place[]): Sorted {
-  const sorted: Sorted = { ours: new Map(), leftOut: new Map(), refused: new Map(), unknown: [], otherHead: [], outsideHead: null };
-  const add = (to: Map<string, string[]>, what: string, name: string): unknown => to.set(what, [...(to.get(what) ?? []), name]);
+  const sorted: Sorted = {
+    ours: new Map(),
+    leftOut: new Map(),
+    refused: new Map(),
+    unknown: [],
+    otherHead: [],
+    outsideHead: null,
+  };
+  const add = (to: Map<string, string[]>, what: string, name: string): unknown =>
+    to.set(what, [...(to.get(what) ?? []), name]);
   const rest: { tensor: string; entry: TensorEntry; name: string; within: string; inside: boolean }[] = [];
   for (const [tensor, entry] of file.tensors) {
     const name = withoutWrappers(tensor);
@@ -110,13 +133,16 @@ function sortNames(file: Safetensors, place: Place, places: readonly Place[]): S
     else sorted.ours.set(ours, { tensor, entry });
   }
   const ownHead = sorted.ours.has('head.weight');
-  const others = places.filter(({ prefix }) => prefix !== place.prefix && !isAveraged(`${prefix}x`)).map(({ prefix }) => prefix);
+  const others = places
+    .filter(({ prefix }) => prefix !== place.prefix && !isAveraged(`${prefix}x`))
+    .map(({ prefix }) => prefix);
   for (const { tensor, entry, name, within, inside } of rest) {
     const second = others.find((prefix) => name.startsWith(prefix) && !place.prefix.startsWith(prefix));
     const left = extraOf(LEFT_OUT, within);
     const part = LINEAR_HEAD.exec(within)?.[1];
     if (isAveraged(name)) add(sorted.leftOut, 'averaged copies of the weights', tensor);
-    else if (second !== undefined) add(sorted.refused, `a second model, under “${second}”: save the one that is wanted alone`, tensor);
+    else if (second !== undefined)
+      add(sorted.refused, `a second model, under “${second}”: save the one that is wanted alone`, tensor);
     else if (left !== null) add(sorted.leftOut, left, tensor);
     else if (!ownHead && part !== undefined && (!inside || place.scheme.name !== 'timm’s names')) {
       const key = `head.${part}`;
@@ -147,14 +173,21 @@ function relativeTo(prefix: string, name: string): string {
 const isTransformersHead = ({ scheme }: Place, within: string): boolean =>
   scheme.name === 'Hugging Face’s names' && within.startsWith('classifier.');
 
-/** Hugging Face's ViT has 1e-12 where its config says nothing; its DINOv2 (blocks with `norm1`), timm and torchvision have 1e-6. */
+/**
+ * Hugging Face's ViT has 1e-12 where its config says nothing; its DINOv2 (blocks with `norm1`), timm and torchvision
+ * have 1e-6.
+ */
 const usualEps = ({ scheme }: Place, ours: Sorted['ours']): number =>
   scheme.name === 'Hugging Face’s names' && /layernorm_before/.test(ours.get('blocks.0.norm1.weight')?.tensor ?? '')
     ? 1e-12
     : LAYER_NORM_EPS;
 
-/** `layers.0.` of Swin has blocks with timm's names too, and CLIP's MLPs have Hugging Face's; neither has a ViT's patch projection with them. */
-const hasOneStem = ({ prefix, found }: Place): boolean => !/\.\d+\.$/.test(prefix) && found.has('patch_embed.proj.weight');
+/**
+ * `layers.0.` of Swin has blocks with timm's names too, and CLIP's MLPs have Hugging Face's; neither has a ViT's patch
+ * projection with them.
+ */
+const hasOneStem = ({ prefix, found }: Place): boolean =>
+  !/\.\d+\.$/.test(prefix) && found.has('patch_embed.proj.weight');
 
 /** What the tensors alone say of the sizes; what they do not say is taken to be as the config has it. */
 function sizesOf(ours: Sorted['ours'], shape: ModelShape): Sizes {
@@ -196,7 +229,10 @@ function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
   const posName = ours.get('pos_embed')?.tensor ?? 'pos_embed';
   const grid = (positions?.[1] ?? 0) ** 0.5;
   if (!ours.has('cls_token'))
-    reasons.push({ what: 'no class token: its head reads the mean of all patches, or pools them by attention', names: ['cls_token'] });
+    reasons.push({
+      what: 'no class token: its head reads the mean of all patches, or pools them by attention',
+      names: ['cls_token'],
+    });
   if (positions === undefined) reasons.push({ what: 'no position embeddings that are learned', names: ['pos_embed'] });
   else if (positions.length !== 3 || positions[0] !== 1 || positions[2] !== is.embedDim)
     reasons.push({
@@ -221,7 +257,7 @@ function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
       names: [kernelName],
     });
   else if (kernel !== undefined && kernel[1] !== 3)
-    reasons.push({ what: `made for pictures with channels: ${kernel[1]}; gqa’s have 3`, names: [kernelName] });
+    reasons.push({ what: `made for images with channels: ${kernel[1]}; gqa’s have 3`, names: [kernelName] });
   else if (kernel !== undefined && kernel[2] !== kernel[3])
     reasons.push({ what: `patches of ${kernel[2]} × ${kernel[3]} pixels; gqa’s are square`, names: [kernelName] });
   const [fc1, fc2] = [shapeOf('blocks.0.mlp.fc1.weight'), shapeOf('blocks.0.mlp.fc2.weight')];
@@ -248,12 +284,16 @@ function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
 const NO_HEAD = 'the checkpoint has no head';
 
 /** The head, as far as it is one of ours: linear, reading the class token. */
-function headOf({ ours, otherHead }: Sorted, embedDim: number): { headClasses: number | null; headless: string | null } {
+function headOf(
+  { ours, otherHead }: Sorted,
+  embedDim: number,
+): { headClasses: number | null; headless: string | null } {
   const none = (headless: string): { headClasses: null; headless: string } => ({ headClasses: null, headless });
   const weight = ours.get('head.weight')?.entry.shape;
   const bias = ours.get('head.bias')?.entry.shape;
   if (weight === undefined) {
-    if (otherHead.length > 0) return none(`the checkpoint’s head is no single linear layer (${shown(otherHead[0] as string)})`);
+    if (otherHead.length > 0)
+      return none(`the checkpoint’s head is no single linear layer (${shown(otherHead[0] as string)})`);
     return none(bias === undefined ? NO_HEAD : 'the checkpoint’s head has a bias only');
   }
   if (weight.length !== 2 || weight[1] !== embedDim)
@@ -289,7 +329,10 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
     const isKv = /\.attn\.[kv]\./.test(name);
     if (source === undefined) {
       if (!name.startsWith('head.') && !isZeroBias(name, sources)) missing.push(name);
-    } else if (!sameShape(source.shape, wanted) && !(isKv && sameShape(source.shape, [own.embedDim, ...wanted.slice(1)]))) {
+    } else if (
+      !sameShape(source.shape, wanted) &&
+      !(isKv && sameShape(source.shape, [own.embedDim, ...wanted.slice(1)]))
+    ) {
       misshapen.push(`${shown(source.tensor)} [${source.shape.join(', ')}], not [${wanted.join(', ')}]`);
     }
   }
@@ -300,7 +343,8 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
   for (const which of ['ls1', 'ls2']) {
     const found = [...ours.keys()].filter((name) => name.endsWith(`.${which}.gamma`)).length;
     if (found > 0)
-      for (let i = 0; i < own.depth; i++) if (!ours.has(`blocks.${i}.${which}.gamma`)) missing.push(`blocks.${i}.${which}.gamma`);
+      for (let i = 0; i < own.depth; i++)
+        if (!ours.has(`blocks.${i}.${which}.gamma`)) missing.push(`blocks.${i}.${which}.gamma`);
   }
   const specs = parameterSpecs(own);
   const stray = [...ours]
@@ -308,10 +352,20 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
     .map(([, { tensor }]) => tensor);
   return [
     ...(missing.length > 0
-      ? [{ what: `${counted(missing.length, 'tensor')} ${missing.length === 1 ? 'is' : 'are'} missing`, names: missing }]
+      ? [
+          {
+            what: `${counted(missing.length, 'tensor')} ${missing.length === 1 ? 'is' : 'are'} missing`,
+            names: missing,
+          },
+        ]
       : []),
     ...(misshapen.length > 0
-      ? [{ what: `${counted(misshapen.length, 'tensor')} ${misshapen.length === 1 ? 'has' : 'have'} another form`, names: misshapen }]
+      ? [
+          {
+            what: `${counted(misshapen.length, 'tensor')} ${misshapen.length === 1 ? 'has' : 'have'} another form`,
+            names: misshapen,
+          },
+        ]
       : []),
     ...(stray.length > 0 ? [{ what: 'nothing of the model is left for', names: stray }] : []),
   ];
@@ -321,7 +375,10 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
 const isFused = (name: string, ours: Sorted['ours']): boolean =>
   /\.attn\.qkv\./.test(name) && [...'qkv'].every((part) => !ours.has(name.replace('.qkv.', `.${part}.`)));
 
-/** No bias of q, k and v in any block (qkv_bias: False), or none of k (BEiT): they are 0. One that only some blocks have is missing. */
+/**
+ * No bias of q, k and v in any block (qkv_bias: False), or none of k (BEiT): they are 0. One that only some blocks have
+ * is missing.
+ */
 function isZeroBias(name: string, sources: Map<string, Source>): boolean {
   const part = /^blocks\.\d+\.attn\.([qkv])\.bias$/.exec(name)?.[1];
   if (part === undefined) return false;
@@ -347,11 +404,19 @@ const SIZE_KEYS = {
 
 function differences(is: Sizes, shape: ModelShape): (keyof Sizes)[] {
   return (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).filter((key) =>
-    key === 'mlpRatio' ? Math.round(is.embedDim * is.mlpRatio) !== Math.round(is.embedDim * shape.mlpRatio) : is[key] !== shape[key],
+    key === 'mlpRatio'
+      ? Math.round(is.embedDim * is.mlpRatio) !== Math.round(is.embedDim * shape.mlpRatio)
+      : is[key] !== shape[key],
   );
 }
 
-function doesNotFit(file: Safetensors, place: Place, is: Sizes, shape: ModelShape, differing: (keyof Sizes)[]): GqaError {
+function doesNotFit(
+  file: Safetensors,
+  place: Place,
+  is: Sizes,
+  shape: ModelShape,
+  differing: (keyof Sizes)[],
+): GqaError {
   const named = Object.entries(modelSizes).find(([, size]) =>
     (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).every((key) => size[SIZE_KEYS[key]] === is[key]),
   );
@@ -360,7 +425,10 @@ function doesNotFit(file: Safetensors, place: Place, is: Sizes, shape: ModelShap
     named === undefined
       ? `Set model.size: custom, ${keys}, and heads as it was trained with.`
       : `Set model.size: ${named[0]}, or custom with ${keys}.`;
-  const lines = differing.map((key) => ({ what: `${SIZE_KEYS[key]} is ${is[key]}, in the config ${shape[key]}`, names: [] }));
+  const lines = differing.map((key) => ({
+    what: `${SIZE_KEYS[key]} is ${is[key]}, in the config ${shape[key]}`,
+    names: [],
+  }));
   const positions = differing.includes('imageSize')
     ? [
         {
@@ -380,15 +448,20 @@ const MOST_REASONS = 6;
 function refuse(file: Safetensors, what: string, why: string, reasons: Reason[], hint?: string): GqaError {
   const part = /-(\d{5}-of-\d{5})\.safetensors$/.exec(path.basename(file.path))?.[1];
   const whole = part === undefined ? what : `a part (${part.replace('-of-', ' of ')}) of a checkpoint in several files`;
-  const line = ({ what: reason, names }: Reason): string => `  ${reason}${names.length === 0 ? '' : `: ${examples(names)}`}`;
+  const line = ({ what: reason, names }: Reason): string =>
+    `  ${reason}${names.length === 0 ? '' : `: ${examples(names)}`}`;
   const more = reasons.length > MOST_REASONS ? [`  and ${reasons.length - MOST_REASONS} more`] : [];
-  return new GqaError('usage', [`${file.path} is ${whole}: ${why}:`, ...reasons.slice(0, MOST_REASONS).map(line), ...more].join('\n'), {
-    hint:
-      hint ??
-      (part === undefined
-        ? 'Give a plain ViT: pre-norm blocks, a class token, learned positions, a linear head.'
-        : 'Join its parts in torch, and save them as one file.'),
-  });
+  return new GqaError(
+    'usage',
+    [`${file.path} is ${whole}: ${why}:`, ...reasons.slice(0, MOST_REASONS).map(line), ...more].join('\n'),
+    {
+      hint:
+        hint ??
+        (part === undefined
+          ? 'Give a plain ViT: pre-norm blocks, a class token, learned positions, a linear head.'
+          : 'Join its parts in torch, and save them as one file.'),
+    },
+  );
 }
 
 function examples(names: string[]): string {
@@ -399,10 +472,17 @@ function examples(names: string[]): string {
 function noVit(file: Safetensors, family: string | null): GqaError {
   const count = file.tensors.size;
   const names = [...file.tensors.keys()];
-  const what = family === null ? 'no ViT whose names gqa knows (timm’s, Hugging Face’s, torchvision’s)' : `no plain ViT but ${family}`;
-  return new GqaError('usage', `${file.path} is ${what}: ${counted(count, 'tensor')}${count === 0 ? '' : `: ${examples(names)}`}`, {
-    hint: 'Give a plain ViT as timm, Hugging Face or torchvision save it, as one .safetensors file.',
-  });
+  const what =
+    family === null
+      ? 'no ViT whose names gqa knows (timm’s, Hugging Face’s, torchvision’s)'
+      : `no plain ViT but ${family}`;
+  return new GqaError(
+    'usage',
+    `${file.path} is ${what}: ${counted(count, 'tensor')}${count === 0 ? '' : `: ${examples(names)}`}`,
+    {
+      hint: 'Give a plain ViT as timm, Hugging Face or torchvision save it, as one .safetensors file.',
+    },
+  );
 }
 
 function noticesOf(place: Place, sorted: Sorted, sources: Map<string, Source>, headless: string | null): string[] {

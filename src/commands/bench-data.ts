@@ -1,4 +1,6 @@
-/** `gqa bench data`: how many pictures a second the input pipeline of a config makes by itself, and what each stage costs. */
+/**
+ * `gqa bench data`: how many images a second the input pipeline of a config makes by itself, and what each stage costs.
+ */
 import { availableParallelism } from 'node:os';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
@@ -6,18 +8,18 @@ import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { withCommonSize } from '../data/common-size.js';
 import { partOf } from '../data/dataset.js';
+import { bytesOfMean } from '../data/images/erase.js';
 import { openDataset } from '../data/open.js';
-import { bytesOfMean } from '../data/pictures/erase.js';
 import { inputSize, openPipeline } from '../data/pipeline/pipeline.js';
 import { makeBatch, type Pass, STAGES, type Stage } from '../data/pipeline/preprocess.js';
 import { takeLimit, takeOfTraining } from '../data/take.js';
-import { loadPictures } from '../native/pictures.js';
+import { loadImages } from '../native/images.js';
 import { draws, shuffle } from '../random.js';
 import { columnsOf } from '../run/fit.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
-import { withPreprocessing } from './pictures.js';
+import { withPreprocessing } from './images.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
@@ -34,27 +36,36 @@ export interface BenchDataOptions {
   json: boolean;
 }
 
-/** Pictures on which the stages are measured one by one. */
-const STAGED_PICTURES = 256;
+/** Images on which the stages are measured one by one. */
+const STAGED_IMAGES = 256;
 
 export interface DataBench {
-  /** Pictures of the training split, `data.limit` kept. */
-  pictures: number;
+  /** Images of the training split, `data.limit` kept. */
+  images: number;
   /** Size in pixels at which they cross to the device. */
   height: number;
   width: number;
-  /** Makes so many batches, drops them, and returns pictures per second. */
+  /** Makes so many batches, drops them, and returns images per second. */
   round(batches: number): Promise<number>;
-  /** Milliseconds a picture takes in each stage, on one thread. */
+  /** Milliseconds a image takes in each stage, on one thread. */
   stages(): Promise<Record<Stage, number>>;
   close(): Promise<void>;
 }
 
-/** The pipeline of a config, ready to be measured. @param stop asked before every batch, and every picture that is measured alone */
-export async function openDataBench(config: Config, batchSize = config.train.batchSize, stop: Stop = unstoppable()): Promise<DataBench> {
+/**
+ * The pipeline of a config, ready to be measured.
+ * @param stop asked before every batch, and every image that is measured alone
+ */
+export async function openDataBench(
+  config: Config,
+  batchSize = config.train.batchSize,
+  stop: Stop = unstoppable(),
+): Promise<DataBench> {
   const { data, model, seed } = config;
   const take = (labels: Int32Array): Int32Array => takeLimit(labels, data.limit.train, seed, 'train');
-  const { train, notices } = await stop.during(withCommonSize(await stop.during(openDataset(data, takeOfTraining(take))), data));
+  const { train, notices } = await stop.during(
+    withCommonSize(await stop.during(openDataset(data, takeOfTraining(take))), data),
+  );
   notices.forEach(say);
   const indices = take(train.labels);
   const fit = preprocessingOf(data);
@@ -64,7 +75,7 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
   const pipeline = openPipeline(data.workers, data);
   let epoch = 0;
   return {
-    pictures: indices.length,
+    images: indices.length,
     height,
     width,
     async round(batches) {
@@ -89,7 +100,7 @@ export async function openDataBench(config: Config, batchSize = config.train.bat
         cache: null,
       };
       const pixels = new Uint8Array(height * width * 3);
-      const chosen = shuffle(indices.slice(), draws(seed, 'bench')).subarray(0, STAGED_PICTURES);
+      const chosen = shuffle(indices.slice(), draws(seed, 'bench')).subarray(0, STAGED_IMAGES);
       const spent = Object.fromEntries(STAGES.map((stage) => [stage, 0])) as Record<Stage, number>;
       // One at a time, so that no stage runs beside another; the first time is for the compiler.
       const count = (stage: Stage, milliseconds: number): void => {
@@ -119,7 +130,8 @@ export async function benchData(options: BenchDataOptions, stop: Stop): Promise<
   const bench = await openDataBench(config, batchSize, stop);
   const bar = progress('measuring', options.rounds);
   try {
-    await bench.round(Math.min(options.batches, Math.ceil(bench.pictures / batchSize))); // threads start, code is compiled, a cache is filled
+    // threads start, code is compiled, a cache is filled
+    await bench.round(Math.min(options.batches, Math.ceil(bench.images / batchSize)));
     const rates: number[] = [];
     let rssAtFirst = 0;
     for (let round = 0; round < options.rounds; round++) {
@@ -137,8 +149,8 @@ export async function benchData(options: BenchDataOptions, stop: Stop): Promise<
     const report = {
       data: data.name,
       augment: data.augment,
-      native_pictures: loadPictures().addon !== null,
-      pictures: bench.pictures,
+      native_images: loadImages().addon !== null,
+      images: bench.images,
       crosses_at: `${bench.height}x${bench.width}`,
       batch_size: batchSize,
       workers: data.workers === 'auto' ? Math.min(8, availableParallelism()) : data.workers,
@@ -176,15 +188,15 @@ function described({
     step === undefined
       ? ''
       : starves
-        ? `a step of ${step} ms would wait for pictures ${Math.round(Number(wait) * 100)} % of the time\n`
-        : `a step of ${step} ms would not wait for pictures\n`;
+        ? `a step of ${step} ms would wait for images ${Math.round(Number(wait) * 100)} % of the time\n`
+        : `a step of ${step} ms would not wait for images\n`;
   return [
     `${Object.entries(about)
       .map(([key, value]) => `${key} ${value}`)
       .join(' · ')}\n`,
     `rounds, images/s: ${rounds.join(', ')}\n`,
     formatTable(
-      [{ title: 'ms a picture, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
+      [{ title: 'ms a image, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
       [['', ...Object.values(stages).map(String)]],
       columnsOf(process.stdout),
     ),

@@ -1,4 +1,7 @@
-/** `gqa bench step`: what a step of a config's model costs, on synthetic pictures; with `--compare eager` both ways of running it, taking turns. */
+/**
+ * `gqa bench step`: what a step of a config's model costs, on synthetic images; with `--compare eager` both ways of
+ * running it, taking turns.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { requireEffect } from '../config/idle.js';
 import { type ReadConfig, readConfig } from '../config/load.js';
@@ -33,7 +36,10 @@ export interface BenchOptions {
   steps: number;
   /** Rounds after the warm-up; the modes take turns in each. */
   rounds: number;
-  /** Measured too, taking turns: the same operation by operation, or another variant, with as many KV heads where it has a choice. */
+  /**
+   * Measured too, taking turns: the same operation by operation, or another variant, with as many KV heads where it has
+   * a choice.
+   */
   compare?: 'eager' | VariantName;
   /** Where the time of a compiled step goes, by kind of operation. */
   profile: boolean;
@@ -73,7 +79,7 @@ const inLine = (values: Record<string, string | number>): string =>
     .map(([key, value]) => `${key} ${value}`)
     .join(' · ');
 
-/** A head of ten classes; the picture size is the model's. */
+/** A head of ten classes; the image size is the model's. */
 const CLASSES = 10;
 
 export async function benchStep(options: BenchOptions, stop: Stop): Promise<void> {
@@ -81,13 +87,19 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   const { compare } = options;
   const read = readConfig(options.config, sets);
   const { config } = read;
-  const other = compare === undefined || compare === 'eager' ? null : comparedConfig(options.config, sets, compare, config);
-  [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(say);
+  const other =
+    compare === undefined || compare === 'eager' ? null : comparedConfig(options.config, sets, compare, config);
+  [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(
+    say,
+  );
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
   const first: TrainerMode = backend.name === 'tensorflow' && !options.eager ? 'compiled' : 'eager';
   if (options.compare === 'eager' && first === 'eager')
-    throw new GqaError('usage', '--compare eager needs the compiled step to compare with: the native runtime, and no --eager');
+    throw new GqaError(
+      'usage',
+      '--compare eager needs the compiled step to compare with: the native runtime, and no --eager',
+    );
   const ways = [{ mode: first, config }];
   if (options.compare === 'eager') ways.push({ mode: 'eager', config });
   if (other !== null) ways.push({ mode: first, config: other.config });
@@ -99,7 +111,13 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   for (const { mode, config } of ways) {
     await stop.check();
     const bench = await openStepBench(config, mode, batchSize, stop);
-    const measured = { train: [] as number[], evaluate: [] as number[], rss: [] as number[], tensors: [] as number[], peakMb: 0 };
+    const measured = {
+      train: [] as number[],
+      evaluate: [] as number[],
+      rss: [] as number[],
+      tensors: [] as number[],
+      peakMb: 0,
+    };
     runs.push({ mode, variant: config.model.variant, shape: shapeOf(config.model, CLASSES), bench, ...measured });
   }
   for (const { bench } of runs) {
@@ -146,16 +164,21 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
 
   const about = { device: `${backend.name} ${backend.version} ${backend.device}`, batch_size: batchSize };
   const [times, otherTimes] = runs.map(({ train }) => train);
-  const ratio = times && otherTimes ? rounded(median(otherTimes.map((time, round) => time / (times[round] as number)))) : null;
+  const ratio =
+    times && otherTimes ? rounded(median(otherTimes.map((time, round) => time / (times[round] as number)))) : null;
   if (options.json) {
     const [measured, second] = figures;
     const compared = second && compare !== undefined ? { [compare]: second, ratio } : {};
-    process.stdout.write(`${JSON.stringify({ ...about, ...measured, ...compared, ...(profile ? { profile } : {}) })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...about, ...measured, ...compared, ...(profile ? { profile } : {}) })}\n`,
+    );
     return;
   }
   const sizes = figures.map((row) => inLine(Object.fromEntries(SIZES.map((key) => [key, row[key]]))));
   process.stdout.write(`${[inLine(about), ...new Set(sizes)].join('\n')}\n`);
-  const keys = (Object.keys(figures[0] ?? {}) as (keyof Figures)[]).filter((key) => key === 'variant' || !SIZES.includes(key));
+  const keys = (Object.keys(figures[0] ?? {}) as (keyof Figures)[]).filter(
+    (key) => key === 'variant' || !SIZES.includes(key),
+  );
   process.stdout.write(
     formatTable(
       keys.map((title) => ({ title, align: 'right' as const })),
@@ -163,7 +186,8 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
       columnsOf(process.stdout),
     ),
   );
-  if (ratio !== null) process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
+  if (ratio !== null)
+    process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
   if (profile !== null) process.stdout.write(`\n${profileTable(profile)}`);
 }
 
@@ -176,7 +200,10 @@ function comparedConfig(file: string, sets: string[], variant: VariantName, { mo
     const hint = hasFixedKvHeads(model.variant)
       ? `${model.variant} gives no number of KV heads to take over: begin with a config of ${variant} and compare with ${model.variant}.`
       : error.hint;
-    throw new GqaError('usage', `--compare ${variant}: ${error.message}`, { ...(hint === undefined ? {} : { hint }), cause: error });
+    throw new GqaError('usage', `--compare ${variant}: ${error.message}`, {
+      ...(hint === undefined ? {} : { hint }),
+      cause: error,
+    });
   }
 }
 
@@ -231,8 +258,16 @@ export interface StepBench {
   dispose(): void;
 }
 
-/** A config's model on random pictures of its own size, ready to be timed: one step is done. The backend is started. @param stop asked before every batch */
-export async function openStepBench(config: Config, mode: TrainerMode, batchSize: number, stop: Stop = unstoppable()): Promise<StepBench> {
+/**
+ * A config's model on random images of its own size, ready to be timed: one step is done. The backend is started.
+ * @param stop asked before every batch
+ */
+export async function openStepBench(
+  config: Config,
+  mode: TrainerMode,
+  batchSize: number,
+  stop: Stop = unstoppable(),
+): Promise<StepBench> {
   const started = performance.now();
   const { variant } = config.model;
   const shape = shapeOf(config.model, CLASSES);
@@ -283,7 +318,8 @@ export async function openStepBench(config: Config, mode: TrainerMode, batchSize
       trainer.readEvaluation();
       return (performance.now() - begun) / batches;
     },
-    profile: () => recordedOperations(() => trainer.train(batch, { step, lr: 1e-5, refresh: true, last: gradAccumSteps === 1 })),
+    profile: () =>
+      recordedOperations(() => trainer.train(batch, { step, lr: 1e-5, refresh: true, last: gradAccumSteps === 1 })),
     dispose: trainer.dispose,
   };
 }
@@ -301,5 +337,6 @@ function syntheticBatch(batchSize: number, side: number, seed: number): Batch {
   };
 }
 
-const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+const median = (values: number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 const rounded = (value: number): number => Number(value.toPrecision(4));

@@ -1,4 +1,4 @@
-/** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no picture is read. */
+/** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no image is read. */
 import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
@@ -14,7 +14,13 @@ import { shapeOf } from '../train/model.js';
 import { say, warningLine } from './say.js';
 
 /** @param options.out must not exist */
-export async function convert(options: { checkpoint: string; config: string; set: string[]; out: string; json: boolean }): Promise<void> {
+export async function convert(options: {
+  checkpoint: string;
+  config: string;
+  set: string[];
+  out: string;
+  json: boolean;
+}): Promise<void> {
   const read = readConfig(options.config, options.set);
   [...read.notices, ...requireEffect(options.config, [read], 'convert')].forEach(say);
   if (fs.existsSync(options.out))
@@ -29,12 +35,17 @@ export async function convert(options: { checkpoint: string; config: string; set
   const warnings = [...converted.warnings, ...doubts];
   const found = [...converted.notices, ...notices];
   const steps = card?.steps ?? 0;
-  const pictures = preprocessingOf(config.data);
-  writeFileAtomic(options.out, encodeModel(valuesOf, { variant, model: shape, classes, state: null, steps, warnings, pictures }));
+  const images = preprocessingOf(config.data);
+  writeFileAtomic(
+    options.out,
+    encodeModel(valuesOf, { variant, model: shape, classes, state: null, steps, warnings, images }),
+  );
   found.forEach(say);
   if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
   if (variantOf(variant).allocation)
-    say(`${variant}: no picture was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`);
+    say(
+      `${variant}: no image was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`,
+    );
   const report = {
     out: options.out,
     variant,

@@ -1,18 +1,18 @@
-/** `gqa data preview`: a PNG of training pictures beside what augmentation makes of them. */
+/** `gqa data preview`: a PNG of training images beside what augmentation makes of them. */
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import { counted } from '../counted.js';
 import { withCommonSize } from '../data/common-size.js';
+import { encodePng } from '../data/images/decode.js';
+import { bytesOfMean } from '../data/images/erase.js';
 import { previewGrid } from '../data/inspect/preview.js';
 import { openDataset } from '../data/open.js';
-import { encodePng } from '../data/pictures/decode.js';
-import { bytesOfMean } from '../data/pictures/erase.js';
 import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
 import { takeOfTraining } from '../data/take.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
-import { withPreprocessing } from './pictures.js';
+import { withPreprocessing } from './images.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
 
@@ -41,13 +41,26 @@ export async function dataPreview({ config: file, set, out, rows, columns, json 
   const indices = take(train.labels);
   const fit = preprocessingOf(data);
   const size = inputSize(train.source, model.imageSize, fit);
-  const options = { ...size, fit, seed, augment: data.augment, randomErasing: data.randomErasing, erasedTo: bytesOfMean(fit.mean) };
+  const options = {
+    ...size,
+    fit,
+    seed,
+    augment: data.augment,
+    randomErasing: data.randomErasing,
+    erasedTo: bytesOfMean(fit.mean),
+  };
   const grid = await previewGrid(train, indices, columns, options, data);
   writeFileAtomic(out, await encodePng(grid.pixels, grid.width, grid.height));
-  const about = { file: out, pictures: indices.length, columns, augment: data.augment, crosses_at: `${size.height}x${size.width}` };
+  const about = {
+    file: out,
+    images: indices.length,
+    columns,
+    augment: data.augment,
+    crosses_at: `${size.height}x${size.width}`,
+  };
   process.stdout.write(
     json
       ? `${JSON.stringify(about)}\n`
-      : `${out}: ${counted(indices.length, 'training picture')} ${indices.length === 1 ? 'as it is' : 'as they are'}, then as augment: ${data.augment} makes ${indices.length === 1 ? 'it' : 'them'} in ${columns === 2 ? 'epoch 1' : `epochs 1 to ${columns - 1}`}\n`,
+      : `${out}: ${counted(indices.length, 'training image')} ${indices.length === 1 ? 'as it is' : 'as they are'}, then as augment: ${data.augment} makes ${indices.length === 1 ? 'it' : 'them'} in ${columns === 2 ? 'epoch 1' : `epochs 1 to ${columns - 1}`}\n`,
   );
 }

@@ -38,7 +38,12 @@ export interface DataFetchOptions {
  * @param known what can be fetched, and @param patient how patiently; tests give their own
  * @throws GqaError as `fetchDataset`; `usage` for a name that is not known
  */
-export async function dataFetch(options: DataFetchOptions, stop: Stop, known: Catalogue = catalogue, patient?: Patience): Promise<void> {
+export async function dataFetch(
+  options: DataFetchOptions,
+  stop: Stop,
+  known: Catalogue = catalogue,
+  patient?: Patience,
+): Promise<void> {
   const { name, root, mirror, offline } = options;
   const entry = entryOf(name, known);
   if (!options.json) say(`${entry.title}, ${entry.page}\nterms: ${entry.terms}`);
@@ -50,7 +55,10 @@ export async function dataFetch(options: DataFetchOptions, stop: Stop, known: Ca
   );
   if (options.json) process.stdout.write(`${JSON.stringify({ name, ...result })}\n`);
   else if (result.state === 'needed') process.stdout.write(instructions(name, root, result.files));
-  else process.stdout.write(`${name}: ${result.state === 'present' ? 'there already' : 'installed'} in ${result.folder}\n`);
+  else
+    process.stdout.write(
+      `${name}: ${result.state === 'present' ? 'there already' : 'installed'} in ${result.folder}\n`,
+    );
 }
 
 /** Every data set that a config may name. */
@@ -62,7 +70,7 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
       name,
       title: entry?.title ?? null,
       classes: entry?.classes ?? null,
-      pictures: entry?.pictures ?? null,
+      images: entry?.images ?? null,
       download_bytes: entry === undefined ? null : entry.downloads.reduce((sum, { bytes }) => sum + bytes, 0),
       present: name === 'image-folder' ? null : folder !== null,
       folder: name === 'image-folder' ? null : folder,
@@ -85,11 +93,11 @@ export async function dataList({ root, json }: DataListOptions, known: Catalogue
     { title: 'here' },
     { title: 'in, or how to get it' },
   ];
-  const rows = sets.map(({ name, classes, pictures, download_bytes, present, folder, fetch }) => [
+  const rows = sets.map(({ name, classes, images, download_bytes, present, folder, fetch }) => [
     name,
     String(classes ?? '–'),
-    String(pictures?.train ?? '–'),
-    String(pictures?.test ?? '–'),
+    String(images?.train ?? '–'),
+    String(images?.test ?? '–'),
     download_bytes === null ? '–' : `${(download_bytes / 1e6).toFixed(0)} MB`,
     present === null ? '–' : present ? 'yes' : 'no',
     folder ??
@@ -115,7 +123,8 @@ export interface DataVerifyOptions {
 
 /**
  * @param known where the official counts stand; tests give their own
- * @throws GqaError `data` when something is wrong, after the report was given; `usage` for a name that is none; `io` for a file that cannot be written, before anything is read
+ * @throws GqaError `data` when something is wrong, after the report was given; `usage` for a name that is none; `io`
+ *   for a file that cannot be written, before anything is read
  */
 export async function dataVerify(options: DataVerifyOptions, stop: Stop, known: Catalogue = catalogue): Promise<void> {
   const name = dataNameOf(options.name);
@@ -140,12 +149,16 @@ export async function dataVerify(options: DataVerifyOptions, stop: Stop, known: 
   if (options.report !== undefined) writeFileAtomic(options.report, `${JSON.stringify(report, null, 2)}\n`);
   if (options.overview !== undefined) writeFileAtomic(options.overview, await stop.during(overviewPng(dataset)));
   if (report.problems.length > 0) {
-    throw new GqaError('data', `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`, {
-      hint:
-        known[name] === undefined
-          ? 'Replace the pictures named.'
-          : `${command(`data fetch ${name}`)} brings it afresh into another --root.`,
-    });
+    throw new GqaError(
+      'data',
+      `${name} in ${dataset.from} is not the official data set, or is damaged:\n${report.problems.join('\n')}`,
+      {
+        hint:
+          known[name] === undefined
+            ? 'Replace the images named.'
+            : `${command(`data fetch ${name}`)} brings it afresh into another --root.`,
+      },
+    );
   }
 }
 
@@ -160,32 +173,39 @@ function dataNameOf(name: string): DataName {
 
 function formatReport({ name, from, official, classes, splits, duplicates, problems }: VerifyReport): string {
   const range = ([low, high]: [number, number]): string => (low === high ? `${low}` : `${low}–${high}`);
-  const described = (of: SplitName, { pictures, per_class, height, width, broken, damaged }: SplitReport): string => {
-    const [least, most] = per_class.reduce(([low, high], count) => [Math.min(low, count), Math.max(high, count)], [Infinity, 0]);
+  const described = (of: SplitName, { images, per_class, height, width, broken, damaged }: SplitReport): string => {
+    const [least, most] = per_class.reduce(
+      ([low, high], count) => [Math.min(low, count), Math.max(high, count)],
+      [Infinity, 0],
+    );
     const size = height === null || width === null ? '' : `, ${range(height)} high and ${range(width)} wide`;
-    return `${of}: ${counted(pictures, 'picture')}, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
+    return `${of}: ${counted(images, 'image')}, ${range([least, most])} a class${size}, ${broken.length} broken${damaged.length > 0 ? `, ${damaged.length} damaged` : ''}`;
   };
   const { within, across, labels_differ } = duplicates;
   const called: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
   const each = <T>(of: Partial<Record<SplitName, T>>, tell: (name: SplitName, item: T) => string): string[] =>
     SPLIT_NAMES.flatMap((split) => (of[split] === undefined ? [] : [tell(split, of[split])]));
   const alsoIn = (count: number, of: string, where: string): string =>
-    `${counted(count, `${of} picture`)} ${count === 1 ? 'is' : 'are'} also in ${where}`;
+    `${counted(count, `${of} image`)} ${count === 1 ? 'is' : 'are'} also in ${where}`;
   const elsewhere = [
-    ...(splits.test === undefined ? [] : [alsoIn(across.test_pictures, 'test', splits.val === undefined ? 'train' : 'another split')]),
-    ...(across.val_pictures === undefined ? [] : [alsoIn(across.val_pictures, 'validation', 'another split')]),
+    ...(splits.test === undefined
+      ? []
+      : [alsoIn(across.test_images, 'test', splits.val === undefined ? 'train' : 'another split')]),
+    ...(across.val_images === undefined ? [] : [alsoIn(across.val_images, 'validation', 'another split')]),
   ];
   return [
     `${name} in ${from}: ${counted(classes.length, 'class')}`,
     ...each(splits, described),
-    `same pixels: ${each(within, (split, { pictures, groups }) => `${counted(pictures, `${called[split]} picture`)} in ${counted(groups, 'group')}`).join(', ')}; ` +
+    `same pixels: ${each(within, (split, { images, groups }) => `${counted(images, `${called[split]} image`)} in ${counted(groups, 'group')}`).join(', ')}; ` +
       `${[...elsewhere, `in ${counted(labels_differ, 'group')} labels differ`].join('; ')}`,
-    ...duplicates.examples.slice(0, 3).map((group) => `  ${group.map((seen) => `${seen.picture} (${seen.class})`).join(' = ')}`),
+    ...duplicates.examples
+      .slice(0, 3)
+      .map((group) => `  ${group.map((seen) => `${seen.image} (${seen.class})`).join(' = ')}`),
     problems.length > 0
       ? `wrong: ${problems.length}`
       : official
-        ? 'counts are the official ones; every picture decodes'
-        : 'every picture decodes; there are no official counts to compare with',
+        ? 'counts are the official ones; every image decodes'
+        : 'every image decodes; there are no official counts to compare with',
     '',
   ].join('\n');
 }
@@ -197,7 +217,9 @@ function entryOf(name: string, known: Catalogue): CatalogueEntry {
   const own = (dataNames as readonly string[]).includes(name);
   throw new GqaError(
     'usage',
-    own ? `${name} has no official address to fetch it from` : `${JSON.stringify(name)} is no data set that can be fetched`,
+    own
+      ? `${name} has no official address to fetch it from`
+      : `${JSON.stringify(name)} is no data set that can be fetched`,
     {
       hint: `${near === undefined || own ? '' : `Did you mean ${near}? `}Known: ${Object.keys(known).join(', ')}.`,
     },

@@ -6,17 +6,17 @@ import { snakeKeys } from '../config/resolve.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { type Backend, startBackend, whyNoGpu } from '../native/backend.js';
+import { loadImages } from '../native/images.js';
 import { type CudaLibrary, locateCuda, locateNative, type NativeRuntime } from '../native/locate.js';
 import { type Cpu, type Memory, readCpu, readGpus, readMemory, readSettings, type Setting } from '../native/machine.js';
-import { loadPictures } from '../native/pictures.js';
 
 interface Report {
   node: { version: string; path: string; platform: string; glibc: string | null };
   /** null when the asked device is not there. */
   runtime: Backend | null;
   native: NativeRuntime;
-  /** Why pictures are not decoded and disturbed natively; null: they are. */
-  noNativePicturesBecause: string | null;
+  /** Why images are not decoded and disturbed natively; null: they are. */
+  noNativeImagesBecause: string | null;
   gpus: string[];
   /** Empty when libtensorflow computes on a GPU. */
   noGpuBecause: string[];
@@ -28,7 +28,10 @@ interface Report {
   datasets: string[];
 }
 
-/** @throws GqaError('environment') with every reason when `device` is given and not there; the report is printed all the same */
+/**
+ * @throws GqaError('environment') with every reason when `device` is given and not there; the report is printed all the
+ *   same
+ */
 export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolean }): Promise<void> {
   const settings = readSettings({ ...process.env }); // before startBackend sets its own
   const { runtime, failure } = await tryBackend(options.device ?? 'auto');
@@ -38,11 +41,12 @@ export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolea
       version: process.versions.node,
       path: process.execPath,
       platform: `${process.platform} ${process.arch}`,
-      glibc: (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header.glibcVersionRuntime ?? null,
+      glibc:
+        (process.report.getReport() as { header: { glibcVersionRuntime?: string } }).header.glibcVersionRuntime ?? null,
     },
     runtime,
     native,
-    noNativePicturesBecause: loadPictures().addon === null ? (native.pictures ?? loadPictures().problem) : null,
+    noNativeImagesBecause: loadImages().addon === null ? (native.images ?? loadImages().problem) : null,
     gpus: readGpus(),
     noGpuBecause: runtime?.device === 'gpu' ? [] : whyNoGpu(native),
     cuda: locateCuda(native.library),
@@ -55,7 +59,9 @@ export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolea
   if (failure !== null) throw failure;
 }
 
-async function tryBackend(device: 'auto' | 'gpu' | 'native'): Promise<{ runtime: Backend | null; failure: GqaError | null }> {
+async function tryBackend(
+  device: 'auto' | 'gpu' | 'native',
+): Promise<{ runtime: Backend | null; failure: GqaError | null }> {
   try {
     return { runtime: await startBackend(device), failure: null };
   } catch (error) {
@@ -75,25 +81,40 @@ function findDatasets(): string[] {
 }
 
 function formatReport(report: Report): string {
-  const { node, runtime, native, noNativePicturesBecause: noNative, cpu, memory } = report;
+  const { node, runtime, native, noNativeImagesBecause: noNative, cpu, memory } = report;
   const missing = report.cuda.filter(({ found }) => found === null);
   const sections: [string, string[]][] = [
-    ['node', [`${node.version} at ${node.path}, ${node.platform}, ${node.glibc === null ? 'no glibc' : `glibc ${node.glibc}`}`]],
+    [
+      'node',
+      [
+        `${node.version} at ${node.path}, ${node.platform}, ${node.glibc === null ? 'no glibc' : `glibc ${node.glibc}`}`,
+      ],
+    ],
     [
       'runtime',
-      runtime === null ? ['the asked device is not there'] : [formatRuntime(runtime), ...(runtime.notice === null ? [] : [runtime.notice])],
+      runtime === null
+        ? ['the asked device is not there']
+        : [formatRuntime(runtime), ...(runtime.notice === null ? [] : [runtime.notice])],
     ],
-    ['pictures', [noNative === null ? 'JPEGs and RandAugment natively' : `by sharp and in JavaScript: ${noNative}`]],
-    ['candidates', native.candidates.map(({ name, taken, reason }) => `${taken ? 'taken' : 'not taken'}  ${name}: ${reason}`)],
+    ['images', [noNative === null ? 'JPEGs and RandAugment natively' : `by sharp and in JavaScript: ${noNative}`]],
+    [
+      'candidates',
+      native.candidates.map(({ name, taken, reason }) => `${taken ? 'taken' : 'not taken'}  ${name}: ${reason}`),
+    ],
     ['GPUs', report.gpus.length > 0 ? report.gpus : ['none listed by nvidia-smi']],
     ['no GPU because', report.noGpuBecause],
     ['CUDA found', report.cuda.flatMap(({ file, found }) => (found === null ? [] : [`${file}  ${found}`]))],
     ['CUDA missing', missing.map(({ file, wanted }) => `${file}  wanted: ${wanted}`)],
     [
       'settings',
-      report.settings.map(({ name, value, otherwise }) => (value === null ? `${name} not set (${otherwise})` : `${name}=${value}`)),
+      report.settings.map(({ name, value, otherwise }) =>
+        value === null ? `${name} not set (${otherwise})` : `${name}=${value}`,
+      ),
     ],
-    ['CPU', [`${cpu.model}, ${counted(cpu.cores, 'core')}, ${cpu.extensions.join(' ') || 'no vector extensions known'}`]],
+    [
+      'CPU',
+      [`${cpu.model}, ${counted(cpu.cores, 'core')}, ${cpu.extensions.join(' ') || 'no vector extensions known'}`],
+    ],
     [
       'memory',
       [
@@ -102,7 +123,9 @@ function formatReport(report: Report): string {
     ],
     ['data sets', report.datasets.length > 0 ? report.datasets : ['none under datasets/']],
   ];
-  return sections.map(([title, lines]) => lines.map((line, i) => `${(i === 0 ? title : '').padEnd(16)}${line}\n`).join('')).join('');
+  return sections
+    .map(([title, lines]) => lines.map((line, i) => `${(i === 0 ? title : '').padEnd(16)}${line}\n`).join(''))
+    .join('');
 }
 
 function formatRuntime({ name, device, version }: Backend): string {

@@ -19,7 +19,7 @@ import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
 import { evaluatedPart } from '../train/parts.js';
 import { evaluateWithProgress, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
-import { sayFlawed } from './flawed-pictures.js';
+import { sayFlawed } from './flawed-images.js';
 import { prepareSplit } from './prepare.js';
 import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
@@ -41,16 +41,25 @@ export interface EvalOptions {
 
 /**
  * Prints the metrics (with `json` as one document), then writes: a run keeps them in `eval/<split>/metrics.json`.
- * @throws GqaError `io` before anything is computed when a file cannot be written, or after the metrics were printed when that shows only then
+ * @throws GqaError `io` before anything is computed when a file cannot be written, or after the metrics were printed
+ *   when that shows only then
  */
 export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> {
   const source = sourceOf(options);
   checkPlaces(options);
   const read = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
   [...read.notices, ...requireEffect(source.config, [read], 'eval')].forEach(say);
-  await requirePaths(source.config, read, ['data.root'], options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint });
+  await requirePaths(
+    source.config,
+    read,
+    ['data.root'],
+    options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint },
+  );
   const { config, notices, warnings: doubts } = settlePreprocessing(read.config, source.checkpoint);
-  const wantedSplit = { split: options.split, classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null };
+  const wantedSplit = {
+    split: options.split,
+    classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null,
+  };
   const { dataset, backend, mode, pipeline } = await prepareSplit(config, options.eager, wantedSplit, stop);
   try {
     const { model: settings } = config;
@@ -118,10 +127,13 @@ function checkPlaces({ run, split, logits }: EvalOptions): void {
   }
 }
 
-/** Logits and labels of so many pictures at most, in order, and their file. */
-function keptLogits(pictures: number, classes: number): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array } {
-  const logits = new Float32Array(pictures * classes);
-  const labels = new Int32Array(pictures);
+/** Logits and labels of so many images at most, in order, and their file. */
+function keptLogits(
+  most: number,
+  classes: number,
+): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array } {
+  const logits = new Float32Array(most * classes);
+  const labels = new Int32Array(most);
   let images = 0;
   return {
     add(batchLogits, batchLabels) {
@@ -137,7 +149,8 @@ function keptLogits(pictures: number, classes: number): { add(logits: Float32Arr
   };
 }
 
-const modelIn = (run: string, which: 'last' | 'best'): string => path.join(run, 'checkpoints', which, 'model.safetensors');
+const modelIn = (run: string, which: 'last' | 'best'): string =>
+  path.join(run, 'checkpoints', which, 'model.safetensors');
 
 /** What status.json says of a run that has no best checkpoint. */
 const WITHOUT_BEST: Record<string, (at: string) => string> = {
@@ -155,7 +168,10 @@ function withoutBest(run: string): string {
     : '';
   let why: string | undefined;
   try {
-    const { state, epoch, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')) as Record<string, unknown>;
+    const { state, epoch, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')) as Record<
+      string,
+      unknown
+    >;
     why = WITHOUT_BEST[String(state)]?.(`epoch ${epoch}, step ${step}`);
   } catch {
     // Told below.
@@ -171,7 +187,8 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
         hint: 'Give runs/<name>/<run>, or --checkpoint FILE --config FILE.',
       });
     }
-    if (!fs.existsSync(best)) throw new GqaError('io', `${best}: there is no such checkpoint`, { hint: withoutBest(run) });
+    if (!fs.existsSync(best))
+      throw new GqaError('io', `${best}: there is no such checkpoint`, { hint: withoutBest(run) });
     return { config: path.join(run, 'config.yaml'), checkpoint: best };
   }
   if (run === undefined && checkpoint !== undefined && config !== undefined) return { config, checkpoint };
@@ -183,7 +200,11 @@ function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; c
 /** A head that was drawn afresh measures nothing. */
 function requireItsHead(checkpoint: string, { freshHead }: BuiltModel, { name, classes }: Evaluable): void {
   if (freshHead === null) return;
-  throw new GqaError('usage', `${checkpoint} has no head for the ${counted(classes.length, 'class')} of ${name}: ${freshHead}`, {
-    hint: `Evaluate on the data set that it was trained on, or train it on this one first: see ${command('train --help')}`,
-  });
+  throw new GqaError(
+    'usage',
+    `${checkpoint} has no head for the ${counted(classes.length, 'class')} of ${name}: ${freshHead}`,
+    {
+      hint: `Evaluate on the data set that it was trained on, or train it on this one first: see ${command('train --help')}`,
+    },
+  );
 }

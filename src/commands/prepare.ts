@@ -26,16 +26,36 @@ export interface Prepared<Data extends Evaluable = Dataset> {
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
 export async function prepare(config: Config, eager: boolean, stop: Stop): Promise<Prepared> {
   await stop.check();
-  return prepared(config, eager, await stop.during(openDataset(config.data, takeLimited(config.data.limit, config.seed))), stop);
+  return prepared(
+    config,
+    eager,
+    await stop.during(openDataset(config.data, takeLimited(config.data.limit, config.seed))),
+    stop,
+  );
 }
 
 /** The same for an evaluation of one split, which needs no other. */
-export async function prepareSplit(config: Config, eager: boolean, split: WantedSplit, stop: Stop): Promise<Prepared<Evaluable>> {
+export async function prepareSplit(
+  config: Config,
+  eager: boolean,
+  split: WantedSplit,
+  stop: Stop,
+): Promise<Prepared<Evaluable>> {
   await stop.check();
-  return prepared(config, eager, await stop.during(openSplit(config.data, split, takeLimited(config.data.limit, config.seed))), stop);
+  return prepared(
+    config,
+    eager,
+    await stop.during(openSplit(config.data, split, takeLimited(config.data.limit, config.seed))),
+    stop,
+  );
 }
 
-async function prepared<Data extends Evaluable>(config: Config, eager: boolean, opened: Data, stop: Stop): Promise<Prepared<Data>> {
+async function prepared<Data extends Evaluable>(
+  config: Config,
+  eager: boolean,
+  opened: Data,
+  stop: Stop,
+): Promise<Prepared<Data>> {
   const notices = [...opened.notices, ...requireUsable(opened)];
   const dataset = await stop.during(withCommonSize(opened, config.data));
   await stop.check();
@@ -45,7 +65,7 @@ async function prepared<Data extends Evaluable>(config: Config, eager: boolean, 
   say(`${dataset.name}: ${counted(dataset.classes.length, 'class')}, ${numbersOf(dataset)} in ${dataset.from}`);
   notices.forEach(say);
   if (config.data.cache !== null && splitsOf(dataset).every(({ source }) => source.kind === 'raw'))
-    say(`data.cache has no effect: the pictures of ${dataset.name} are no picture files, and need no decoding`);
+    say(`data.cache has no effect: the images of ${dataset.name} are no image files, and need no decoding`);
   const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
   requirePrecision(config.train.precision, mode);
   return { dataset, backend, mode, pipeline: openPipeline(config.data.workers, config.data) };
@@ -53,11 +73,11 @@ async function prepared<Data extends Evaluable>(config: Config, eager: boolean, 
 
 const CALLED: Record<SplitName, string> = { train: 'training', val: 'validation', test: 'test' };
 
-/** `900 training, 100 validation and 200 test pictures` */
+/** `900 training, 100 validation and 200 test images` */
 function numbersOf(dataset: Evaluable): string {
   const splits = splitsOf(dataset);
   const counts = splits.map(({ name, labels }, i) =>
-    i === splits.length - 1 ? counted(labels.length, `${CALLED[name]} picture`) : `${labels.length} ${CALLED[name]}`,
+    i === splits.length - 1 ? counted(labels.length, `${CALLED[name]} image`) : `${labels.length} ${CALLED[name]}`,
   );
   return counts.length === 1 ? counts.join() : `${counts.slice(0, -1).join(', ')} and ${counts.at(-1)}`;
 }

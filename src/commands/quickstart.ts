@@ -1,4 +1,7 @@
-/** `gqa quickstart`: the main job in small, on the pictures that come with the project: train MHA, evaluate it, convert it, uptrain every variant for the same budget, compare. */
+/**
+ * `gqa quickstart`: the main job in small, on the images that come with the project: train MHA, evaluate it, convert
+ * it, uptrain every variant for the same budget, compare.
+ */
 import path from 'node:path';
 import type { Config } from '../config/schema.js';
 import { projectFile } from '../invocation.js';
@@ -13,8 +16,16 @@ import { train } from './train.js';
 
 const fromRoot = (file: string): string => path.join(packageRoot, file);
 
-/** On wasm a step takes several times longer: the job is cut, and its first line says so. Of 320 pictures 64 are the validation part. */
-const SMALLER = ['data.limit={train: 320, test: 200}', 'data.val_fraction=0.2', 'train.epochs=1', 'train.warmup_steps=0'];
+/**
+ * On wasm a step takes several times longer: the job is cut, and its first line says so. Of 320 images 64 are the
+ * validation part.
+ */
+const SMALLER = [
+  'data.limit={train: 320, test: 200}',
+  'data.val_fraction=0.2',
+  'train.epochs=1',
+  'train.warmup_steps=0',
+];
 
 export interface QuickstartOptions {
   runsDir: string;
@@ -31,14 +42,19 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
   const sets = [...own, ...(smaller ? SMALLER : []), ...set];
   say(
     smaller
-      ? `quickstart, made smaller for wasm: 256 training and 200 test pictures, one epoch, so that its accuracies say little${notice === null ? '' : ` (${notice})`}`
-      : 'quickstart: 2,000 training pictures, 200 of them for validation, and 1,000 test pictures of Fashion-MNIST',
+      ? `quickstart, made smaller for wasm: 256 training and 200 test images, one epoch, so that its accuracies say little${notice === null ? '' : ` (${notice})`}`
+      : 'quickstart: 2,000 training images, 200 of them for validation, and 1,000 test images of Fashion-MNIST',
   );
   say('\n1. Train a small ViT with multi-head attention (MHA) from scratch');
-  const mha = await train({ config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, eager: false, json: false }, stop);
+  const mha = await train(
+    { config: fromRoot('configs/quickstart/mha.yaml'), set: sets, runsDir, eager: false, json: false },
+    stop,
+  );
   say('\n2. Evaluate its best checkpoint on the validation part');
   await evaluate({ run: mha.run, set: [], split: 'val', eager: false, json: false }, stop);
-  say('\n3. Convert it to GQA variants, evaluate them as converted, uptrain each, beside MHA uptrained for the same budget');
+  say(
+    '\n3. Convert it to GQA variants, evaluate them as converted, uptrain each, beside MHA uptrained for the same budget',
+  );
   await sweep(
     {
       config: fromRoot('configs/quickstart/uptrain.yaml'),
@@ -52,6 +68,6 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
     stop,
   );
   say(
-    `\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few pictures: see ${projectFile('README.md')} for what such differences mean.`,
+    `\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few images: see ${projectFile('README.md')} for what such differences mean.`,
   );
 }

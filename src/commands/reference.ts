@@ -25,7 +25,10 @@ export interface ReferenceOptions {
   json: boolean;
 }
 
-/** Prints a line per case and `N passed, N failed` (with `json` one document). @throws GqaError when a case failed or there was none */
+/**
+ * Prints a line per case and `N passed, N failed` (with `json` one document).
+ * @throws GqaError when a case failed or there was none
+ */
 export async function reference({ dir, device, eager, json }: ReferenceOptions, stop: Stop): Promise<void> {
   const kinds = kindsIn(dir);
   const backend = await startBackend(device ?? 'auto');
@@ -64,15 +67,22 @@ function kindsIn(dir: string): [kind: string, folder: string][] {
     }
     if (keys.includes('cases')) return [['attention', dir]];
     if (keys.includes('resize') || keys.includes('randaugment')) return [['preprocess', dir]];
-    throw new GqaError('data', `${index}: neither an index of attention cases (“cases”) nor of preprocessing (“resize”, “randaugment”)`);
+    throw new GqaError(
+      'data',
+      `${index}: neither an index of attention cases (“cases”) nor of preprocessing (“resize”, “randaugment”)`,
+    );
   }
   const found = Object.keys(KINDS)
     .map((kind): [string, string] => [kind, path.join(dir, kind)])
     .filter(([, folder]) => fs.existsSync(folder));
   if (found.length === 0) {
-    throw new GqaError('data', `${dir}: no reference vectors: neither an index.json nor a folder ${Object.keys(KINDS).join(' or ')}`, {
-      hint: `Give a directory in the form that ${projectFile('test/reference/README.md')} describes.`,
-    });
+    throw new GqaError(
+      'data',
+      `${dir}: no reference vectors: neither an index.json nor a folder ${Object.keys(KINDS).join(' or ')}`,
+      {
+        hint: `Give a directory in the form that ${projectFile('test/reference/README.md')} describes.`,
+      },
+    );
   }
   return found;
 }

@@ -1,4 +1,7 @@
-/** Whether what a command is about to read is there, asked before anything is computed: everything that is missing is told at once, each with the key and place that name it. */
+/**
+ * Whether what a command is about to read is there, asked before anything is computed: everything that is missing is
+ * told at once, each with the key and place that name it.
+ */
 import { configError, type ReadConfig } from '../config/load.js';
 import { missing, type PathKey, pathOf } from '../config/paths.js';
 import { shown } from '../config/shown.js';
@@ -20,7 +23,9 @@ export async function requirePaths(
 ): Promise<void> {
   const ofFlags = Object.entries(flags).flatMap(([flag, named], i): Problem[] => {
     const what = missing(named);
-    return what === undefined ? [] : [{ at: flag, order: Number.MAX_SAFE_INTEGER - 100 + i, text: `is ${shown(named)}, but ${what}` }];
+    return what === undefined
+      ? []
+      : [{ at: flag, order: Number.MAX_SAFE_INTEGER - 100 + i, text: `is ${shown(named)}, but ${what}` }];
   });
   const ofKeys = keys.flatMap((key): Problem[] => {
     const named = pathOf(config, key);
@@ -31,7 +36,11 @@ export async function requirePaths(
   });
   const problems = [...ofKeys, ...ofFlags];
   if (problems.length === 0) return;
-  const error = configError(file, problems, noData(config.data) === undefined || !keys.includes('data.root') ? 'io' : 'data');
+  const error = configError(
+    file,
+    problems,
+    noData(config.data) === undefined || !keys.includes('data.root') ? 'io' : 'data',
+  );
   if (error.code === 'io' || problems.length > 1) throw error;
   throw await withPlaces(config.data, error);
 }
@@ -40,7 +49,8 @@ type Data = ReadConfig['config']['data'];
 
 function noData(data: Data): string | undefined {
   const { folder } = whereIs(data);
-  return folder === null ? (missing(data.root) ?? `${data.name} is not in it`) : missing(folder); // image-folder is what data.root names, whether it is there or not
+  // image-folder is what data.root names, whether it is there or not
+  return folder === null ? (missing(data.root) ?? `${data.name} is not in it`) : missing(folder);
 }
 
 /** Where the data set alone is missing, what is said of it names every place that was looked at. */

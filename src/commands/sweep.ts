@@ -1,4 +1,7 @@
-/** `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the others. */
+/**
+ * `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the
+ * others.
+ */
 import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -39,7 +42,8 @@ const cli = fileURLToPath(new URL('../cli.js', import.meta.url));
 
 /**
  * @param program what runs a point, given the arguments of `gqa`; tests put another in its place
- * @throws GqaError `usage` before anything is started, `sweepFailures` at the end when a run failed, the interruption when asked to stop
+ * @throws GqaError `usage` before anything is started, `sweepFailures` at the end when a run failed, the interruption
+ *   when asked to stop
  */
 export async function sweep(
   options: SweepOptions,
@@ -52,7 +56,7 @@ export async function sweep(
   const [first] = points;
   if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
   await requirePaths(options.config, first.read, ['data.root', 'model.pretrained', 'train.distill_from']);
-  requirePictures(first.read.config);
+  requireImages(first.read.config);
   const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);
   const configs = writeConfigs(folder, name, points);
@@ -62,7 +66,9 @@ export async function sweep(
   });
 
   notices.forEach(say);
-  say(`sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`);
+  say(
+    `sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
+  );
   const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
   const leaderboard = path.join(folder, 'leaderboard.csv');
   let unwritten: unknown = null;
@@ -100,7 +106,8 @@ export async function sweep(
       stop.passTo(null);
       running = null;
       if (row.outcome.state === 'done') took.push((performance.now() - started) / 1000);
-      if (row.outcome.state !== 'done') say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
+      if (row.outcome.state !== 'done')
+        say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
       writeLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
   } finally {
@@ -122,17 +129,24 @@ export async function sweep(
     );
   if (unwritten !== null) throw unwritten;
   if (done < rows.length)
-    throw new GqaError('sweepFailures', `${rows.length - done} of ${counted(rows.length, 'run')} failed; see ${leaderboard}`);
+    throw new GqaError(
+      'sweepFailures',
+      `${rows.length - done} of ${counted(rows.length, 'run')} failed; see ${leaderboard}`,
+    );
 }
 
-/** ` · about 12:30 left`, at the pace of the points that are done; empty before the first is. @param seconds of each of those. @param points that are left */
+/**
+ * ` · about 12:30 left`, at the pace of the points that are done; empty before the first is.
+ * @param seconds of each of those.
+ * @param points that are left
+ */
 export function timeLeft(seconds: readonly number[], points: number): string {
   if (seconds.length === 0) return '';
   return ` · about ${clock((seconds.reduce((sum, one) => sum + one, 0) / seconds.length) * points)} left`;
 }
 
-/** What a checkpoint wants of pictures is the same for all points: what cannot be is refused before the first. */
-function requirePictures(config: Config): void {
+/** What a checkpoint wants of images is the same for all points: what cannot be is refused before the first. */
+function requireImages(config: Config): void {
   const { pretrained } = config.model;
   const { distillFrom } = config.train;
   const settled = settlePreprocessing(config, pretrained).config;

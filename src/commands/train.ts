@@ -23,7 +23,7 @@ import { splitParts } from '../train/parts.js';
 import { planFindings, requireWarmupEnds } from '../train/plan.js';
 import { buildTeacher } from '../train/teacher.js';
 import { changesInData } from './changes.js';
-import { keepFlawed, sayFlawed } from './flawed-pictures.js';
+import { keepFlawed, sayFlawed } from './flawed-images.js';
 import { prepare } from './prepare.js';
 import { requirePaths } from './require-paths.js';
 import { listen, say, sayShorter, warn, warningLine } from './say.js';
@@ -48,7 +48,10 @@ export interface TrainReport {
   parameters: number;
   kv_parameters: number;
   device: string;
-  /** On the selection part (validation; the test split under protocol `paper`); null when trained from scratch, and with a fresh head. */
+  /**
+   * On the selection part (validation; the test split under protocol `paper`); null when trained from scratch, and with
+   * a fresh head.
+   */
   converted: Metrics | null;
   /** The checkpoint's head was not taken over, so that “as converted” is no measurement. */
   fresh_head: boolean;
@@ -133,7 +136,15 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
         ...findings.notices,
       ],
     };
-    const run = createRun({ ...place, config: found, device: backend, data: fingerprint(dataset), about, warnings, said: kept.said });
+    const run = createRun({
+      ...place,
+      config: found,
+      device: backend,
+      data: fingerprint(dataset),
+      about,
+      warnings,
+      said: kept.said,
+    });
     kept.into(run);
     say(
       `run ${run.path}: ${variant}, ${counted(shape.kvHeads, 'KV head')} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
@@ -141,39 +152,50 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     [...built.notices, ...findings.notices].forEach(say);
     notices.forEach(say);
     warnings.forEach(warn);
-    if (teacher !== null) [`distilling from ${distillFrom}`, ...(teachers?.notices ?? []), ...teacher.notices].forEach(say);
+    if (teacher !== null)
+      [`distilling from ${distillFrom}`, ...(teachers?.notices ?? []), ...teacher.notices].forEach(say);
     const selection = config.train.protocol === 'paper' ? 'test' : 'validation';
     try {
-      const outcome = await runExperiment(config, dataset.classes, parts, pipeline, built, teacher?.params ?? null, mode, {
-        notice: say,
-        progress,
-        stop,
-        reached: run.reached,
-        checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
-        logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait, float16 }) {
-          const scaling = float16 === null ? {} : { steps_left_out: float16.leftOut, loss_scale: float16.scale };
-          run.logStep({
-            epoch,
-            step,
-            lr,
-            train_loss: loss,
-            train_top1: top1,
-            images_per_s: imagesPerSecond,
-            data_wait: dataWait,
-            ...scaling,
-          });
+      const outcome = await runExperiment(
+        config,
+        dataset.classes,
+        parts,
+        pipeline,
+        built,
+        teacher?.params ?? null,
+        mode,
+        {
+          notice: say,
+          progress,
+          stop,
+          reached: run.reached,
+          checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
+          logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait, float16 }) {
+            const scaling = float16 === null ? {} : { steps_left_out: float16.leftOut, loss_scale: float16.scale };
+            run.logStep({
+              epoch,
+              step,
+              lr,
+              train_loss: loss,
+              train_top1: top1,
+              images_per_s: imagesPerSecond,
+              data_wait: dataWait,
+              ...scaling,
+            });
+          },
+          epochDone(result, end) {
+            const line = (columns?: number): string => epochLine(result, end, selection, columns);
+            sayShorter(line(), line(columnsOf(process.stderr)));
+            run.epochDone(result);
+            keepFlawed(pipeline, run);
+          },
         },
-        epochDone(result, end) {
-          const line = (columns?: number): string => epochLine(result, end, selection, columns);
-          sayShorter(line(), line(columnsOf(process.stderr)));
-          run.epochDone(result);
-          keepFlawed(pipeline, run);
-        },
-      });
+      );
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
       const { converted, best, test, trainImagesPerSecond, stepsLeftOut } = outcome;
-      if (test !== null) say(`test, best epoch (${best.epoch}) · ${lossAndTop1(test)} · ${counted(test.images, 'image')}`);
+      if (test !== null)
+        say(`test, best epoch (${best.epoch}) · ${lossAndTop1(test)} · ${counted(test.images, 'image')}`);
       const device = `${backend.name} ${backend.device} ${mode}`;
       const report: TrainReport = {
         run: run.path,
@@ -191,7 +213,8 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
         warnings,
         steps_left_out: stepsLeftOut,
       };
-      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol)); // before a disk that is full can lose it
+      // before a disk that is full can lose it
+      process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
       run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
       run.setStatus('done');
       run.close();
@@ -207,13 +230,28 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
 /** A head that was drawn afresh and is not trained measures nothing. */
 function requireSomethingToMeasure({ train, model }: Config, { freshHead }: BuiltModel): void {
   if (freshHead === null || train.epochs > 0) return;
-  throw new GqaError('usage', `train.epochs is 0, and the head would be a fresh one: ${freshHead} (${model.pretrained})`, {
-    hint: 'Train it for an epoch or more, or give a checkpoint with a head for these classes.',
-  });
+  throw new GqaError(
+    'usage',
+    `train.epochs is 0, and the head would be a fresh one: ${freshHead} (${model.pretrained})`,
+    {
+      hint: 'Train it for an epoch or more, or give a checkpoint with a head for these classes.',
+    },
+  );
 }
 
 function describe(
-  { run, variant, kv_heads, converted, fresh_head, best, test, train_images_per_s, steps_left_out, warnings }: TrainReport,
+  {
+    run,
+    variant,
+    kv_heads,
+    converted,
+    fresh_head,
+    best,
+    test,
+    train_images_per_s,
+    steps_left_out,
+    warnings,
+  }: TrainReport,
   protocol: 'validation' | 'paper',
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';

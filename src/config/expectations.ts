@@ -1,4 +1,7 @@
-/** What the schema accepts, in words: key names for suggestions, and `a whole number from 1 to 64 or auto` for messages. Read from the schema's JSON Schema. */
+/**
+ * What the schema accepts, in words: key names for suggestions, and `a whole number from 1 to 64 or auto` for messages.
+ * Read from the schema's JSON Schema.
+ */
 import { distance } from 'fastest-levenshtein';
 import { z } from 'zod';
 import { insteadOfKey } from './other-names.js';
@@ -89,7 +92,9 @@ export function listed(items: readonly (string | number)[]): string {
   return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} or ${items.at(-1)}`;
 }
 
-/** The candidate that a misspelt word most likely means, or undefined when none is near. Case, `-` and `_` do not count. */
+/**
+ * The candidate that a misspelt word most likely means, or undefined when none is near. Case, `-` and `_` do not count.
+ */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replace(/[-_ ]/g, '');
   const near = candidates

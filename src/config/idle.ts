@@ -1,6 +1,6 @@
 /**
- * Keys that were given but change nothing: under this config (a window for a variant without one), or for this command (a learning rate for `gqa eval`).
- * A key at its default never counts: nothing was asked for.
+ * Keys that were given but change nothing: under this config (a window for a variant without one), or for this command
+ * (a learning rate for `gqa eval`). A key at its default never counts: nothing was asked for.
  */
 import { expectedAt, expectedBy } from './expectations.js';
 import { configError, type ReadConfig } from './load.js';
@@ -29,12 +29,18 @@ const idleRules: readonly IdleRule[] = [
     keys: ['model.calibration_images', 'model.eval_allocation'],
     without: ({ model: { variant } }) => (allocating.includes(variant) ? null : `variant ${variant} allocates nothing`),
   },
-  { keys: ['model.eval_noise'], without: ({ model: { variant } }) => (variant === 'pgqa' ? null : `variant ${variant} has no noise`) },
+  {
+    keys: ['model.eval_noise'],
+    without: ({ model: { variant } }) => (variant === 'pgqa' ? null : `variant ${variant} has no noise`),
+  },
   {
     keys: ['data.val_fraction'],
     without: ({ train }) => (train.protocol === 'paper' ? 'train.protocol paper has no validation part' : null),
   },
-  { keys: ['train.ema_warmup'], without: ({ train }) => (train.emaDecay === null ? 'no train.ema_decay is given' : null) },
+  {
+    keys: ['train.ema_warmup'],
+    without: ({ train }) => (train.emaDecay === null ? 'no train.ema_decay is given' : null),
+  },
   { keys: ['data.cache_gb'], without: ({ data }) => (data.cache === null ? 'no data.cache is named' : null) },
   {
     keys: ['train.distill_weight', 'train.distill_temperature'],
@@ -44,7 +50,9 @@ const idleRules: readonly IdleRule[] = [
   {
     keys: ['train.label_smoothing'],
     without: ({ train }) =>
-      train.distillFrom !== null && train.distillWeight === 1 ? 'train.distill_weight 1 leaves the labels out of the loss' : null,
+      train.distillFrom !== null && train.distillWeight === 1
+        ? 'train.distill_weight 1 leaves the labels out of the loss'
+        : null,
   },
   { keys: ['train.warmup_steps', 'train.schedule'], without: ({ train }) => (train.lr === 0 ? 'train.lr is 0' : null) },
 ];
@@ -53,7 +61,19 @@ const idleRules: readonly IdleRule[] = [
 export type ConfigCommand = 'train' | 'sweep' | 'eval' | 'convert' | 'bench step' | 'bench data' | 'data preview';
 
 const ofOptimizer = [
-  ...['epochs', 'steps', 'optimizer', 'lr', 'weight_decay', 'beta1', 'beta2', 'eps', 'schedule', 'warmup_steps', 'label_smoothing'],
+  ...[
+    'epochs',
+    'steps',
+    'optimizer',
+    'lr',
+    'weight_decay',
+    'beta1',
+    'beta2',
+    'eps',
+    'schedule',
+    'warmup_steps',
+    'label_smoothing',
+  ],
   ...[
     'clip_grad',
     'grad_accum_steps',
@@ -69,7 +89,7 @@ const ofOptimizer = [
 ].map((key) => `train.${key}`);
 const ofTraining = ['batch_size', 'protocol', 'precision'].map((key) => `train.${key}`);
 const ofAugmentation = ['random_erasing', 'mixup', 'cutmix'].map((key) => `data.${key}`);
-const ofPictures = [
+const ofImages = [
   ...[
     'root',
     'labels',
@@ -88,7 +108,10 @@ const ofPictures = [
 const ofStep = ['window_size', 'calibration_images', 'eval_allocation', 'eval_noise'].map((key) => `model.${key}`);
 const ofVariant = ['model.variant', 'model.kv_heads', ...ofStep];
 
-/** Keys that a command does not use. In a file they are for other commands; given by `--set` to this one they are a mistake. */
+/**
+ * Keys that a command does not use. In a file they are for other commands; given by `--set` to this one they are a
+ * mistake.
+ */
 const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }> = {
   train: { keys: [], because: '' },
   sweep: { keys: [], because: '' },
@@ -97,18 +120,33 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
     because: 'gqa eval measures the checkpoint it is given, and trains nothing',
   },
   convert: {
-    keys: [...ofOptimizer, ...ofTraining, ...ofAugmentation, ...ofPictures, ...ofStep, 'model.pretrained', 'eval.batch_size', 'device'],
-    because: 'gqa convert reads the checkpoint it is given, and no picture',
+    keys: [
+      ...ofOptimizer,
+      ...ofTraining,
+      ...ofAugmentation,
+      ...ofImages,
+      ...ofStep,
+      'model.pretrained',
+      'eval.batch_size',
+      'device',
+    ],
+    because: 'gqa convert reads the checkpoint it is given, and no image',
   },
   'bench step': {
     keys: [
-      ...ofPictures,
+      ...ofImages,
       ...['data.resize', 'data.crop_pct', 'data.interpolation'],
-      ...['data.random_erasing', 'model.pretrained', 'model.window_size', 'model.calibration_images', 'model.eval_allocation'],
+      ...[
+        'data.random_erasing',
+        'model.pretrained',
+        'model.window_size',
+        'model.calibration_images',
+        'model.eval_allocation',
+      ],
       ...['epochs', 'steps', 'lr', 'schedule', 'warmup_steps', 'log_every', 'protocol'].map((key) => `train.${key}`),
       'eval.batch_size',
     ],
-    because: 'gqa bench step runs fresh weights on synthetic pictures',
+    because: 'gqa bench step runs fresh weights on synthetic images',
   },
   'bench data': {
     keys: [
@@ -129,15 +167,24 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
       ...ofOptimizer,
       ...ofTraining,
       ...ofVariant,
-      ...['data.mixup', 'data.cutmix', 'data.val_fraction', 'data.limit', 'data.workers', 'data.cache', 'data.cache_gb'],
+      ...[
+        'data.mixup',
+        'data.cutmix',
+        'data.val_fraction',
+        'data.limit',
+        'data.workers',
+        'data.cache',
+        'data.cache_gb',
+      ],
       ...['eval.batch_size', 'device'],
     ],
-    because: 'gqa data preview shows training pictures alone',
+    because: 'gqa data preview shows training images alone',
   },
 };
 
 /**
- * @param reads the configs that a command works with: one, or the points of a sweep. A key that has an effect in one of them is well given
+ * @param reads the configs that a command works with: one, or the points of a sweep. A key that has an effect in one of
+ *   them is well given
  * @returns what should be told of keys in the file
  * @throws GqaError `usage` for keys given by `--set`, and for slips in the file
  */
@@ -148,14 +195,20 @@ export function requireEffect(file: string, reads: readonly ReadConfig[], comman
   const notices: string[] = [];
   for (const [key, { at, order, label, flag, value }] of first?.given ?? []) {
     if (isDefault(key, value)) continue;
-    const say = (why: string): Problem => ({ at, order, text: `${label} is ${shown(value)}, but ${why}: it has no effect` });
-    if (flag && unused[command].keys.some((one) => key === one || key.startsWith(`${one}.`))) problems.push(say(unused[command].because));
+    const say = (why: string): Problem => ({
+      at,
+      order,
+      text: `${label} is ${shown(value)}, but ${why}: it has no effect`,
+    });
+    if (flag && unused[command].keys.some((one) => key === one || key.startsWith(`${one}.`)))
+      problems.push(say(unused[command].because));
     else {
       const rule = idleRules.find(({ keys }) => keys.includes(key));
       const reasons = reads.map(({ config }) => rule?.without(config) ?? null);
       const [reason] = reasons;
       if (typeof reason !== 'string' || reasons.includes(null)) continue;
-      if (flag || (trains && rule?.slip && !first?.written)) problems.push({ ...say(reason), hint: 'Leave out what has no effect.' });
+      if (flag || (trains && rule?.slip && !first?.written))
+        problems.push({ ...say(reason), hint: 'Leave out what has no effect.' });
       else if (trains && !first?.written) notices.push(`${at} ${say(reason).text}`);
     }
   }

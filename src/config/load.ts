@@ -1,4 +1,7 @@
-/** A config file and the `--set` flags → `Config`, or one error with every problem, each at its file:line:column. And back: `dumpConfig`. */
+/**
+ * A config file and the `--set` flags → `Config`, or one error with every problem, each at its file:line:column. And
+ * back: `dumpConfig`.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
@@ -27,7 +30,9 @@ export function loadConfig(file: string, sets: readonly string[]): Config {
 /** A config, and how it came about. */
 export interface ReadConfig {
   config: Config;
-  /** What the user should be told on stderr: keys of the paper's files that are read otherwise than by the paper's code. */
+  /**
+   * What the user should be told on stderr: keys of the paper's files that are read otherwise than by the paper's code.
+   */
   notices: string[];
   /** The keys that the file or `--set` gives, by dotted path, each with the value that counts and its place. */
   given: ReadonlyMap<string, Origin & { value: unknown }>;
@@ -69,14 +74,21 @@ export function parseConfig(text: string, file: string, sets: readonly string[])
     const isUnusable = (key: string) => unusable.has(key) || unusable.has(key.split('.')[0] ?? '');
     const draft = draftOf(tree, isUnusable);
     const crossed = crossFieldRules.flatMap((rule) => rule(draft));
-    return [...fresh, ...crossed.map(({ path, text }) => problemAt(tree, path.split('.'), 'value', (label) => `${label} ${text}`))];
+    return [
+      ...fresh,
+      ...crossed.map(({ path, text }) => problemAt(tree, path.split('.'), 'value', (label) => `${label} ${text}`)),
+    ];
   }
 }
 
 /** The parts of the tree that can be relied on. */
 function draftOf(tree: Tree, unusable: (path: string) => boolean): Draft {
   const section = (name: string) =>
-    Object.fromEntries(Object.entries((tree.value[name] ?? {}) as Record<string, unknown>).filter(([key]) => !unusable(`${name}.${key}`)));
+    Object.fromEntries(
+      Object.entries((tree.value[name] ?? {}) as Record<string, unknown>).filter(
+        ([key]) => !unusable(`${name}.${key}`),
+      ),
+    );
   return { data: section('data'), model: section('model'), train: section('train'), unusable };
 }
 
@@ -117,11 +129,15 @@ export function readText(file: string): string {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === 'ENOENT' || code === 'ENOTDIR')
       throw new GqaError('usage', `config ${file} does not exist`, { ...nearby(file), cause: error });
-    if (code === 'EISDIR') throw new GqaError('usage', `config ${file} is a folder; expected a YAML file`, { cause: error });
+    if (code === 'EISDIR')
+      throw new GqaError('usage', `config ${file} is a folder; expected a YAML file`, { cause: error });
     throw fileError(`cannot read config ${file}`, error);
   }
   if (bytes.length > maxBytes)
-    throw new GqaError('usage', `config ${file} has ${bytes.length} bytes; expected at most ${maxBytes}: is it a config?`);
+    throw new GqaError(
+      'usage',
+      `config ${file} has ${bytes.length} bytes; expected at most ${maxBytes}: is it a config?`,
+    );
   try {
     // A byte order mark at the start is dropped by the decoder.
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -135,7 +151,9 @@ function nearby(file: string): { hint?: string } {
     const stem = (name: string) => name.replace(/\.ya?ml$/i, '');
     const files = readdirSync(path.dirname(file)).filter((name) => /\.ya?ml$/i.test(name));
     const near = closest(stem(path.basename(file)), files.map(stem));
-    return near ? { hint: `Did you mean ${path.join(path.dirname(file), files.find((name) => stem(name) === near) ?? '')}?` } : {};
+    return near
+      ? { hint: `Did you mean ${path.join(path.dirname(file), files.find((name) => stem(name) === near) ?? '')}?` }
+      : {};
   } catch {
     return {}; // the folder does not exist either: the message says enough
   }

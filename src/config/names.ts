@@ -1,6 +1,8 @@
-/** Names that config and command line share. No package is imported here, so that `gqa --help` loads nothing for them. */
+/**
+ * Names that config and command line share. No package is imported here, so that `gqa --help` loads nothing for them.
+ */
 
-/** Data sets that a config may name. `image-folder`: root/train/<class>/… and root/test/<class>/…, a picture a file. */
+/** Data sets that a config may name. `image-folder`: root/train/<class>/… and root/test/<class>/…, a image a file. */
 export const dataNames = [
   'fashion-mnist',
   'mnist',

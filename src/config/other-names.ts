@@ -1,4 +1,7 @@
-/** What other tools, and the paper's files, call our keys and values; and what gqa has in place of things that it has not. */
+/**
+ * What other tools, and the paper's files, call our keys and values; and what gqa has in place of things that it has
+ * not.
+ */
 
 /** A key of ours, or a sentence where there is none. By the last word of the key, or by section and key. */
 const keys: Record<string, string> = {
@@ -60,15 +63,19 @@ const keys: Record<string, string> = {
   resample: 'data.interpolation',
   crop_mode: 'data.resize',
   val_split: 'data.val_fraction',
-  in_chans: 'pictures always have three channels here',
+  in_chans: 'images always have three channels here',
   num_classes: 'the number of classes comes from the data',
   num_labels: 'the number of classes comes from the data',
   global_pool: 'the class token is what the head reads here, as in the ViT',
-  resume: 'a stopped run cannot be resumed in this version; model.pretrained takes the weights of a checkpoint, and begins at step 0',
+  resume:
+    'a stopped run cannot be resumed in this version; model.pretrained takes the weights of a checkpoint, and begins at step 0',
   drop: 'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
-  dropout: 'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
-  drop_rate: 'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
-  attn_drop: 'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
+  dropout:
+    'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
+  drop_rate:
+    'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
+  attn_drop:
+    'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
   drop_path:
     'there is no stochastic depth here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
   drop_path_rate:
@@ -107,7 +114,7 @@ const values: Record<string, Record<string, string>> = {
   'data.name': {
     imagefolder: 'did you mean image-folder?',
     folder: 'did you mean image-folder?',
-    custom: 'your own pictures are image-folder',
+    custom: 'your own images are image-folder',
   },
   'data.augment': {
     randaugment: 'RandAugment is paper',
@@ -131,7 +138,11 @@ const values: Record<string, Record<string, string>> = {
     false: 'write null for a model from scratch',
   },
   'model.variant': { mhsa: 'did you mean mha?', dgqa: 'did you mean dgqa-ema or dgqa-diff?' },
-  'train.optimizer': { sgd: 'AdamW is the only one', adam: 'AdamW with weight_decay: 0 is Adam', lion: 'AdamW is the only one' },
+  'train.optimizer': {
+    sgd: 'AdamW is the only one',
+    adam: 'AdamW with weight_decay: 0 is Adam',
+    lion: 'AdamW is the only one',
+  },
   'train.schedule': {
     none: 'did you mean constant?',
     null: 'did you mean constant?',
@@ -161,7 +172,11 @@ const values: Record<string, Record<string, string>> = {
     backbone: 'all but the head is all',
     encoder: 'all but the head is all',
   },
-  device: { cuda: 'did you mean gpu?', 'cuda:0': 'did you mean gpu?', mps: 'there is no Metal here: auto takes the best there is' },
+  device: {
+    cuda: 'did you mean gpu?',
+    'cuda:0': 'did you mean gpu?',
+    mps: 'there is no Metal here: auto takes the best there is',
+  },
 };
 
 /** What to write instead of a value that is not accepted; undefined where the table does not know it. */

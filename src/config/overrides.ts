@@ -1,6 +1,7 @@
 /**
- * `--set a.b=value`: values from the command line over those of the file. Text (paths, names, words) is taken as it stands, so that no `#`, `:` or blank in it is lost;
- * numbers and mappings are read as YAML, never run, and what YAML would pass over is refused.
+ * `--set a.b=value`: values from the command line over those of the file. Text (paths, names, words) is taken as it
+ * stands, so that no `#`, `:` or blank in it is lost; numbers and mappings are read as YAML, never run, and what YAML
+ * would pass over is refused.
  */
 import { isScalar, Lexer, parseDocument } from 'yaml';
 import { type Expected, expectedAt, keysOf, suggestKey } from './expectations.js';
@@ -16,8 +17,14 @@ export interface Override {
 /** Problems of flags come after those of the file, in the order of the flags. */
 const firstOrder = 2 ** 40;
 
-/** @param expected the schema's keys: a path must end at one of them (own keys only, so `__proto__` and `constructor` are none) */
-export function parseOverrides(sets: readonly string[], expected: Expected): { overrides: Override[]; problems: Problem[] } {
+/**
+ * @param expected the schema's keys: a path must end at one of them (own keys only, so `__proto__` and `constructor`
+ *   are none)
+ */
+export function parseOverrides(
+  sets: readonly string[],
+  expected: Expected,
+): { overrides: Override[]; problems: Problem[] } {
   const overrides: Override[] = [];
   const problems: Problem[] = [];
   sets.forEach((text, i) => {
@@ -59,7 +66,8 @@ function textValue(written: string, expected: Expected): { value: string | null 
   if (expected.enum ?? expected.const) return unquoted(written.trim());
   if (takesNull(expected)) {
     if (/^(null|Null|NULL)$/.test(written)) return { value: null };
-    if (written === '~') return '~ is null in YAML and the home folder in a shell: write null, or the name of the folder';
+    if (written === '~')
+      return '~ is null in YAML and the home folder in a shell: write null, or the name of the folder';
   }
   return unquoted(written);
 }
@@ -69,7 +77,8 @@ function unquoted(written: string): { value: string } | string {
   if (!/^\s*["']/.test(written)) return { value: written };
   const document = parseDocument(written, { prettyErrors: false });
   const node = document.contents;
-  const whole = document.errors.length === 0 && document.warnings.length === 0 && isScalar(node) && !hasComment(written);
+  const whole =
+    document.errors.length === 0 && document.warnings.length === 0 && isScalar(node) && !hasComment(written);
   if (whole && typeof node.value === 'string') return { value: node.value };
   return `the value ${shown(written)} begins with a quote, but is no text in quotes: leave the quotes out, or write ${shown(JSON.stringify(written))}`;
 }
@@ -78,7 +87,8 @@ function yamlValue(written: string): { value: unknown } | string {
   const document = parseDocument(written, { prettyErrors: false, merge: false });
   const [error] = [...document.errors, ...document.warnings];
   if (error) return `the value ${shown(written)} is not YAML: ${error.message}`;
-  if (hasComment(written)) return `the value ${shown(written)} holds a comment (from "#" on), which would be lost: leave it out`;
+  if (hasComment(written))
+    return `the value ${shown(written)} holds a comment (from "#" on), which would be lost: leave it out`;
   try {
     return { value: document.toJS({ maxAliasCount: 0 }) as unknown };
   } catch {
@@ -103,7 +113,8 @@ export function applyOverrides(tree: Tree, overrides: readonly Override[]): Tree
     for (const [depth, key] of sections.entries()) {
       const inner = node[key];
       // `limit: 100` stands for all splits, so that `data.limit.train=50` changes one of them.
-      if (key === 'limit' && (typeof inner === 'number' || inner === null)) node[key] = { train: inner, val: inner, test: inner };
+      if (key === 'limit' && (typeof inner === 'number' || inner === null))
+        node[key] = { train: inner, val: inner, test: inner };
       else if (inner === undefined || inner === null) node[key] = {};
       const next = node[key];
       // A section that is no mapping is reported by the schema, at its own place.
@@ -116,7 +127,13 @@ export function applyOverrides(tree: Tree, overrides: readonly Override[]): Tree
   return { value, origins };
 }
 
-function setLeaf(node: Record<string, unknown>, origins: Tree['origins'], path: Path, value: unknown, origin: Origin): void {
+function setLeaf(
+  node: Record<string, unknown>,
+  origins: Tree['origins'],
+  path: Path,
+  value: unknown,
+  origin: Origin,
+): void {
   const key = path.at(-1);
   if (key === undefined) return;
   node[key] = value;
@@ -126,11 +143,17 @@ function setLeaf(node: Record<string, unknown>, origins: Tree['origins'], path: 
 }
 
 /** `--device` as one more override, over the config's own. */
-export const deviceOverride = (device: string | undefined): string[] => (device === undefined ? [] : [`device=${device}`]);
+export const deviceOverride = (device: string | undefined): string[] =>
+  device === undefined ? [] : [`device=${device}`];
 
 /** Their number of KV heads is no choice. */
 export const hasFixedKvHeads = (variant: string | undefined): boolean => variant === 'mha' || variant === 'mqa';
 
-/** Another variant over the config's own, as overrides; a number of KV heads that the config gives for its own is taken back where the other leaves no choice. */
+/**
+ * Another variant over the config's own, as overrides; a number of KV heads that the config gives for its own is taken
+ * back where the other leaves no choice.
+ */
 export const variantOverride = (variant: string | undefined): string[] =>
-  variant === undefined ? [] : [`model.variant=${variant}`, ...(hasFixedKvHeads(variant) ? ['model.kv_heads=null'] : [])];
+  variant === undefined
+    ? []
+    : [`model.variant=${variant}`, ...(hasFixedKvHeads(variant) ? ['model.kv_heads=null'] : [])];

@@ -1,6 +1,8 @@
 /**
- * The flat config files of the paper's repository (Khan et al. 2024, key-driven-gqa, README.md and train.py), accepted as they are. What train.py hard-codes is implied:
- * test split after every epoch, RandAugment, mean and std 0.5, squashed bilinearly, batch 32, AdamW at lr 1e-5, 5 epochs, seed 42. `--set` changes any of it by our own key, e.g. `--set train.epochs=1`.
+ * The flat config files of the paper's repository (Khan et al. 2024, key-driven-gqa, README.md and train.py), accepted
+ * as they are. What train.py hard-codes is implied: test split after every epoch, RandAugment, mean and std 0.5,
+ * squashed bilinearly, batch 32, AdamW at lr 1e-5, 5 epochs, seed 42. `--set` changes any of it by our own key, e.g.
+ * `--set train.epochs=1`.
  */
 import { z } from 'zod';
 import { closest, expectedAt, expectedBy, keysOf, leafPaths, suggestKey } from './expectations.js';
@@ -11,7 +13,10 @@ import { type Problem, pathKey, problemAt, type Tree } from './source.js';
 
 type Nested = z.input<typeof configSchema>;
 
-/** Classes of the data sets whose number is known; `num_classes` is checked against it and used for nothing else, since the head is sized by the data read. */
+/**
+ * Classes of the data sets whose number is known; `num_classes` is checked against it and used for nothing else, since
+ * the head is sized by the data read.
+ */
 const dataSets: Record<string, { name: DataName; classes: number; channels: 1 | 3 }> = {
   cifar10: { name: 'cifar10', classes: 10, channels: 3 },
   cifar100: { name: 'cifar100', classes: 100, channels: 3 },
@@ -87,7 +92,8 @@ export interface Converted {
 
 /** Does the file speak in the paper's keys? A mixture does, so that it is refused in words about both forms. */
 export const isFlat = (tree: Tree): boolean =>
-  Object.keys(tree.value).some((key) => flatKeys.includes(key)) || (!sections.some((key) => key in tree.value) && looksFlat(tree));
+  Object.keys(tree.value).some((key) => flatKeys.includes(key)) ||
+  (!sections.some((key) => key in tree.value) && looksFlat(tree));
 
 /** Every key misspelt: still flat when it is nearer to the paper's keys than to our sections. */
 const looksFlat = (tree: Tree): boolean =>
@@ -122,8 +128,9 @@ export function fromPaperFile(tree: Tree, overridden: ReadonlySet<string>, root:
     report('num_classes', (label) => `${label} is ${flat.num_classes}, but ${flat.dataset} has ${dataSet.classes}`);
   }
   if (dataSet && ok('in_chans') && flat.in_chans === 1) {
-    if (dataSet.channels === 3) report('in_chans', (label) => `${label} is 1, but the pictures of ${flat.dataset} have 3 channels`);
-    else notices.push('in_chans: 1 is read as 3: grey pictures become three equal channels here');
+    if (dataSet.channels === 3)
+      report('in_chans', (label) => `${label} is 1, but the images of ${flat.dataset} have 3 channels`);
+    else notices.push('in_chans: 1 is read as 3: grey images become three equal channels here');
   }
   if (flat.pretrained === true && !overridden.has('model.pretrained')) {
     report(
@@ -136,14 +143,23 @@ export function fromPaperFile(tree: Tree, overridden: ReadonlySet<string>, root:
   if (flat.size === 'c') {
     for (const key of ['embed_dim', 'num_layers', 'num_heads'] as const) {
       if (flat[key] !== undefined || wrong.has(key) || overridden.has(nestedPaths[key] ?? '')) continue;
-      problems.push(problemAt(tree, [key], 'value', () => `${key} is missing: size c (custom) needs embed_dim, num_layers and num_heads`));
+      problems.push(
+        problemAt(
+          tree,
+          [key],
+          'value',
+          () => `${key} is missing: size c (custom) needs embed_dim, num_layers and num_heads`,
+        ),
+      );
       wrong.add(key);
     }
   }
   const dropped = new Set(['in_chans', 'num_classes']);
   if (variant === 'mha' && ok('num_kv_heads') && !overridden.has('model.variant')) {
     dropped.add('num_kv_heads');
-    notices.push(`num_kv_heads: ${flat.num_kv_heads} is ignored, as in the paper's code: mhsa has a key-value head for every head`);
+    notices.push(
+      `num_kv_heads: ${flat.num_kv_heads} is ignored, as in the paper's code: mhsa has a key-value head for every head`,
+    );
   }
   if (flat.name !== undefined) dropped.add('out_dir');
 
@@ -203,7 +219,13 @@ function rebuild(
   if (start) origins.set('', start);
   const value: Record<string, Record<string, unknown> | unknown> = {
     seed: 42,
-    data: { augment: 'paper', mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5], resize: 'squash', interpolation: 'bilinear' },
+    data: {
+      augment: 'paper',
+      mean: [0.5, 0.5, 0.5],
+      std: [0.5, 0.5, 0.5],
+      resize: 'squash',
+      interpolation: 'bilinear',
+    },
     model: { window_size: 300, ...(values.size === 'custom' ? { image_size: 224, patch_size: 16 } : {}) },
     train: { protocol: 'paper', epochs: 5, batch_size: 32, optimizer: 'adamw', lr: 1e-5 },
   };

@@ -1,4 +1,7 @@
-/** The keys of a config that name files or folders: `~` in them, what they are without the working directory, and whether what they name is there. */
+/**
+ * The keys of a config that name files or folders: `~` in them, what they are without the working directory, and
+ * whether what they name is there.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { closest } from './expectations.js';
@@ -20,10 +23,14 @@ export function expandPaths(tree: Tree): Problem[] {
     if (typeof values !== 'object' || values === null) return [];
     const mapping = values as Record<string, unknown>;
     const value = mapping[name];
-    const problem = (text: string): Problem[] => [problemAt(tree, [section, name], 'value', (label) => `${label} ${text}`)];
+    const problem = (text: string): Problem[] => [
+      problemAt(tree, [section, name], 'value', (label) => `${label} ${text}`),
+    ];
     const { uncut } = tree.origins.get(pathKey([section, name]))?.value ?? {};
     if (uncut !== undefined && existsSync(expandHome(uncut) ?? uncut))
-      return problem(`is ${shown(value)}, since # begins a comment, but ${shown(uncut)} is there too: put the path in quotes`);
+      return problem(
+        `is ${shown(value)}, since # begins a comment, but ${shown(uncut)} is there too: put the path in quotes`,
+      );
     if (typeof value !== 'string') return [];
     if (value.includes('\0')) return problem('holds a NUL, which no path can');
     const expanded = expandHome(value);
@@ -34,15 +41,19 @@ export function expandPaths(tree: Tree): Problem[] {
 }
 
 /**
- * The config with its paths absolute, so that it means the same from every working directory. A data root that was not chosen stays as it is: only then are the places
- * looked at that a system has for data.
+ * The config with its paths absolute, so that it means the same from every working directory. A data root that was not
+ * chosen stays as it is: only then are the places looked at that a system has for data.
  */
 export function absolutePaths(config: Config): Config {
   const absolute = <T extends string | null>(value: T): T => (value === null ? value : (path.resolve(value) as T));
   const { data, model, train } = config;
   return {
     ...config,
-    data: { ...data, root: data.root === defaultDataRoot ? data.root : absolute(data.root), cache: absolute(data.cache) },
+    data: {
+      ...data,
+      root: data.root === defaultDataRoot ? data.root : absolute(data.root),
+      cache: absolute(data.cache),
+    },
     model: { ...model, pretrained: absolute(model.pretrained) },
     train: { ...train, distillFrom: absolute(train.distillFrom) },
   };

@@ -1,4 +1,7 @@
-/** What is done with every picture before the model sees it: the keys of `data` that belong to the checkpoint rather than to the data, with nothing left open. */
+/**
+ * What is done with every image before the model sees it: the keys of `data` that belong to the checkpoint rather than
+ * to the data, with nothing left open.
+ */
 import type { Config } from './schema.js';
 
 /** Red, green, blue. */
@@ -9,7 +12,7 @@ export interface Preprocessing {
   mean: Triple;
   /** Then divided by. */
   std: Triple;
-  /** `squash`: all of the picture, aspect ratio not kept; `crop`: its middle, as timm evaluates. */
+  /** `squash`: all of the image, aspect ratio not kept; `crop`: its middle, as timm evaluates. */
   resize: 'squash' | 'crop';
   /** Part of the shorter edge that the crop has, 0 < p ≤ 1; null under squash. */
   cropPct: number | null;
@@ -28,7 +31,10 @@ export const DEFAULT_PREPROCESSING: Preprocessing = {
 /** timm's. */
 export const DEFAULT_CROP_PCT = 0.875;
 
-/** A config's, defaults where it says nothing: of a config that `settlePreprocessing` (checkpoint/preprocessing.ts) has not been through, as of a model from scratch. */
+/**
+ * A config's, defaults where it says nothing: of a config that `settlePreprocessing` (checkpoint/preprocessing.ts) has
+ * not been through, as of a model from scratch.
+ */
 export function preprocessingOf(data: Config['data']): Preprocessing {
   const resize = data.resize ?? DEFAULT_PREPROCESSING.resize;
   return {

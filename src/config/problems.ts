@@ -1,4 +1,7 @@
-/** What zod finds wrong with a tree, in sentences that say what was found and what was expected, each at the place where it was written. */
+/**
+ * What zod finds wrong with a tree, in sentences that say what was found and what was expected, each at the place where
+ * it was written.
+ */
 import type { z } from 'zod';
 import { closest, type Expected, expectedAt, inWords, keysOf } from './expectations.js';
 import { insteadOfValue } from './other-names.js';
@@ -24,7 +27,8 @@ interface Found {
 /** All problems of the tree by this schema; none when it is accepted. */
 export function schemaProblems(schema: z.ZodType, tree: Tree, expected: Expected, suggestions: Suggestions): Found {
   const found: Found = { problems: [], paths: [], unusable: [] };
-  for (const issue of schema.safeParse(tree.value).error?.issues ?? []) describeIssue(issue, [], tree, expected, suggestions, found);
+  for (const issue of schema.safeParse(tree.value).error?.issues ?? [])
+    describeIssue(issue, [], tree, expected, suggestions, found);
   return found;
 }
 
@@ -49,7 +53,9 @@ function describeIssue(
   const value = valueAt(tree.value, path);
   // A mapping where one is among the choices: its own problems are nearer than "none of the choices fits".
   if (issue.code === 'invalid_union' && isMapping(value)) {
-    const inner = issue.errors.find((issues) => issues.some((one) => one.path.length > 0 || one.code === 'unrecognized_keys'));
+    const inner = issue.errors.find((issues) =>
+      issues.some((one) => one.path.length > 0 || one.code === 'unrecognized_keys'),
+    );
     if (inner) {
       for (const one of inner) describeIssue(one, path, tree, expected, suggestions, found);
       found.unusable.push(path.join('.'));
@@ -64,7 +70,8 @@ function describeIssue(
       tree,
       path,
       'value',
-      (label) => `${label} ${whatWasFound(value, wanted)}, expected ${inWords(wanted)}${after(path, value, wanted, suggestions)}`,
+      (label) =>
+        `${label} ${whatWasFound(value, wanted)}, expected ${inWords(wanted)}${after(path, value, wanted, suggestions)}`,
     ),
   );
 }
@@ -80,12 +87,20 @@ function after(path: Path, value: unknown, wanted: Expected, { suggestValue }: S
   if (own) return `; ${own}`;
   const slip = wanted.properties && typeof value === 'string' ? foldedSlip(value) : undefined;
   if (slip) return `; ${slip}`;
-  const inner = Object.entries(wanted.properties ?? {}).find(([, { enum: words }]) => typeof value === 'string' && words?.includes(value));
+  const inner = Object.entries(wanted.properties ?? {}).find(
+    ([, { enum: words }]) => typeof value === 'string' && words?.includes(value),
+  );
   if (inner) return `; write ${path.join('.')}: { ${inner[0]}: ${value} }`;
-  if (typeof value === 'string' && /^[“”„‘’«]/.test(value)) return '; curly quotes are letters in YAML: leave them out, or write "';
+  if (typeof value === 'string' && /^[“”„‘’«]/.test(value))
+    return '; curly quotes are letters in YAML: leave them out, or write "';
   const near = typeof value === 'string' && wanted.enum ? closest(value, wanted.enum) : undefined;
   if (near) return `; did you mean ${near}?`;
-  if (typeof value === 'string' && /number/.test(inWords(wanted)) && value.trim() !== '' && Number.isFinite(Number(value)))
+  if (
+    typeof value === 'string' &&
+    /number/.test(inWords(wanted)) &&
+    value.trim() !== '' &&
+    Number.isFinite(Number(value))
+  )
     return ' (without quotes)';
   if (typeof value === 'number' && wanted.type === 'string') return ' (in quotes)';
   return '';
@@ -95,7 +110,9 @@ function unknownKey(path: Path, tree: Tree, expected: Expected, { unknownKey: su
   const section = path.slice(0, -1);
   const known = Object.keys(keysOf(expectedAt(expected, section)) ?? {});
   const suggestion =
-    keySlip(path.at(-1) ?? '') ?? suggest(path) ?? `${section.length > 0 ? section.join('.') : 'a config'} has ${known.join(', ')}`;
+    keySlip(path.at(-1) ?? '') ??
+    suggest(path) ??
+    `${section.length > 0 ? section.join('.') : 'a config'} has ${known.join(', ')}`;
   return problemAt(tree, path, 'key', () => `${path.map(shownKey).join('.')} is not a known key: ${suggestion}`);
 }
 

@@ -1,4 +1,7 @@
-/** Rules that concern several keys at once, and the step from the file's fields to the `Config` the code reads: sizes, head counts and limits filled in, snake_case turned into camelCase. */
+/**
+ * Rules that concern several keys at once, and the step from the file's fields to the `Config` the code reads: sizes,
+ * head counts and limits filled in, snake_case turned into camelCase.
+ */
 
 import type { z } from 'zod';
 import { listed } from './expectations.js';
@@ -87,7 +90,8 @@ function kvHeadsFitVariantAndHeads({ model, unusable }: Draft): RuleProblem[] {
       : [{ path, text: `is ${kvHeads}, but variant ${variant} has ${fixed}: leave it out, or choose another variant` }];
   }
   const divisors = listed(divisorsOf(heads));
-  if (kvHeads === undefined) return [{ path, text: `is missing: variant ${variant} needs it, a divisor of heads (${heads}): ${divisors}` }];
+  if (kvHeads === undefined)
+    return [{ path, text: `is missing: variant ${variant} needs it, a divisor of heads (${heads}): ${divisors}` }];
   return heads % kvHeads === 0 ? [] : [{ path, text: `is ${kvHeads}, but must divide heads (${heads}): ${divisors}` }];
 }
 
@@ -102,7 +106,10 @@ function warmupEndsBeforeTraining({ train }: Draft): RuleProblem[] {
   const { warmup_steps: warmup, steps } = train;
   if (warmup === undefined || steps === undefined || steps === null || warmup === 0 || warmup < steps) return [];
   return [
-    { path: 'train.warmup_steps', text: `is ${warmup}, but training stops after ${steps} steps: the learning rate would never be reached` },
+    {
+      path: 'train.warmup_steps',
+      text: `is ${warmup}, but training stops after ${steps} steps: the learning rate would never be reached`,
+    },
   ];
 }
 
@@ -110,7 +117,10 @@ function validationLeavesTraining({ data, train, unusable }: Draft): RuleProblem
   const limit = typeof data.limit === 'object' && data.limit !== null ? data.limit.train : data.limit;
   if (limit !== 1 || train.protocol === 'paper' || unusable('train.protocol')) return [];
   return [
-    { path: 'data.limit', text: 'leaves 1 training picture, but protocol validation needs at least 2: one to train, one to validate' },
+    {
+      path: 'data.limit',
+      text: 'leaves 1 training image, but protocol validation needs at least 2: one to train, one to validate',
+    },
   ];
 }
 
@@ -121,13 +131,21 @@ function coarseLabelsAreOfCifar100({ data, unusable }: Draft): RuleProblem[] {
 
 function onlyImageFoldersHaveVal({ data, unusable }: Draft): RuleProblem[] {
   if (data.val_is !== 'test' || data.name === 'image-folder' || unusable('data.name')) return [];
-  return [{ path: 'data.val_is', text: `is test, but only image-folder has a folder val to choose for (data.name is ${data.name})` }];
+  return [
+    {
+      path: 'data.val_is',
+      text: `is test, but only image-folder has a folder val to choose for (data.name is ${data.name})`,
+    },
+  ];
 }
 
 function mixingNeedsPartners({ data, train }: Draft): RuleProblem[] {
   if (train.batch_size !== 1) return [];
   const asked = (['mixup', 'cutmix'] as const).filter((key) => typeof data[key] === 'number');
-  return asked.map((key) => ({ path: `data.${key}`, text: `is ${data[key]}, but train.batch_size is 1: a picture alone has no partner` }));
+  return asked.map((key) => ({
+    path: `data.${key}`,
+    text: `is ${data[key]}, but train.batch_size is 1: a image alone has no partner`,
+  }));
 }
 
 function onlyCropsHaveAPart({ data }: Draft): RuleProblem[] {
@@ -141,7 +159,9 @@ export function resolveConfig(parsed: ParsedConfig): Config {
   const sizes = Object.fromEntries(sizeKeys.map((key) => [key, sized(model, key)])) as Record<SizeKey, number>;
   const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads;
   const limit =
-    typeof data.limit === 'object' && data.limit !== null ? data.limit : { train: data.limit, val: data.limit, test: data.limit };
+    typeof data.limit === 'object' && data.limit !== null
+      ? data.limit
+      : { train: data.limit, val: data.limit, test: data.limit };
   return camelKeys({ ...parsed, data: { ...data, limit }, model: { ...model, ...sizes, kv_heads: kvHeads } }) as Config;
 }
 

@@ -4,7 +4,9 @@
 export function shown(value: unknown): string {
   if (value === undefined) return 'missing';
   if (Array.isArray(value))
-    return value.length > 1 && value.length <= 4 && value.every((item) => typeof item === 'number') ? `[${value.join(', ')}]` : 'a list';
+    return value.length > 1 && value.length <= 4 && value.every((item) => typeof item === 'number')
+      ? `[${value.join(', ')}]`
+      : 'a list';
   if (typeof value === 'object' && value !== null) return 'a mapping';
   if (typeof value !== 'string') return String(value);
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}…` : value);

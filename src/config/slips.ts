@@ -1,4 +1,7 @@
-/** Slips of the pen in YAML: what the line looks like, and what to write instead. The parser's own words are about its grammar. */
+/**
+ * Slips of the pen in YAML: what the line looks like, and what to write instead. The parser's own words are about its
+ * grammar.
+ */
 import { Lexer } from 'yaml';
 import { shown } from './shown.js';
 
@@ -6,21 +9,38 @@ const key = /^["']?[A-Za-z_][\w.-]*["']?/.source;
 
 /** A key and its value without what YAML wants between them. Each gives what follows the line in the message. */
 const keyLines: [pattern: RegExp, say: (key: string, value: string) => string][] = [
-  [new RegExp(`^(${key})[ \\t]*:?=[ \\t]*(.*)$`), (key, value) => `has "=" where YAML wants ": ": write ${quoted(key, value)}`],
-  [new RegExp(`^(${key}):(?![ \\t]|$)(.+)$`), (key, value) => `lacks a blank after the colon: write ${quoted(key, value)}`],
-  [new RegExp(`^(${key})[ \\t]+([^:\\s#].*)$`), (key, value) => `lacks a colon after the key: write ${quoted(key, value)}`],
+  [
+    new RegExp(`^(${key})[ \\t]*:?=[ \\t]*(.*)$`),
+    (key, value) => `has "=" where YAML wants ": ": write ${quoted(key, value)}`,
+  ],
+  [
+    new RegExp(`^(${key}):(?![ \\t]|$)(.+)$`),
+    (key, value) => `lacks a blank after the colon: write ${quoted(key, value)}`,
+  ],
+  [
+    new RegExp(`^(${key})[ \\t]+([^:\\s#].*)$`),
+    (key, value) => `lacks a colon after the key: write ${quoted(key, value)}`,
+  ],
   [new RegExp(`^(${key})[ \\t]*$`), (key) => `lacks a colon: write ${shown(`${key}:`)}`],
 ];
 
 const quoted = (key: string, value: string): string => shown(`${key}: ${value.trim()}`);
 
-/** What is wrong with text that should be `key: value`: `lacks a colon after the key: write "seed: 42"`; undefined when it looks like neither. */
+/**
+ * What is wrong with text that should be `key: value`: `lacks a colon after the key: write "seed: 42"`; undefined when
+ * it looks like neither.
+ */
 export function keyLineSlip(line: string): string | undefined {
-  const found = keyLines.map(([pattern, say]) => ({ match: pattern.exec(line.trim()), say })).find(({ match }) => match !== null);
+  const found = keyLines
+    .map(([pattern, say]) => ({ match: pattern.exec(line.trim()), say }))
+    .find(({ match }) => match !== null);
   return found?.match ? found.say(found.match[1] ?? '', found.match[2] ?? '') : undefined;
 }
 
-/** The same of text that was read where a mapping should be, its lines folded into one. A single word is no slip: `model: base` is another mistake. */
+/**
+ * The same of text that was read where a mapping should be, its lines folded into one. A single word is no slip:
+ * `model: base` is another mistake.
+ */
 export function foldedSlip(text: string): string | undefined {
   const line = text.replace(/(?<=\S)\s+[\w.-]+\s*[=:].*$/, '');
   const slip = /\s|=|:/.test(line) ? keyLineSlip(line) : undefined;
@@ -48,10 +68,18 @@ export interface SyntaxError {
 /** The error in one sentence, and the offset at which it is shown. */
 export function syntaxSlip(text: string, { code, message, offset }: SyntaxError): { text: string; offset: number } {
   const say = sentences[code]?.(text, offset, message);
-  return say === undefined ? { text: `is not YAML here: ${message}`, offset } : typeof say === 'string' ? { text: say, offset } : say;
+  return say === undefined
+    ? { text: `is not YAML here: ${message}`, offset }
+    : typeof say === 'string'
+      ? { text: say, offset }
+      : say;
 }
 
-type Sentence = (text: string, offset: number, message: string) => string | { text: string; offset: number } | undefined;
+type Sentence = (
+  text: string,
+  offset: number,
+  message: string,
+) => string | { text: string; offset: number } | undefined;
 
 const sentences: Record<string, Sentence> = {
   TAB_AS_INDENT: () => 'a tab cannot indent in YAML: use blanks',
@@ -83,7 +111,10 @@ function lineSlip(text: string, offset: number): string {
   return slip === undefined ? `${shown(line)} is no "key: value"` : `${shown(line)} ${slip}`;
 }
 
-/** A value that itself looks like `key: value`: on its own line, or because the next line is indented deeper than it should be. */
+/**
+ * A value that itself looks like `key: value`: on its own line, or because the next line is indented deeper than it
+ * should be.
+ */
 function blockInValue(text: string, offset: number): string | { text: string; offset: number } {
   const value = textFrom(text, offset);
   if (/\r(?!\n)/.test(text)) return 'lines end with CR alone, which is not read: save the file with LF or CRLF';
@@ -92,7 +123,10 @@ function blockInValue(text: string, offset: number): string | { text: string; of
   const indent = /^[ \t]*/.exec(text.slice(next))?.[0].length ?? 0;
   return next === 0
     ? 'a mapping cannot begin here'
-    : { text: 'this line is indented deeper than the key before it, which has a value already: indent them alike', offset: next + indent };
+    : {
+        text: 'this line is indented deeper than the key before it, which has a value already: indent them alike',
+        offset: next + indent,
+      };
 }
 
 function missing(text: string, offset: number, message: string): string | { text: string; offset: number } | undefined {
@@ -103,7 +137,11 @@ function missing(text: string, offset: number, message: string): string | { text
   return /followed by map values/.test(message) ? lineSlip(text, offset) : undefined;
 }
 
-function unexpected(text: string, offset: number, message: string): string | { text: string; offset: number } | undefined {
+function unexpected(
+  text: string,
+  offset: number,
+  message: string,
+): string | { text: string; offset: number } | undefined {
   const start = text.lastIndexOf('\n', offset - 1) + 1;
   const before = text.slice(start, offset);
   if (/^[}\]]/.test(text.slice(offset))) return `${text.charAt(offset)} closes what nothing opened`;

@@ -1,4 +1,7 @@
-/** YAML text → plain values, with the place of every key and value, so that each problem found later can be shown where it was written. */
+/**
+ * YAML text → plain values, with the place of every key and value, so that each problem found later can be shown where
+ * it was written.
+ */
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from 'yaml';
 import { shown, shownKey } from './shown.js';
 import { foldedSlip, syntaxSlip } from './slips.js';
@@ -13,7 +16,10 @@ export interface Origin {
   order: number;
   /** Given by `--set`. */
   flag?: boolean;
-  /** The text up to the line's end, of a plain or empty value that a comment follows: `/data/set #2` of which `/data/set` is the value. */
+  /**
+   * The text up to the line's end, of a plain or empty value that a comment follows: `/data/set #2` of which
+   * `/data/set` is the value.
+   */
   uncut?: string;
 }
 
@@ -35,14 +41,27 @@ export interface Tree {
 /** NUL cannot be typed into a key by accident; a dot can. */
 export const pathKey = (path: Path): string => path.join('\0');
 
-/** The problem with its place: the value's, the key's, or for something missing that of the nearest section around it. */
-export function problemAt(tree: Tree, path: Path, part: 'key' | 'value', text: (label: string) => string, hint?: string): Problem {
+/**
+ * The problem with its place: the value's, the key's, or for something missing that of the nearest section around it.
+ */
+export function problemAt(
+  tree: Tree,
+  path: Path,
+  part: 'key' | 'value',
+  text: (label: string) => string,
+  hint?: string,
+): Problem {
   const found = tree.origins.get(pathKey(path));
   let around = found;
   for (let length = path.length - 1; around === undefined && length >= 0; length--)
     around = tree.origins.get(pathKey(path.slice(0, length)));
   const origin = around?.[found ? part : 'key'] ?? { at: '', label: '', order: 0 };
-  return { at: origin.at, order: origin.order, text: text(found ? origin.label : path.join('.')), ...(hint ? { hint } : {}) };
+  return {
+    at: origin.at,
+    order: origin.order,
+    text: text(found ? origin.label : path.join('.')),
+    ...(hint ? { hint } : {}),
+  };
 }
 
 const maxNodes = 10_000;
@@ -54,7 +73,13 @@ const maxDepth = 40;
  */
 export function parseSource(text: string, name: string): { tree: Tree | null; problems: Problem[] } {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2', merge: false, stringKeys: false });
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    version: '1.2',
+    merge: false,
+    stringKeys: false,
+  });
   const at = (offset: number): { at: string; order: number } => {
     const { line, col } = lines.linePos(offset);
     return { at: `${name}:${Math.max(1, line)}:${Math.max(1, col)}`, order: offset };
@@ -67,7 +92,10 @@ export function parseSource(text: string, name: string): { tree: Tree | null; pr
     return { tree: null, problems: [{ ...at(slip.offset), text: slip.text }] };
   }
   if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) {
-    return { tree: null, problems: [{ ...at(0), text: 'the file is empty; expected a config with at least data.name and model.size' }] };
+    return {
+      tree: null,
+      problems: [{ ...at(0), text: 'the file is empty; expected a config with at least data.name and model.size' }],
+    };
   }
 
   const origins: Tree['origins'] = new Map();
@@ -121,7 +149,10 @@ export function parseSource(text: string, name: string): { tree: Tree | null; pr
           value: { ...at(valueOffset), label, ...uncut(text, keyNode, itemNode) },
         });
         if (isScalar(itemNode) && itemNode.anchor !== undefined && itemNode.source === '')
-          problems.push({ ...keyAt, text: `${label} is empty but for &${itemNode.anchor}: text that begins with & must stand in quotes` });
+          problems.push({
+            ...keyAt,
+            text: `${label} is empty but for &${itemNode.anchor}: text that begins with & must stand in quotes`,
+          });
         value[word] = read(itemNode, itemPath, valueOffset);
       }
     }

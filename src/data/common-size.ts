@@ -1,21 +1,22 @@
-/** Whether the pictures of a data set have one size: then they may cross to the device at that size. */
-import { type Evaluable, type PictureSize, type Source, type Split, splitsOf } from './dataset.js';
-import { type EncodedPicture, encodedPicture, pictureSize } from './pictures/decode.js';
+/** Whether the images of a data set have one size: then they may cross to the device at that size. */
+import { type Evaluable, type ImageSize, type Source, type Split, splitsOf } from './dataset.js';
+import { type EncodedImage, encodedImage, imageSize } from './images/decode.js';
 import type { Reading } from './reading.js';
 
-/** Pictures of a split that are looked at, spread evenly over it. */
+/** Images of a split that are looked at, spread evenly over it. */
 const SAMPLE = 64;
 
-/** Indices of those pictures, ascending. @param count pictures of the split */
+/** Indices of those images, ascending. @param count images of the split */
 export function sampled(count: number): number[] {
   const looked = Math.min(SAMPLE, count);
   return Array.from({ length: looked }, (_, i) => Math.floor((i * count) / looked));
 }
 
 /**
- * Looks at the heads of some pictures of every split, where the reader does not know their size; when all have one, `source.size` tells it. A picture that was not looked at and is of
- * another size is brought to that size by the worker (as Pillow would), before the device enlarges it with the others.
- * Errors: exit 3 for a picture that cannot be read, unless it is to be skipped.
+ * Looks at the heads of some images of every split, where the reader does not know their size; when all have one,
+ * `source.size` tells it. A image that was not looked at and is of another size is brought to that size by the worker
+ * (as Pillow would), before the device enlarges it with the others. Errors: exit 3 for a image that cannot be read,
+ * unless it is to be skipped.
  */
 export async function withCommonSize<T extends Evaluable>(dataset: T, reading: Reading): Promise<T> {
   const splits = splitsOf(dataset);
@@ -25,19 +26,22 @@ export async function withCommonSize<T extends Evaluable>(dataset: T, reading: R
     reading,
   );
   if (size === undefined) return dataset;
-  const sized = <S extends Split | null>(split: S): S => (split === null ? split : { ...split, source: { ...split.source, size } });
+  const sized = <S extends Split | null>(split: S): S =>
+    split === null ? split : { ...split, source: { ...split.source, size } };
   return { ...dataset, train: sized(dataset.train), val: sized(dataset.val), test: sized(dataset.test) };
 }
 
-const sample = (source: Source): EncodedPicture[] =>
+const sample = (source: Source): EncodedImage[] =>
   source.kind === 'raw'
     ? []
-    : sampled(source.kind === 'files' ? source.paths.length : source.pictures.length).map((index) => encodedPicture(source, index));
+    : sampled(source.kind === 'files' ? source.paths.length : source.images.length).map((index) =>
+        encodedImage(source, index),
+      );
 
-async function commonSize(pictures: EncodedPicture[], reading: Reading): Promise<PictureSize | undefined> {
-  let common: PictureSize | undefined;
-  for (const picture of pictures) {
-    const size = await pictureSize(picture, reading).catch((error: unknown) => {
+async function commonSize(images: EncodedImage[], reading: Reading): Promise<ImageSize | undefined> {
+  let common: ImageSize | undefined;
+  for (const image of images) {
+    const size = await imageSize(image, reading).catch((error: unknown) => {
       if (reading.onBadImage !== 'skip') throw error;
       return common;
     });

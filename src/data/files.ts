@@ -54,17 +54,25 @@ export interface Entry {
 const LEFT_BY_SYSTEMS = new Set(['__MACOSX', '@eaDir', '$RECYCLE.BIN', 'System Volume Information', 'lost+found']);
 
 /**
- * What a folder holds, sorted by code point (not by the user's language), as Python sorts: without hidden entries and folders that systems leave behind.
- * Errors: exit 3 when it cannot be listed.
+ * What a folder holds, sorted by code point (not by the user's language), as Python sorts: without hidden entries and
+ * folders that systems leave behind. Errors: exit 3 when it cannot be listed.
  */
 export function entriesOf(folder: string): Entry[] {
   let found: Entry[];
   try {
-    found = readdirSync(folder, { withFileTypes: true }).map((entry) => ({ name: entry.name, utf8: true, kind: kindOf(entry) }));
+    found = readdirSync(folder, { withFileTypes: true }).map((entry) => ({
+      name: entry.name,
+      utf8: true,
+      kind: kindOf(entry),
+    }));
     // Bytes that are no UTF-8 have become this character: only then are the names asked for again, as bytes.
     if (found.some(({ name }) => name.includes('\ufffd'))) found = entriesAsBytes(folder);
   } catch (cause) {
-    throw new GqaError('data', `${folder} cannot be listed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new GqaError(
+      'data',
+      `${folder} cannot be listed: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
   const entries = found.filter(({ name }) => !name.startsWith('.') && !LEFT_BY_SYSTEMS.has(name));
   return entries.sort((a, b) => compareNames(a.name, b.name));
@@ -79,7 +87,9 @@ const entriesAsBytes = (folder: string): Entry[] =>
 const kindOf = (entry: Dirent<string> | Dirent<Buffer>): Entry['kind'] =>
   entry.isFile() ? 'file' : entry.isDirectory() ? 'folder' : entry.isSymbolicLink() ? 'link' : 'other';
 
-/** By code point. JavaScript compares halves of the code points above U+FFFF, which then come before U+E000 to U+FFFF. */
+/**
+ * By code point. JavaScript compares halves of the code points above U+FFFF, which then come before U+E000 to U+FFFF.
+ */
 function compareNames(a: string, b: string): number {
   if (a === b) return 0;
   let at = 0;
@@ -92,19 +102,25 @@ function compareNames(a: string, b: string): number {
 
 /** Bytes as text, those that are not ASCII as \xE9. */
 export const escaped = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => (byte < 0x80 ? String.fromCharCode(byte) : `\\x${byte.toString(16).toUpperCase().padStart(2, '0')}`)).join(
-    '',
-  );
+  Array.from(bytes, (byte) =>
+    byte < 0x80 ? String.fromCharCode(byte) : `\\x${byte.toString(16).toUpperCase().padStart(2, '0')}`,
+  ).join('');
 
 /** Errors: exit 3 when an entry that takes part has a name by which it cannot be opened. */
 export function requireUtf8(folder: string, { name, utf8 }: Entry): void {
   if (utf8) return;
-  throw new GqaError('data', `${join(folder, name)}: the name is not valid UTF-8 (bytes shown as \\xE9), so that it cannot be read`, {
-    hint: 'Rename it: `convmv -f latin1 -t utf8 -r --notest FOLDER` does so for all names that were written in Latin-1.',
-  });
+  throw new GqaError(
+    'data',
+    `${join(folder, name)}: the name is not valid UTF-8 (bytes shown as \\xE9), so that it cannot be read`,
+    {
+      hint: 'Rename it: `convmv -f latin1 -t utf8 -r --notest FOLDER` does so for all names that were written in Latin-1.',
+    },
+  );
 }
 
-/** Is it a folder, or a link to one? Errors: exit 3 for a link that leads nowhere, to itself or where nobody may look. */
+/**
+ * Is it a folder, or a link to one? Errors: exit 3 for a link that leads nowhere, to itself or where nobody may look.
+ */
 export function isFolderIn(folder: string, entry: Entry): boolean {
   if (entry.kind !== 'link') return entry.kind === 'folder';
   requireUtf8(folder, entry);

@@ -7,8 +7,20 @@ import { GqaError } from '../errors.js';
 import { command } from '../invocation.js';
 import type { Dataset, Evaluable, SplitName, Take } from './dataset.js';
 import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from './formats/cifar.js';
-import { type CifarPythonLayout, cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from './formats/cifar-python.js';
-import { cifar10Classes, cifar100Classes, cifar100CoarseClasses, food101Classes, tinyImagenetWnids } from './formats/class-names.js';
+import {
+  type CifarPythonLayout,
+  cifar10Python,
+  cifar100Python,
+  cifar100PythonCoarse,
+  readCifarPython,
+} from './formats/cifar-python.js';
+import {
+  cifar10Classes,
+  cifar100Classes,
+  cifar100CoarseClasses,
+  food101Classes,
+  tinyImagenetWnids,
+} from './formats/class-names.js';
 import { food101Files, readFood101 } from './formats/food101.js';
 import { idxFiles, readIdx } from './formats/idx.js';
 import {
@@ -24,7 +36,10 @@ import { oxfordPetFiles, readOxfordPet } from './formats/oxford-pet.js';
 import { holdsParquet, type ParquetLayout, readParquet } from './formats/parquet.js';
 import { readTinyImagenet, tinyImagenetFiles } from './formats/tiny-imagenet.js';
 
-/** What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine), `valIs` what a folder `val` plays (default the validation part). */
+/**
+ * What is opened: `labels` tells between the two label sets of CIFAR-100 (default fine), `valIs` what a folder `val`
+ * plays (default the validation part).
+ */
 export type Wanted = Pick<Config['data'], 'name' | 'root'> & Partial<Pick<Config['data'], 'labels' | 'valIs'>>;
 
 interface Layout {
@@ -44,7 +59,18 @@ interface Layout {
   hint?: string;
 }
 
-const FASHION_CLASSES = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot'];
+const FASHION_CLASSES = [
+  'T-shirt/top',
+  'Trouser',
+  'Pullover',
+  'Dress',
+  'Coat',
+  'Sandal',
+  'Shirt',
+  'Sneaker',
+  'Bag',
+  'Ankle boot',
+];
 const CIFAR_SIZE = { height: 32, width: 32 };
 const DIGITS = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
 
@@ -86,7 +112,12 @@ const cifarPython = (folders: string[], layout: CifarPythonLayout, coarse: Cifar
   };
 };
 
-const parquetMirror = (name: string, mirror: string, layout: ParquetLayout, coarse: ParquetLayout = layout): Layout => ({
+const parquetMirror = (
+  name: string,
+  mirror: string,
+  layout: ParquetLayout,
+  coarse: ParquetLayout = layout,
+): Layout => ({
   folders: ['', name, ...['data', 'plain_text', name].map((folder) => `${name}/${folder}`)],
   isIn: (folder) => holdsParquet(folder, layout),
   expected: `${layout.train}-00000-of-….parquet, ${layout.test}-00000-of-….parquet (Hugging Face's mirror ${mirror})`,
@@ -98,7 +129,7 @@ const folderReading = ({ valIs = 'validation' }: Wanted): { valIs: 'validation' 
 const classFolders = (folders: string[], layout: FolderLayout): Layout => ({
   folders,
   isIn: (folder) => [layout.train, layout.test].every((split) => existsSync(join(folder, split))),
-  expected: `${layout.train}/<class>/<picture>, ${layout.test}/<class>/<picture>`,
+  expected: `${layout.train}/<class>/<image>, ${layout.test}/<class>/<image>`,
   read: (folder, wanted) => readImageFolder(wanted.name, folder, layout, folderReading(wanted)),
   holds: (folder, split) => split !== 'val' && existsSync(join(folder, layout[split])),
   readSplit: (folder, wanted, split) => readWantedSplit(wanted.name, folder, layout, folderReading(wanted), split),
@@ -114,7 +145,12 @@ const cifar10Parquet: ParquetLayout = {
   order: cifar10Classes,
   size: CIFAR_SIZE,
 };
-const cifar100Parquet: ParquetLayout = { ...cifar10Parquet, label: 'fine_label', classes: cifar100Classes, order: cifar100Classes };
+const cifar100Parquet: ParquetLayout = {
+  ...cifar10Parquet,
+  label: 'fine_label',
+  classes: cifar100Classes,
+  order: cifar100Classes,
+};
 const cifar100CoarseParquet: ParquetLayout = {
   ...cifar10Parquet,
   label: 'coarse_label',
@@ -129,7 +165,12 @@ const food101Parquet: ParquetLayout = {
   classes: null,
   order: food101Classes,
 };
-const tinyImagenetParquet: ParquetLayout = { ...food101Parquet, test: 'valid', order: tinyImagenetWnids, size: { height: 64, width: 64 } };
+const tinyImagenetParquet: ParquetLayout = {
+  ...food101Parquet,
+  test: 'valid',
+  order: tinyImagenetWnids,
+  size: { height: 64, width: 64 },
+};
 
 /** Folder names are those of the official archives and of torchvision. */
 const LAYOUTS: Record<DataName, readonly Layout[]> = {
@@ -138,7 +179,7 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       ...idxLayout(
         ['', 'fashion-mnist', 'FashionMNIST/raw'],
         FASHION_CLASSES,
-        "Debian's package dataset-fashion-mnist brings them all; data.root: datasets/fashion-mnist-subset takes the 3,000 pictures that come with this repository.",
+        "Debian's package dataset-fashion-mnist brings them all; data.root: datasets/fashion-mnist-subset takes the 3,000 images that come with this repository.",
       ),
       systemFolders: ['/usr/share/datasets/fashion-mnist'],
     },
@@ -149,7 +190,7 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       ['', 'cifar10', 'cifar-10-batches-bin', 'cifar10/cifar-10-batches-bin'],
       cifar10,
       cifar10,
-      'Unpack the official "CIFAR-10 binary version" (cifar-10-binary.tar.gz) there. For CIFAR-10 as picture files use data.name: image-folder.',
+      'Unpack the official "CIFAR-10 binary version" (cifar-10-binary.tar.gz) there. For CIFAR-10 as image files use data.name: image-folder.',
     ),
     cifarPython(['', 'cifar10', 'cifar-10-batches-py', 'cifar10/cifar-10-batches-py'], cifar10Python, cifar10Python),
     parquetMirror('cifar10', 'uoft-cs/cifar10', cifar10Parquet),
@@ -161,7 +202,11 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
       cifar100Coarse,
       'Unpack the official "CIFAR-100 binary version" (cifar-100-binary.tar.gz) there.',
     ),
-    cifarPython(['', 'cifar100', 'cifar-100-python', 'cifar100/cifar-100-python'], cifar100Python, cifar100PythonCoarse),
+    cifarPython(
+      ['', 'cifar100', 'cifar-100-python', 'cifar100/cifar-100-python'],
+      cifar100Python,
+      cifar100PythonCoarse,
+    ),
     parquetMirror('cifar100', 'uoft-cs/cifar100', cifar100Parquet, cifar100CoarseParquet),
   ],
   food101: [
@@ -194,14 +239,17 @@ const LAYOUTS: Record<DataName, readonly Layout[]> = {
     },
   ],
   cinic10: [classFolders(['', 'cinic10', 'CINIC-10', 'cinic10/CINIC-10'], cinic10)],
-  imagenet: [classFolders(['', 'imagenet', 'imagenet-1k', 'ILSVRC/Data/CLS-LOC', 'imagenet/ILSVRC/Data/CLS-LOC'], imagenet)],
+  imagenet: [
+    classFolders(['', 'imagenet', 'imagenet-1k', 'ILSVRC/Data/CLS-LOC', 'imagenet/ILSVRC/Data/CLS-LOC'], imagenet),
+  ],
   // Taken whatever it holds: its reader shows the whole layout.
   'image-folder': [{ ...classFolders([''], imageFolder), isIn: () => true }],
 };
 
 /**
- * Reads a data set: raw ones whole into shared memory, of picture folders the list of files. `Dataset.from` tells which folder was taken: root itself before folders below it.
- * @param take of data sets that are held as encoded pictures: which of them. Left out: all
+ * Reads a data set: raw ones whole into shared memory, of image folders the list of files. `Dataset.from` tells which
+ * folder was taken: root itself before folders below it.
+ * @param take of data sets that are held as encoded images: which of them. Left out: all
  * Errors: exit 3 for missing or bad files.
  */
 export async function openDataset(wanted: Wanted, take?: Take): Promise<Dataset> {
@@ -223,7 +271,10 @@ function place(wanted: Wanted): Place {
   if (found !== undefined) return found;
   const layouts = LAYOUTS[name];
   const tried = layouts.map((layout) =>
-    [`${layout.expected} in one of:`, ...inLines(places.filter((place) => place.layout === layout).map(({ folder }) => folder))].join('\n'),
+    [
+      `${layout.expected} in one of:`,
+      ...inLines(places.filter((place) => place.layout === layout).map(({ folder }) => folder)),
+    ].join('\n'),
   );
   throw new GqaError('data', `${name} was not found; expected ${tried.join('\nor ')}`, {
     hint: [...fetching(wanted), ...layouts.flatMap(({ hint }) => hint ?? [])].join('\n'),
@@ -240,10 +291,15 @@ const notFetched: readonly DataName[] = ['imagenet', 'image-folder'];
 
 function fetching({ name, root }: Pick<Wanted, 'name' | 'root'>): string[] {
   const where = root === defaultDataRoot ? '' : ` --root ${/^[\w./-]+$/.test(root) ? root : JSON.stringify(root)}`;
-  return notFetched.includes(name) ? [] : [`${command(`data fetch ${name}${where}`)} downloads it, checks it and unpacks it there.`];
+  return notFetched.includes(name)
+    ? []
+    : [`${command(`data fetch ${name}${where}`)} downloads it, checks it and unpacks it there.`];
 }
 
-/** Where a data set is looked for, in order, and the folder that would be read: the first that holds one of its files. null: none. */
+/**
+ * Where a data set is looked for, in order, and the folder that would be read: the first that holds one of its files.
+ * null: none.
+ */
 export function whereIs(wanted: Pick<Wanted, 'name' | 'root'>): { folder: string | null; tried: string[] } {
   const { found, places } = look(wanted);
   return { folder: found?.folder ?? null, tried: [...new Set(places.map(({ folder }) => folder))] };
@@ -257,9 +313,14 @@ interface Place {
 /** The places of a data set, root itself before folders below it, and the first that holds it. */
 function look({ name, root }: Pick<Wanted, 'name' | 'root'>): { found: Place | undefined; places: Place[] } {
   // A root that was chosen is meant: only where none was is another place good enough.
-  const elsewhere = (layout: Layout): readonly string[] => (root === defaultDataRoot ? (layout.systemFolders ?? []) : []);
+  const elsewhere = (layout: Layout): readonly string[] =>
+    root === defaultDataRoot ? (layout.systemFolders ?? []) : [];
   const all = LAYOUTS[name].flatMap((layout) =>
-    [...layout.folders, ...elsewhere(layout)].map((folder) => ({ layout, folder: resolve(root, folder), isRoot: folder === '' })),
+    [...layout.folders, ...elsewhere(layout)].map((folder) => ({
+      layout,
+      folder: resolve(root, folder),
+      isRoot: folder === '',
+    })),
   );
   const places = [...all.filter(({ isRoot }) => isRoot), ...all.filter(({ isRoot }) => !isRoot)];
   return { found: places.find(({ layout, folder }) => layout.isIn(folder)), places };

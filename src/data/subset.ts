@@ -1,14 +1,18 @@
-/** Which pictures of a split take part: stratified, seeded, the same on every machine. Proportions are kept by the method of largest remainders. */
+/**
+ * Which images of a split take part: stratified, seeded, the same on every machine. Proportions are kept by the method
+ * of largest remainders.
+ */
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { draws, shuffle } from '../random.js';
 
 /**
  * A part of a split with its class proportions.
- * @param labels class of every picture, 0 … classes − 1
- * @param count  how many pictures; null, or more than there are: all
+ * @param labels class of every image, 0 … classes − 1
+ * @param count  how many images; null, or more than there are: all
  * @param stream name of the draws, e.g. `limit/train`
- * @returns sorted indices; every class that occurs keeps at least one picture when `count` allows it. A larger count takes the same pictures and more, up to rounding.
+ * @returns sorted indices; every class that occurs keeps at least one image when `count` allows it. A larger count
+ *   takes the same images and more, up to rounding.
  */
 export function takeStratified(labels: Int32Array, count: number | null, seed: number, stream: string): Int32Array {
   if (count === null || count >= labels.length) return Int32Array.from(labels, (_, index) => index);
@@ -18,10 +22,10 @@ export function takeStratified(labels: Int32Array, count: number | null, seed: n
 }
 
 /**
- * Splits `indices` into a training and a validation part, stratified. A class never loses its last picture to validation.
- * @param labels   class of every picture of the whole split
- * @param indices  the pictures to be divided
- * @param fraction of the pictures that goes to validation, 0 < fraction < 1; rounded, at least one picture
+ * Splits `indices` into a training and a validation part, stratified. A class never loses its last image to validation.
+ * @param labels   class of every image of the whole split
+ * @param indices  the images to be divided
+ * @param fraction of the images that goes to validation, 0 < fraction < 1; rounded, at least one image
  * @returns both sorted, together the given indices. Errors: exit 2 when nothing can be held out.
  */
 export function holdOut(
@@ -38,7 +42,7 @@ export function holdOut(
   if (count === 0) {
     throw new GqaError(
       'usage',
-      `A validation part cannot be taken from ${counted(indices.length, 'training picture')} of ${counted(sizes.filter((size) => size > 0).length, 'class')}`,
+      `A validation part cannot be taken from ${counted(indices.length, 'training image')} of ${counted(sizes.filter((size) => size > 0).length, 'class')}`,
       {
         hint: 'Raise data.limit.train, or set train.protocol: paper.',
       },
@@ -62,14 +66,17 @@ function byClass(labels: Int32Array): number[][] {
 }
 
 /**
- * How many pictures each class gives: `count` in the proportions of `sizes`, by largest remainder (ties: the lower class), none above its `capacity`.
- * When count allows it, a class with capacity gets at least one, taken from the largest share.
+ * How many images each class gives: `count` in the proportions of `sizes`, by largest remainder (ties: the lower
+ * class), none above its `capacity`. When count allows it, a class with capacity gets at least one, taken from the
+ * largest share.
  */
 function shares(sizes: number[], capacity: number[], count: number): number[] {
   const total = sizes.reduce((sum, size) => sum + size, 0);
   // Products of integers below 2⁵³: exact, so that remainders compare the same everywhere.
   const taken = sizes.map((size, label) => Math.min(Math.floor((count * size) / total), capacity[label] ?? 0));
-  const order = sizes.map((_, label) => label).sort((a, b) => ((count * sizes[b]!) % total) - ((count * sizes[a]!) % total) || a - b);
+  const order = sizes
+    .map((_, label) => label)
+    .sort((a, b) => ((count * sizes[b]!) % total) - ((count * sizes[a]!) % total) || a - b);
   let left = count - taken.reduce((sum, size) => sum + size, 0);
   while (left > 0) {
     for (const label of order) {

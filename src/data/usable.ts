@@ -1,10 +1,13 @@
-/** Whether a data set can be learned from or measured on, whichever form it was read from: what would otherwise end a run within its computation. */
+/**
+ * Whether a data set can be learned from or measured on, whichever form it was read from: what would otherwise end a
+ * run within its computation.
+ */
 import { GqaError } from '../errors.js';
 import { type Evaluable, splitsOf } from './dataset.js';
 
 /**
  * @returns what a user should know, a line each
- * Errors: exit 3 for a single class, and for splits whose raw pictures have different sizes
+ * Errors: exit 3 for a single class, and for splits whose raw images have different sizes
  */
 export function requireUsable(dataset: Evaluable): string[] {
   const { classes, from, train } = dataset;
@@ -20,9 +23,9 @@ export function requireUsable(dataset: Evaluable): string[] {
   if (other !== undefined) {
     throw new GqaError(
       'data',
-      `${from}: the pictures of ${sizes[0]?.name} are ${sizes[0]?.size}, those of ${other.name} ${other.size} pixels`,
+      `${from}: the images of ${sizes[0]?.name} are ${sizes[0]?.size}, those of ${other.name} ${other.size} pixels`,
       {
-        hint: 'All splits must have pictures of one size here: do the files belong to the same data set?',
+        hint: 'All splits must have images of one size here: do the files belong to the same data set?',
       },
     );
   }
@@ -31,6 +34,6 @@ export function requireUsable(dataset: Evaluable): string[] {
   const absent = classes.filter((_, label) => !present.has(label));
   if (absent.length === 0) return [];
   return [
-    `${from}: no training picture of ${absent.length} of ${classes.length} classes (${absent.slice(0, 5).join(', ')}${absent.length > 5 ? ', …' : ''}): they cannot be learned`,
+    `${from}: no training image of ${absent.length} of ${classes.length} classes (${absent.slice(0, 5).join(', ')}${absent.length > 5 ? ', …' : ''}): they cannot be learned`,
   ];
 }

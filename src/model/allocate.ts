@@ -1,4 +1,7 @@
-/** How the key-driven variants hand query heads to key heads: shares of the heads, rounded so that they add up. Traceable: no branch on a value. */
+/**
+ * How the key-driven variants hand query heads to key heads: shares of the heads, rounded so that they add up.
+ * Traceable: no branch on a value.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -14,10 +17,11 @@ export function meanKeyNorms(k: tf.Tensor, weights: tf.Tensor): tf.Tensor {
 }
 
 /**
- * Query heads for each key head, in proportion to `scores`: round half to even, then take one from the largest or give one to the smallest until they add up to `heads`
- * (rounding K shares is off by at most K/2, so ⌈K/2⌉ corrections are enough). Where the paper's code corrects at a random head (DGQA), this is deterministic.
- * Scores that are all zero (equal norms, or one key head) give the even split, where the paper's code divides 0 by 0.
- * Source: key-driven-gqa modules/attention/kdgqa.py, dgqa.py.
+ * Query heads for each key head, in proportion to `scores`: round half to even, then take one from the largest or give
+ * one to the smallest until they add up to `heads` (rounding K shares is off by at most K/2, so ⌈K/2⌉ corrections are
+ * enough). Where the paper's code corrects at a random head (DGQA), this is deterministic. Scores that are all zero
+ * (equal norms, or one key head) give the even split, where the paper's code divides 0 by 0. Source: key-driven-gqa
+ * modules/attention/kdgqa.py, dgqa.py.
  *
  * @param scores [K], not negative
  * @returns      [K] whole numbers that add up to `heads`
@@ -31,7 +35,8 @@ export function allocate(scores: tf.Tensor, heads: number): tf.Tensor {
   for (let i = 0; i < Math.ceil(kvHeads / 2); i++) {
     const missing = tf.sign(tf.sub(heads, tf.sum(counts))); // 1: give one, −1: take one, 0: done
     const index = tf.where(tf.less(missing, 0), tf.argMax(counts), tf.argMin(counts));
-    const chosen = tf.cast(tf.equal(tf.range(0, kvHeads, 1, 'int32'), tf.cast(index, 'int32')), 'float32'); // one-hot; tf.oneHot refuses K = 1
+    // one-hot; tf.oneHot refuses K = 1
+    const chosen = tf.cast(tf.equal(tf.range(0, kvHeads, 1, 'int32'), tf.cast(index, 'int32')), 'float32');
     counts = tf.add(counts, tf.mul(chosen, missing));
   }
   return counts;

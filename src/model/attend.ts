@@ -1,10 +1,13 @@
-/** The one attention routine of all variants: heads H of queries, K of keys and values. Traceable: no value is read back to the host. */
+/**
+ * The one attention routine of all variants: heads H of queries, K of keys and values. Traceable: no value is read back
+ * to the host.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
- * Grouped attention. Equal neighbouring groups (`assignment` null) reshape the queries, so that K and V are never copied: plain MHA is K = H, MQA is K = 1.
- * Otherwise query head h reads the key-value head that row h of `assignment` selects.
- * Source: Ainslie et al. 2023, arXiv:2305.13245, §2.2.
+ * Grouped attention. Equal neighbouring groups (`assignment` null) reshape the queries, so that K and V are never
+ * copied: plain MHA is K = H, MQA is K = 1. Otherwise query head h reads the key-value head that row h of `assignment`
+ * selects. Source: Ainslie et al. 2023, arXiv:2305.13245, §2.2.
  *
  * @param q          [B, H, N, E], already scaled by 1/√E
  * @param k          [B, K, N, E]; `v` alike
@@ -22,7 +25,8 @@ export function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, assignment: tf.
 }
 
 /**
- * The key or value head that each query head reads. The choice has no gradient, so only x is an input of the differentiated operation.
+ * The key or value head that each query head reads. The choice has no gradient, so only x is an input of the
+ * differentiated operation.
  * @param x          [B, K, N, E]
  * @param assignment [H, K], one-hot rows
  * @returns          [B, H, N, E]
@@ -35,7 +39,8 @@ function selectHeads(x: tf.Tensor, assignment: tf.Tensor): tf.Tensor {
     const chosen = tf.reshape(assignment, [1, heads, kvHeads]);
     return {
       value: tf.matMul(chosen, input as tf.Tensor), // [1, H, K] × [B, K, N·E]
-      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.matMul(tf.reshape(saved[0] as tf.Tensor, [1, heads, kvHeads]), dy, true, false),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) =>
+        tf.matMul(tf.reshape(saved[0] as tf.Tensor, [1, heads, kvHeads]), dy, true, false),
     };
   });
   return tf.reshape(select(tf.reshape(x, [batch, kvHeads, tokens * headDim])), [batch, heads, tokens, headDim]);

@@ -2,8 +2,9 @@
 import { headDim, type ModelShape, tokens } from './sizes.js';
 
 /**
- * Floating-point operations of one picture's forward pass, two for each multiply-add of a matrix product, everything else left out, as timm and the papers count them
- * (they usually give multiply-adds: half of it). The last block is counted for all tokens. A training step costs about three times as much.
+ * Floating-point operations of one image's forward pass, two for each multiply-add of a matrix product, everything else
+ * left out, as timm and the papers count them (they usually give multiply-adds: half of it). The last block is counted
+ * for all tokens. A training step costs about three times as much.
  */
 export function forwardFlops(shape: ModelShape): number {
   const { embedDim, depth, heads, kvHeads, mlpRatio, patchSize, numClasses } = shape;

@@ -1,4 +1,7 @@
-/** The layers of a ViT as functions of tensors, with the gradients that tfjs would otherwise spread over many small operations written by hand. Traceable: no value is read back to the host. */
+/**
+ * The layers of a ViT as functions of tensors, with the gradients that tfjs would otherwise spread over many small
+ * operations written by hand. Traceable: no value is read back to the host.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { LAYER_NORM_EPS } from './sizes.js';
 
@@ -49,7 +52,8 @@ const usualLayerNorm = layerNormOp(LAYER_NORM_EPS);
 const sumRows = (x: tf.Tensor): tf.Tensor => tf.sum(rowsOf(x, x.shape.at(-1) as number), 0);
 
 /** [..., D] → [rows, D]; rows stay as they are, since even a reshape that changes nothing is an operation. */
-const rowsOf = (x: tf.Tensor, size: number): tf.Tensor2D => (x.rank === 2 ? x : tf.reshape(x, [-1, size])) as tf.Tensor2D;
+const rowsOf = (x: tf.Tensor, size: number): tf.Tensor2D =>
+  (x.rank === 2 ? x : tf.reshape(x, [-1, size])) as tf.Tensor2D;
 
 /** x · Φ(x), with the error function, as torch's and timm's GELU; not the tanh approximation. */
 export function gelu(x: tf.Tensor): tf.Tensor {
@@ -57,7 +61,8 @@ export function gelu(x: tf.Tensor): tf.Tensor {
 }
 
 const normalCdf = (x: tf.Tensor): tf.Tensor => tf.mul(tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1), 0.5);
-const normalDensity = (x: tf.Tensor): tf.Tensor => tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+const normalDensity = (x: tf.Tensor): tf.Tensor =>
+  tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
 
 const geluOp = tf.customGrad((x, save) => {
   const [input, keep] = [x as tf.Tensor, save as tf.GradSaveFunc];

@@ -1,6 +1,7 @@
 /**
- * A model's parameters: a flat map from timm's names to tensors in torch's (out, in) layout, with the query, key and value projections apart
- * (`attn.q`, `attn.k`, `attn.v`), as in the paper's code; timm's fused `attn.qkv` is split when a checkpoint is read.
+ * A model's parameters: a flat map from timm's names to tensors in torch's (out, in) layout, with the query, key and
+ * value projections apart (`attn.q`, `attn.k`, `attn.v`), as in the paper's code; timm's fused `attn.qkv` is split when
+ * a checkpoint is read.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { drawn, draws } from '../random.js';
@@ -16,7 +17,10 @@ interface ParameterSpec {
   initial: Initial;
 }
 
-/** Name, shape and initial distribution of every parameter, in timm's order. Source: timm vision_transformer.py, `init_weights_vit_timm`; the patch projection keeps torch's Conv2d default. */
+/**
+ * Name, shape and initial distribution of every parameter, in timm's order. Source: timm vision_transformer.py,
+ * `init_weights_vit_timm`; the patch projection keeps torch's Conv2d default.
+ */
 export function parameterSpecs(shape: ModelShape): Record<string, ParameterSpec> {
   const { embedDim, patchSize, mlpRatio, depth, kvHeads, numClasses } = shape;
   const mlpDim = Math.round(embedDim * mlpRatio);
@@ -50,7 +54,10 @@ export function parameterSpecs(shape: ModelShape): Record<string, ParameterSpec>
   };
 }
 
-/** Fresh values for one parameter; the draw depends on the seed and the tensor's name only, so that no variant changes another tensor's draw. */
+/**
+ * Fresh values for one parameter; the draw depends on the seed and the tensor's name only, so that no variant changes
+ * another tensor's draw.
+ */
 export function initialValues(name: string, shape: ModelShape, seed: number): Float32Array {
   const spec = parameterSpecs(shape)[name];
   if (spec === undefined) throw new Error(`no parameter is named ${name}`);
@@ -67,7 +74,10 @@ export function initialValues(name: string, shape: ModelShape, seed: number): Fl
   return drawers[spec.initial]();
 }
 
-/** In place. torch's `trunc_normal_` also cuts at ±2, absolute, which is 100 standard deviations here: nothing is ever cut. */
+/**
+ * In place. torch's `trunc_normal_` also cuts at ±2, absolute, which is 100 standard deviations here: nothing is ever
+ * cut.
+ */
 function scaled(values: Float32Array, std: number): Float32Array {
   for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) * std;
   return values;
@@ -81,13 +91,18 @@ export function initialParams(shape: ModelShape, seed: number): Params {
 /** Tensors for every parameter of `shape`, with the values that `valuesOf` gives. */
 export function paramsFrom(shape: ModelShape, valuesOf: (name: string) => Float32Array): Params {
   return Object.fromEntries(
-    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, tf.tensor(valuesOf(name), spec.shape, 'float32')]),
+    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [
+      name,
+      tf.tensor(valuesOf(name), spec.shape, 'float32'),
+    ]),
   );
 }
 
 /** Parameters in all, and those of the key and value projections (weights and biases). */
 export function countParameters(shape: ModelShape): { parameters: number; kvParameters: number } {
-  const sizes = Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, tf.util.sizeFromShape(spec.shape)] as const);
+  const sizes = Object.entries(parameterSpecs(shape)).map(
+    ([name, spec]) => [name, tf.util.sizeFromShape(spec.shape)] as const,
+  );
   const sum = (of: readonly (readonly [string, number])[]): number => of.reduce((total, [, size]) => total + size, 0);
   return { parameters: sum(sizes), kvParameters: sum(sizes.filter(([name]) => /\.attn\.[kv]\./.test(name))) };
 }

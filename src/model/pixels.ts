@@ -6,8 +6,8 @@ import type { Preprocessing } from '../config/preprocessing.js';
 export type PixelScale = Pick<Preprocessing, 'mean' | 'std'>;
 
 /**
- * Enlarges pictures that are smaller than the model's input (half-pixel bilinear, rounded to whole bytes: what Pillow's and torchvision's bilinear resize gives when enlarging)
- * and normalises.
+ * Enlarges images that are smaller than the model's input (half-pixel bilinear, rounded to whole bytes: what Pillow's
+ * and torchvision's bilinear resize gives when enlarging) and normalises.
  * @param pixels    [B, h, w, 3] int32, 0–255
  * @param imageSize the model's input, in pixels
  * @returns         [B, imageSize, imageSize, 3] float32; −1 to 1 with mean and std 0.5, as in the paper's code
@@ -16,7 +16,9 @@ export function normalise(pixels: tf.Tensor, imageSize: number, { mean, std }: P
   const [, height, width] = pixels.shape as [number, number, number, number];
   const bytes = tf.cast(pixels, 'float32') as tf.Tensor4D;
   const sized =
-    height === imageSize && width === imageSize ? bytes : tf.round(tf.image.resizeBilinear(bytes, [imageSize, imageSize], false, true));
+    height === imageSize && width === imageSize
+      ? bytes
+      : tf.round(tf.image.resizeBilinear(bytes, [imageSize, imageSize], false, true));
   if ([...mean, ...std].every((value) => value === 0.5)) return tf.sub(tf.mul(sized, 2 / 255), 1);
   const factors = tf.tensor1d(std.map((value) => 1 / (255 * value)));
   const shifts = tf.tensor1d(mean.map((value, channel) => value / (std[channel] as number)));

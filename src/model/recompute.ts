@@ -1,4 +1,7 @@
-/** Memory for time: a function whose inner values are computed again when its gradient is needed, instead of being kept until then. Traceable. */
+/**
+ * Memory for time: a function whose inner values are computed again when its gradient is needed, instead of being kept
+ * until then. Traceable.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 
 /**
@@ -7,7 +10,8 @@ import * as tf from '@tensorflow/tfjs-core';
  *
  * @param f      of the inputs alone, and without a side effect that could not happen twice
  * @param inputs the first one is what everything in `f` that is worth forgetting depends on
- * @param after  (x, ready) → x, but not before `ready` is there: in a graph, whose optimizer would otherwise see that both runs compute the same and keep the values of the first
+ * @param after  (x, ready) → x, but not before `ready` is there: in a graph, whose optimizer would otherwise see that
+ *   both runs compute the same and keep the values of the first
  */
 export function recomputed(
   f: (inputs: tf.Tensor[]) => tf.Tensor,
@@ -28,7 +32,9 @@ export function recomputed(
   return op(...inputs);
 }
 
-/** TensorFlow.js begins a new tape for a gradient inside a backward pass, and forgets the one that is being played back. */
+/**
+ * TensorFlow.js begins a new tape for a gradient inside a backward pass, and forgets the one that is being played back.
+ */
 function onTapeOfItsOwn<T>(body: () => T): T {
   const { state } = tf.engine();
   const outer = state.activeTape;

@@ -1,4 +1,7 @@
-/** The variants of grouped-query attention: what each adds to plain grouping. An absent hook means plain GQA; MHA and MQA are GQA with K = H and K = 1. */
+/**
+ * The variants of grouped-query attention: what each adds to plain grouping. An absent hook means plain GQA; MHA and
+ * MQA are GQA with K = H and K = 1.
+ */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../config/names.js';
 import { dgqaDiff, dgqaEma } from './variants/dgqa.js';

@@ -1,7 +1,8 @@
 /**
- * The Vision Transformer: normalised pictures → tokens → pre-norm blocks → logits of the class token.
+ * The Vision Transformer: normalised images → tokens → pre-norm blocks → logits of the class token.
  * Source: Dosovitskiy et al. 2021, arXiv:2010.11929; names and details as in timm's vision_transformer.py.
- * Pure and traceable: everything a pass needs comes in, everything it changes goes out, and no value is read back to the host.
+ * Pure and traceable: everything a pass needs comes in, everything it changes goes out, and no value is read back to
+ * the host.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../config/names.js';
@@ -14,7 +15,7 @@ import { headDim, type ModelShape, tokens } from './sizes.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
 import { type Variant, variantOf } from './variants.js';
 
-/** What a forward pass needs besides parameters and pictures. */
+/** What a forward pass needs besides parameters and images. */
 export interface Pass {
   shape: ModelShape;
   variant: VariantName;
@@ -24,9 +25,12 @@ export interface Pass {
   allocation: { by: 'training'; clock: TrainingClock } | { by: 'state' } | { by: 'batch' };
   /** PGQA's uniform draws, one for each block ([K, S, N·E]); null for no noise. */
   noise: tf.Tensor[] | null;
-  /** [B], 1 for a real picture, 0 for padding. */
+  /** [B], 1 for a real image, 0 for padding. */
   weights: tf.Tensor;
-  /** Blocks are computed again in the backward pass instead of being kept: `after` of model/recompute.ts. Null or left out: they are kept. */
+  /**
+   * Blocks are computed again in the backward pass instead of being kept: `after` of model/recompute.ts. Null or left
+   * out: they are kept.
+   */
   recompute?: ((x: tf.Tensor, ready: tf.Tensor) => tf.Tensor) | null;
 }
 
@@ -44,26 +48,38 @@ export interface ForwardResult {
 /** @param images [B, imageSize, imageSize, 3] float32, normalised */
 export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
   const result: ForwardResult = { logits: images, state: [], keyNorms: [], counts: [] };
-  let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]); // [B·N, D]: tokens are rows, except where attention tells pictures apart
+  // [B·N, D]: tokens are rows, except where attention tells images apart
+  let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]);
   for (let i = 0; i < pass.shape.depth; i++)
     x = pass.recompute ? blockAgain(x, params, i, pass, result, pass.recompute) : block(x, params, i, pass, result);
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
-  result.logits = linear(layerNorm(x, of('norm.weight'), of('norm.bias'), pass.shape.layerNormEps), of('head.weight'), of('head.bias'));
+  result.logits = linear(
+    layerNorm(x, of('norm.weight'), of('norm.bias'), pass.shape.layerNormEps),
+    of('head.weight'),
+    of('head.bias'),
+  );
   return result;
 }
 
 /** Block i on x [B·N, D]: [B·N, D], of the last block [B, D]; what its state becomes is added to `result`. */
 function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Omit<ForwardResult, 'logits'>): tf.Tensor {
   const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
-  const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape); // the head reads the class token of the last block only
+  // the head reads the class token of the last block only
+  const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape);
   const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'), pass.shape.layerNormEps);
-  const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, variantOf(pass.variant), pass, result));
+  const attended = tf.add(
+    firstTokens(x, needed, pass.shape),
+    attention(normalised, needed, at, i, variantOf(pass.variant), pass, result),
+  );
   const again = layerNorm(attended, at('norm2.weight'), at('norm2.bias'), pass.shape.layerNormEps);
   const hidden = gelu(linear(again, at('mlp.fc1.weight'), at('mlp.fc1.bias')));
   return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
 }
 
-/** The same, computed again in the backward pass; what the first of the two runs adds to `result` is kept, which the caller frees. */
+/**
+ * The same, computed again in the backward pass; what the first of the two runs adds to `result` is kept, which the
+ * caller frees.
+ */
 function blockAgain(
   x: tf.Tensor,
   params: Params,
@@ -75,9 +91,16 @@ function blockAgain(
   const names = Object.keys(params).filter((name) => name.startsWith(`blocks.${i}.`));
   const run = ([first, ...values]: tf.Tensor[]): tf.Tensor => {
     const aside: Omit<ForwardResult, 'logits'> = { state: [], keyNorms: [], counts: [] };
-    const y = block(first as tf.Tensor, Object.fromEntries(names.map((name, j) => [name, values[j] as tf.Tensor])), i, pass, aside);
+    const y = block(
+      first as tf.Tensor,
+      Object.fromEntries(names.map((name, j) => [name, values[j] as tf.Tensor])),
+      i,
+      pass,
+      aside,
+    );
     if (result.state.length > i) return y; // the second run
-    for (const tensor of [...aside.state.flatMap((state) => Object.values(state)), ...aside.keyNorms, ...aside.counts]) tf.keep(tensor);
+    for (const tensor of [...aside.state.flatMap((state) => Object.values(state)), ...aside.keyNorms, ...aside.counts])
+      tf.keep(tensor);
     result.state.push(...aside.state);
     result.keyNorms.push(...aside.keyNorms);
     result.counts.push(...aside.counts);
@@ -86,7 +109,10 @@ function blockAgain(
   return recomputed(run, [x, ...names.map((name) => params[name] as tf.Tensor)], after);
 }
 
-/** Patches, class token and positions: [B, S, S, 3] → [B, N, D]. The patch convolution has stride = size, so it is one matrix product. */
+/**
+ * Patches, class token and positions: [B, S, S, 3] → [B, N, D]. The patch convolution has stride = size, so it is one
+ * matrix product.
+ */
 function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor {
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
   const { imageSize, patchSize: p, embedDim } = shape;
@@ -97,12 +123,16 @@ function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor 
     grid * grid,
     p * p * 3,
   ]);
-  const kernel = tf.reshape(tf.transpose(of('patch_embed.proj.weight'), [0, 2, 3, 1]), [embedDim, p * p * 3]); // [D, 3, P, P] → the pixels' order
+  // [D, 3, P, P] → the pixels' order
+  const kernel = tf.reshape(tf.transpose(of('patch_embed.proj.weight'), [0, 2, 3, 1]), [embedDim, p * p * 3]);
   const classToken = tf.tile(of('cls_token'), [batch, 1, 1]);
   return tf.add(tf.concat([classToken, linear(patches, kernel, of('patch_embed.proj.bias'))], 1), of('pos_embed'));
 }
 
-/** Self-attention of block i on x [B·N, D], for the first `needed` tokens of each picture: [B·needed, D]; what the block's state becomes is added to `result`. */
+/**
+ * Self-attention of block i on x [B·N, D], for the first `needed` tokens of each image: [B·needed, D]; what the block's
+ * state becomes is added to `result`.
+ */
 function attention(
   x: tf.Tensor,
   needed: number,
@@ -122,7 +152,8 @@ function attention(
   };
   const uniform = pass.noise?.[i];
   const perturb = uniform === undefined ? undefined : variant.perturb;
-  const asking = perturb === undefined ? firstTokens(x, needed, pass.shape) : x; // noise has the statistics of all tokens
+  // noise has the statistics of all tokens
+  const asking = perturb === undefined ? firstTokens(x, needed, pass.shape) : x;
   const q = tf.mul(project('q', asking, heads), size ** -0.5); // [B, H, N or needed, E]
   const k = project('k', x, kvHeads); // [B, K, N, E]
   const v = project('v', x, kvHeads);
@@ -143,23 +174,40 @@ function attention(
   const output = attend(q, k, v, assignment); // as q
   const disturbed = perturb && uniform ? perturb(output, uniform) : output;
   const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [-1, embedDim]);
-  return linear(perturb === undefined ? joined : firstTokens(joined, needed, pass.shape), at('attn.proj.weight'), at('attn.proj.bias'));
+  return linear(
+    perturb === undefined ? joined : firstTokens(joined, needed, pass.shape),
+    at('attn.proj.weight'),
+    at('attn.proj.bias'),
+  );
 }
 
-/** The first tokens of every picture: [B·N, D] → [B·count, D]. */
+/** The first tokens of every image: [B·N, D] → [B·count, D]. */
 function firstTokens(rows: tf.Tensor, count: number, shape: ModelShape): tf.Tensor {
   const all = tokens(shape);
   if (count === all) return rows;
-  return tf.reshape(tf.slice(tf.reshape(rows, [-1, all, shape.embedDim]), [0, 0, 0], [-1, count, -1]), [-1, shape.embedDim]);
+  return tf.reshape(tf.slice(tf.reshape(rows, [-1, all, shape.embedDim]), [0, 0, 0], [-1, count, -1]), [
+    -1,
+    shape.embedDim,
+  ]);
 }
 
 /**
- * The key bias adds the same number to all scores of a query, which softmax ignores: its gradient is 0. Computed, it is rounding noise, which AdamW would turn into full steps,
- * and which would move the key norms that KDGQA and DGQA allocate by. So it is 0 here.
+ * The key bias adds the same number to all scores of a query, which softmax ignores: its gradient is 0. Computed, it is
+ * rounding noise, which AdamW would turn into full steps, and which would move the key norms that KDGQA and DGQA
+ * allocate by. So it is 0 here.
  */
-const withoutGradient = tf.customGrad((bias) => ({ value: (bias as tf.Tensor).clone(), gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy) }));
+const withoutGradient = tf.customGrad((bias) => ({
+  value: (bias as tf.Tensor).clone(),
+  gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+}));
 
-function allocateHeads(rule: KeyDrivenRule, norms: tf.Tensor, state: BlockState, batch: number, pass: Pass): Allocation {
+function allocateHeads(
+  rule: KeyDrivenRule,
+  norms: tf.Tensor,
+  state: BlockState,
+  batch: number,
+  pass: Pass,
+): Allocation {
   const { heads } = pass.shape;
   switch (pass.allocation.by) {
     case 'training':

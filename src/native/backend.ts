@@ -1,6 +1,7 @@
 /**
- * Starts the TensorFlow.js backend that everything else computes on: libtensorflow (GPU or CPU) through tfjs-node-gpu, or wasm. Afterwards `@tensorflow/tfjs-core` has it set.
- * The addon opens its sessions without options, so threads, GPU memory and XLA are only reached by environment variables that are set before it loads.
+ * Starts the TensorFlow.js backend that everything else computes on: libtensorflow (GPU or CPU) through tfjs-node-gpu,
+ * or wasm. Afterwards `@tensorflow/tfjs-core` has it set. The addon opens its sessions without options, so threads, GPU
+ * memory and XLA are only reached by environment variables that are set before it loads.
  */
 
 import { createRequire } from 'node:module';
@@ -26,8 +27,10 @@ const require = createRequire(import.meta.url);
 let started: { device: Config['device']; backend: Promise<Backend> } | undefined;
 
 /**
- * @param device auto: native, on the GPU when there is one, else wasm with a notice · gpu, native: that or an error · cpu: native on the CPU, else wasm with a notice · wasm
- * @throws GqaError('environment') with every reason when `gpu` or `native` cannot be had, or when another device was started in this process before
+ * @param device auto: native, on the GPU when there is one, else wasm with a notice · gpu, native: that or an error ·
+ *   cpu: native on the CPU, else wasm with a notice · wasm
+ * @throws GqaError('environment') with every reason when `gpu` or `native` cannot be had, or when another device was
+ *   started in this process before
  */
 export function startBackend(device: Config['device']): Promise<Backend> {
   if (started !== undefined && started.device !== device) {
@@ -64,7 +67,9 @@ export function describeCandidates(runtime: NativeRuntime): string {
 /** For one line: the last candidate's reason, and that of a folder which was asked for by name. */
 function summarise({ candidates }: NativeRuntime): string {
   return candidates
-    .filter(({ name, reason }, i) => i === candidates.length - 1 || (name === 'GQA_LIBTENSORFLOW' && reason !== 'not set'))
+    .filter(
+      ({ name, reason }, i) => i === candidates.length - 1 || (name === 'GQA_LIBTENSORFLOW' && reason !== 'not set'),
+    )
     .map(({ reason }) => reason)
     .join('; ');
 }
@@ -84,7 +89,9 @@ export function whyNoGpu(runtime: NativeRuntime, env: NodeJS.ProcessEnv = proces
   if (visible !== undefined && (visible.trim() === '' || visible.trim().startsWith('-')))
     reasons.push(`CUDA_VISIBLE_DEVICES is '${visible}', which hides every GPU`);
   if (reasons.length === 0)
-    reasons.push('libtensorflow reports no GPU although driver and libraries are there (TF_CPP_MIN_LOG_LEVEL=0 shows why)');
+    reasons.push(
+      'libtensorflow reports no GPU although driver and libraries are there (TF_CPP_MIN_LOG_LEVEL=0 shows why)',
+    );
   return reasons;
 }
 
@@ -105,25 +112,33 @@ function startNative(device: Config['device']): Backend | string {
   if (device === 'cpu') process.env.CUDA_VISIBLE_DEVICES = '-1';
   restoreIsNullOrUndefined();
   try {
-    // tfjs-node-gpu is CommonJS and brings @tensorflow/tfjs as CommonJS; Node gives our ESM imports of @tensorflow/tfjs-core the same instance.
+    // tfjs-node-gpu is CommonJS and brings @tensorflow/tfjs as CommonJS; Node gives our ESM imports of
+    // @tensorflow/tfjs-core the same instance.
     require('@tensorflow/tfjs-node-gpu');
   } catch (error) {
     return `the native addon does not load: ${String(error instanceof Error ? error.message : error).split('\n')[0]} (${npmRun('setup')})`;
   }
   registerGradients();
   const backend = tf.backend() as tf.KernelBackend & { isUsingGpuDevice: boolean; binding: { TF_Version: string } };
-  return { name: 'tensorflow', device: backend.isUsingGpuDevice ? 'gpu' : 'cpu', version: backend.binding.TF_Version, notice: null };
+  return {
+    name: 'tensorflow',
+    device: backend.isUsingGpuDevice ? 'gpu' : 'cpu',
+    version: backend.binding.TF_Version,
+    notice: null,
+  };
 }
 
 /** tfjs-node 4.22 calls this function, which Node 22 warns about and Node 23 removed. */
 function restoreIsNullOrUndefined(): void {
-  (util as { isNullOrUndefined: (value: unknown) => boolean }).isNullOrUndefined = (value) => value === null || value === undefined;
+  (util as { isNullOrUndefined: (value: unknown) => boolean }).isNullOrUndefined = (value) =>
+    value === null || value === undefined;
 }
 
 async function startWasm(notice: string | null): Promise<Backend> {
   require('@tensorflow/tfjs'); // tfjs-core for Node comes without gradients; this registers them
   const wasm = require('@tensorflow/tfjs-backend-wasm') as { version_wasm: string };
-  if (!(await tf.setBackend('wasm'))) throw new GqaError('environment', 'the wasm backend of TensorFlow.js does not start in this Node');
+  if (!(await tf.setBackend('wasm')))
+    throw new GqaError('environment', 'the wasm backend of TensorFlow.js does not start in this Node');
   await tf.ready();
   registerGradients();
   registerWasmKernels();

@@ -1,6 +1,7 @@
 /**
- * What TensorFlow.js 4.22 lacks or has wrong among the operations used here, put right in its registries. Gradients count for every backend, kernels for wasm.
- * test/native/kernels.test.ts has one case for each; a line can go when its case passes without it.
+ * What TensorFlow.js 4.22 lacks or has wrong among the operations used here, put right in its registries. Gradients
+ * count for every backend, kernels for wasm. test/native/kernels.test.ts has one case for each; a line can go when its
+ * case passes without it.
  */
 
 import * as tf from '@tensorflow/tfjs-core';
@@ -10,7 +11,8 @@ const COMPARISONS = ['Equal', 'NotEqual', 'Greater', 'GreaterEqual', 'Less', 'Le
 
 export function registerGradients(): void {
   replaceGradient({ kernelName: 'BatchMatMul', inputsToSave: ['a', 'b'], gradFunc: matMulGradient });
-  // A condition computed from a trained value stops tfjs ("gradient function not found for Greater"), though its derivative is simply 0.
+  // A condition computed from a trained value stops tfjs ("gradient function not found for Greater"), though its
+  // derivative is simply 0.
   for (const kernelName of COMPARISONS) {
     replaceGradient({
       kernelName,
@@ -27,8 +29,8 @@ export function registerWasmKernels(): void {
 }
 
 /**
- * tfjs's own gradient of matMul has the product's batch dimensions, also for a side that was broadcast along them, and stops with "does not match the shape of the input".
- * Here the broadcast dimensions are summed.
+ * tfjs's own gradient of matMul has the product's batch dimensions, also for a side that was broadcast along them, and
+ * stops with "does not match the shape of the input". Here the broadcast dimensions are summed.
  */
 function matMulGradient(
   dyOrArray: tf.Tensor | tf.Tensor[],

@@ -1,6 +1,7 @@
 /**
- * What set-up found and left behind: which native runtime was taken, why each candidate before it was not, and which CUDA libraries libtensorflow would find.
- * Set-up itself (scripts/native-runtime.mjs) runs before anything is built and writes node_modules/.gqa-native.json; this is its reader.
+ * What set-up found and left behind: which native runtime was taken, why each candidate before it was not, and which
+ * CUDA libraries libtensorflow would find. Set-up itself (scripts/native-runtime.mjs) runs before anything is built and
+ * writes node_modules/.gqa-native.json; this is its reader.
  */
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -17,7 +18,7 @@ const RECORD = z.object({
   version: z.string().nullable(),
   library: z.string().nullable(),
   addon: z.string().nullable(),
-  pictures: z
+  images: z
     .string()
     .nullable()
     .default(() => `set-up has not run since they have an addon of their own: ${npmRun('setup')}`),
@@ -40,15 +41,16 @@ export interface NativeRuntime {
   version: string | null;
   /** Folder of libtensorflow_cc.so.2. */
   library: string | null;
-  /** Why set-up left the addon for pictures out; null: it did not. */
-  pictures: string | null;
+  /** Why set-up left the addon for images out; null: it did not. */
+  images: string | null;
   /** In the order in which set-up tried them. */
   candidates: Candidate[];
 }
 
 /**
  * @param project folder with node_modules
- * @returns what set-up chose; when it never ran, or something was removed since, a candidate that says so and what to do
+ * @returns what set-up chose; when it never ran, or something was removed since, a candidate that says so and what to
+ *   do
  */
 export function locateNative(project: string = packageRoot): NativeRuntime {
   const record = readRecord(path.join(project, 'node_modules/.gqa-native.json'));
@@ -58,17 +60,23 @@ export function locateNative(project: string = packageRoot): NativeRuntime {
       flavour: 'cpu',
       version: null,
       library: null,
-      pictures: 'set-up has not run here',
+      images: 'set-up has not run here',
       candidates: [missing(`set-up has not run here: ${npmRun('setup')}`)],
     };
   }
-  const { flavour, version, library, pictures, candidates } = record;
-  const found = { flavour, version, library, pictures, candidates };
+  const { flavour, version, library, images, candidates } = record;
+  const found = { flavour, version, library, images, candidates };
   if (record.runtime === 'wasm') return { ...found, present: false };
-  const gone = [addonFile('tfjs_binding', project), path.join(library ?? '', 'libtensorflow_cc.so.2')].find((file) => !existsSync(file));
+  const gone = [addonFile('tfjs_binding', project), path.join(library ?? '', 'libtensorflow_cc.so.2')].find(
+    (file) => !existsSync(file),
+  );
   if (gone === undefined) return { ...found, present: true };
   const before = candidates.map((candidate) => ({ ...candidate, taken: false }));
-  return { ...found, present: false, candidates: [...before, missing(`${gone} was removed since set-up: ${npmRun('setup')}`)] };
+  return {
+    ...found,
+    present: false,
+    candidates: [...before, missing(`${gone} was removed since set-up: ${npmRun('setup')}`)],
+  };
 }
 
 function missing(reason: string): Candidate {
@@ -91,7 +99,10 @@ export interface CudaLibrary {
   found: string | null;
 }
 
-/** File names as libtensorflow 2.18.1 (built for CUDA 12.5, cuDNN 9.3) opens them; releases as its extra `and-cuda` pins them. */
+/**
+ * File names as libtensorflow 2.18.1 (built for CUDA 12.5, cuDNN 9.3) opens them; releases as its extra `and-cuda` pins
+ * them.
+ */
 const CUDA_LIBRARIES = [
   ['libcuda.so.1', 'the NVIDIA driver, 525.60.13 or newer'],
   ['libcudart.so.12', 'CUDA runtime 12.5'],
@@ -119,7 +130,8 @@ const SYSTEM_FOLDERS = [
 ];
 
 /**
- * @param library folder of libtensorflow, beside which the CUDA wheels lie in nvidia/<package>/lib; null looks on the system only
+ * @param library folder of libtensorflow, beside which the CUDA wheels lie in nvidia/<package>/lib; null looks on the
+ *   system only
  */
 export function locateCuda(library: string | null, env: NodeJS.ProcessEnv = process.env): CudaLibrary[] {
   const folders = [

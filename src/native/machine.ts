@@ -1,4 +1,6 @@
-/** What there is to compute with: CPU, memory, NVIDIA devices, and the environment variables that govern libtensorflow. */
+/**
+ * What there is to compute with: CPU, memory, NVIDIA devices, and the environment variables that govern libtensorflow.
+ */
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -33,7 +35,9 @@ export interface Memory {
 }
 
 export function readMemory(): Memory {
-  const limit = Number(existsSync('/sys/fs/cgroup/memory.max') ? readFileSync('/sys/fs/cgroup/memory.max', 'utf8') : Number.NaN);
+  const limit = Number(
+    existsSync('/sys/fs/cgroup/memory.max') ? readFileSync('/sys/fs/cgroup/memory.max', 'utf8') : Number.NaN,
+  );
   return { total: os.totalmem(), free: os.freemem(), limit: Number.isFinite(limit) ? limit : null };
 }
 

@@ -1,7 +1,8 @@
 /**
- * Matrix products for the wasm backend. Its own kernel takes the fast routine (XNNPACK) only for two plain matrices; with a transposed side or several matrices it falls to
- * nested loops, 4 to 30 times slower, and it cannot broadcast batch dimensions of which neither side has all.
- * Here a transposed side is transposed first, and each matrix of the batch is handed to the fast routine as a view of the wasm heap, without a copy.
+ * Matrix products for the wasm backend. Its own kernel takes the fast routine (XNNPACK) only for two plain matrices;
+ * with a transposed side or several matrices it falls to nested loops, 4 to 30 times slower, and it cannot broadcast
+ * batch dimensions of which neither side has all. Here a transposed side is transposed first, and each matrix of the
+ * batch is handed to the fast routine as a view of the wasm heap, without a copy.
  */
 
 import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
@@ -24,7 +25,10 @@ interface Emscripten {
   cwrap(name: string, returns: null, parameters: string[]): unknown;
 }
 
-/** Replaces the wasm backend's `BatchMatMul`; the backend must have been started. Results equal the replaced kernel's up to the order of the sums. */
+/**
+ * Replaces the wasm backend's `BatchMatMul`; the backend must have been started. Results equal the replaced kernel's up
+ * to the order of the sums.
+ */
 export function registerWasmMatMul(): void {
   const product = ((tf.backend() as BackendWasm).wasm as unknown as Emscripten).cwrap('BatchMatMul', null, [
     'number',
@@ -43,13 +47,21 @@ export function registerWasmMatMul(): void {
     backendName: 'wasm',
     kernelFunc: ({ inputs, backend, attrs }) => {
       const { transposeA, transposeB } = attrs as { transposeA: boolean; transposeB: boolean };
-      return batchMatMul(inputs.a as tf.TensorInfo, inputs.b as tf.TensorInfo, transposeA, transposeB, backend as BackendWasm, product);
+      return batchMatMul(
+        inputs.a as tf.TensorInfo,
+        inputs.b as tf.TensorInfo,
+        transposeA,
+        transposeB,
+        backend as BackendWasm,
+        product,
+      );
     },
   });
 }
 
 /**
- * @param a [..., M, K] float32, or [..., K, M] with transposeA; `b` [..., K, N] or [..., N, K]; batch dimensions broadcast
+ * @param a [..., M, K] float32, or [..., K, M] with transposeA; `b` [..., K, N] or [..., N, K]; batch dimensions
+ *   broadcast
  * @returns [..., M, N] float32
  */
 function batchMatMul(
@@ -60,7 +72,8 @@ function batchMatMul(
   backend: BackendWasm,
   product: Product,
 ): tf.TensorInfo {
-  if (a.dtype !== 'float32' || b.dtype !== 'float32') throw new Error(`matMul on wasm takes float32, found ${a.dtype} and ${b.dtype}`);
+  if (a.dtype !== 'float32' || b.dtype !== 'float32')
+    throw new Error(`matMul on wasm takes float32, found ${a.dtype} and ${b.dtype}`);
   const left = transposeA ? transposeLast(a, backend) : a;
   const right = transposeB ? transposeLast(b, backend) : b;
   const [m, k] = left.shape.slice(-2) as [number, number];
@@ -81,7 +94,8 @@ function batchMatMul(
   if (matrices * m * k * n === 0) {
     backend.typedArrayFromHeap(out).fill(0); // an empty sum is 0
   } else if (tf.util.sizeFromShape(right.shape.slice(0, -2)) === 1) {
-    run(matrices * m, 0, 0, 0); // one right matrix: all left matrices are the rows of a single product, which packs that matrix once
+    // one right matrix: all left matrices are the rows of a single product, which packs that matrix once
+    run(matrices * m, 0, 0, 0);
   } else {
     const leftIndex = batchIndex(left.shape.slice(0, -2), batch);
     const rightIndex = batchIndex(right.shape.slice(0, -2), batch);
@@ -107,7 +121,11 @@ interface View {
 
 /** A part of a tensor's memory under a name of its own. */
 function view(backend: BackendWasm, of: tf.TensorInfo, start: number, shape: number[]): View {
-  const { dataId } = backend.makeOutput(shape, 'float32', backend.getMemoryOffset(of.dataId) + start * Float32Array.BYTES_PER_ELEMENT);
+  const { dataId } = backend.makeOutput(
+    shape,
+    'float32',
+    backend.getMemoryOffset(of.dataId) + start * Float32Array.BYTES_PER_ELEMENT,
+  );
   return { dataId, id: backend.dataIdMap.get(dataId).id, shape: new Uint8Array(new Int32Array(shape).buffer) };
 }
 

@@ -1,6 +1,7 @@
 /**
- * Compares conversion, logits, losses, gradients, AdamW steps, allocations, caches and PGQA's noise with numbers that the paper's PyTorch code gave, in the form that
- * test/reference/README.md describes. The model runs through the same functions as `gqa train`.
+ * Compares conversion, logits, losses, gradients, AdamW steps, allocations, caches and PGQA's noise with numbers that
+ * the paper's PyTorch code gave, in the form that test/reference/README.md describes. The model runs through the same
+ * functions as `gqa train`.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -19,7 +20,13 @@ import type { TrainerMode } from '../train/trainer.js';
 import { type Seen, STEPPERS, type Stepper } from './stepper.js';
 
 /** The paper's names of the schemes → ours. */
-const SCHEMES: Record<string, VariantName> = { mhsa: 'mha', gqa: 'gqa', kdgqa: 'kdgqa', dgqa_diff: 'dgqa-diff', dgqa_ema: 'dgqa-ema' };
+const SCHEMES: Record<string, VariantName> = {
+  mhsa: 'mha',
+  gqa: 'gqa',
+  kdgqa: 'kdgqa',
+  dgqa_diff: 'dgqa-diff',
+  dgqa_ema: 'dgqa-ema',
+};
 
 const rows = z.array(z.array(z.array(z.number())));
 
@@ -37,7 +44,12 @@ const indexSchema = z.object({
   batch: z.number().int().positive(),
   steps: z.number().int().positive(),
   windowSize: z.number().int().positive(),
-  adamw: z.object({ lr: z.number(), betas: z.tuple([z.number(), z.number()]), eps: z.number(), weightDecay: z.number() }),
+  adamw: z.object({
+    lr: z.number(),
+    betas: z.tuple([z.number(), z.number()]),
+    eps: z.number(),
+    weightDecay: z.number(),
+  }),
   cases: z.array(
     z.object({
       name: z.string(),
@@ -69,7 +81,10 @@ export interface CaseResult {
   detail: string;
 }
 
-/** Runs every case of a directory, compiled or operation by operation. @throws GqaError when there is nothing to compare */
+/**
+ * Runs every case of a directory, compiled or operation by operation.
+ * @throws GqaError when there is nothing to compare
+ */
 export function* compareAttention(dir: string, mode: TrainerMode): Generator<CaseResult> {
   const index = readIndex(path.join(dir, 'index.json'));
   if (index.cases.length === 0) throw new GqaError('data', `${path.join(dir, 'index.json')}: names no case`);
@@ -145,9 +160,17 @@ function compareTimm(checkpoint: string, inputs: Inputs, index: Index, mode: Tra
   return [{ what: 'logits', deviation: relativeDeviation(logits, inputs.timmLogits), tolerance: 1e-4 }];
 }
 
-function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, index: Index, mode: TrainerMode): Check[] {
+function compareCase(
+  dir: string,
+  checkpoint: string,
+  of: Case,
+  inputs: Inputs,
+  index: Index,
+  mode: TrainerMode,
+): Check[] {
   const variant = SCHEMES[of.scheme];
-  if (variant === undefined) throw new GqaError('usage', `the scheme “${of.scheme}” is unknown; known: ${Object.keys(SCHEMES).join(', ')}`);
+  if (variant === undefined)
+    throw new GqaError('usage', `the scheme “${of.scheme}” is unknown; known: ${Object.keys(SCHEMES).join(', ')}`);
   const expected = openSafetensors(path.join(dir, `${of.name}.safetensors`));
   const shape = shapeOf(index, of.kvHeads);
   const { values } = convertCheckpoint(checkpoint, shape, 0);
@@ -177,7 +200,11 @@ function compareCase(dir: string, checkpoint: string, of: Case, inputs: Inputs, 
     images.dispose();
   }
   const trained = seen.flatMap(({ logits }) => Array.from(logits));
-  checks.push({ what: 'train logits', deviation: relativeDeviation(trained, readTensor(expected, 'train_logits')), tolerance: 1e-4 });
+  checks.push({
+    what: 'train logits',
+    deviation: relativeDeviation(trained, readTensor(expected, 'train_logits')),
+    tolerance: 1e-4,
+  });
   checks.push({
     what: 'losses',
     deviation: largestDifference(
@@ -233,7 +260,10 @@ function compareConverted(values: Record<string, Float32Array>, expected: Safete
   return { what: 'converted', deviation: largest(deviations), tolerance: 1e-6 };
 }
 
-/** To a thousandth of each tensor's largest magnitude, where that is above 1e-4 (the key bias has no gradient but noise). */
+/**
+ * To a thousandth of each tensor's largest magnitude, where that is above 1e-4 (the key bias has no gradient but
+ * noise).
+ */
 function compareGradients(gradients: Record<string, Float32Array>, expected: Safetensors): Check[] {
   const deviations = prefixed(expected, 'grad.').flatMap((name) => {
     const reference = readTensor(expected, `grad.${name}`);
@@ -243,8 +273,9 @@ function compareGradients(gradients: Record<string, Float32Array>, expected: Saf
 }
 
 /**
- * 5e-5 wherever the gradient of step 0 exceeds 1e-3. AdamW turns the sign of noise into a full step, so that elsewhere 0.5 % of the case's values may be off by more than 1e-4:
- * in these vectors nearly all of them are key biases, whose gradient is rounding noise in torch and 0 here (model/vit.ts).
+ * 5e-5 wherever the gradient of step 0 exceeds 1e-3. AdamW turns the sign of noise into a full step, so that elsewhere
+ * 0.5 % of the case's values may be off by more than 1e-4: in these vectors nearly all of them are key biases, whose
+ * gradient is rounding noise in torch and 0 here (model/vit.ts).
  */
 function compareAfter(params: Record<string, Float32Array>, expected: Safetensors): Check[] {
   let determined = 0;
@@ -254,7 +285,8 @@ function compareAfter(params: Record<string, Float32Array>, expected: Safetensor
     const reference = readTensor(expected, `after.${name}`);
     const gradient = expected.tensors.has(`grad.${name}`) ? readTensor(expected, `grad.${name}`) : zerosLike(reference);
     const ours = params[name] ?? new Float32Array(0);
-    if (ours.length !== reference.length) return [{ what: `after AdamW: size of ${name}`, deviation: Number.NaN, tolerance: 0 }];
+    if (ours.length !== reference.length)
+      return [{ what: `after AdamW: size of ${name}`, deviation: Number.NaN, tolerance: 0 }];
     values += reference.length;
     for (let i = 0; i < reference.length; i++) {
       const difference = Math.abs((ours[i] as number) - (reference[i] as number));
@@ -272,7 +304,11 @@ function compareEvaluation(stepper: Stepper, inputs: Inputs, expected: Safetenso
   const checks: Check[] = [];
   const compare = (tensor: string, logits: () => ArrayLike<number>): void => {
     if (expected.tensors.has(tensor))
-      checks.push({ what: 'eval logits', deviation: relativeDeviation(logits(), readTensor(expected, tensor)), tolerance: 1e-4 });
+      checks.push({
+        what: 'eval logits',
+        deviation: relativeDeviation(logits(), readTensor(expected, tensor)),
+        tolerance: 1e-4,
+      });
   };
   compare('eval_logits', () => stepper.evaluate(inputs.images, 'state'));
   compare('eval_logits_per_batch', () =>
@@ -345,6 +381,9 @@ const relativeDeviation = (ours: ArrayLike<number>, reference: ArrayLike<number>
 function elementwiseDeviation(ours: ArrayLike<number>, reference: ArrayLike<number>): number {
   if (ours.length !== reference.length) return Number.NaN;
   return largest(
-    Array.from(ours, (value, i) => Math.abs(value - (reference[i] as number)) / Math.max(Math.abs(reference[i] as number), 1e-12)),
+    Array.from(
+      ours,
+      (value, i) => Math.abs(value - (reference[i] as number)) / Math.max(Math.abs(reference[i] as number), 1e-12),
+    ),
   );
 }

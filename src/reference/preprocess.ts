@@ -1,15 +1,16 @@
 /**
- * The input pipeline against Pillow's and torchvision's pictures: the bilinear resize (by the device where it enlarges, by the worker in all cases), each operation of RandAugment
- * alone, and normalisation. Form and tolerances: test/reference/README.md.
+ * The input pipeline against Pillow's and torchvision's images: the bilinear resize (by the device where it enlarges,
+ * by the worker in all cases), each operation of RandAugment alone, and normalisation. Form and tolerances:
+ * test/reference/README.md.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { DEFAULT_PREPROCESSING, type Triple } from '../config/preprocessing.js';
-import type { PictureSize } from '../data/dataset.js';
-import { decodePicture } from '../data/pictures/decode.js';
-import { asPicture, interleaved, resizePicture } from '../data/pictures/picture.js';
-import { applyOperation, OPERATIONS, type OperationName } from '../data/pictures/randaugment.js';
+import type { ImageSize } from '../data/dataset.js';
+import { decodeImage } from '../data/images/decode.js';
+import { asImage, interleaved, resizeImage } from '../data/images/image.js';
+import { applyOperation, OPERATIONS, type OperationName } from '../data/images/randaugment.js';
 import { GqaError } from '../errors.js';
 import { normalise } from '../model/pixels.js';
 import type { CaseResult } from './attention.js';
@@ -77,7 +78,10 @@ async function guarded(name: string, compare: () => Promise<Omit<CaseResult, 'na
   }
 }
 
-async function* compareResize(dir: string, { input, output, size: [height, width] }: Index['resize'][number]): AsyncGenerator<CaseResult> {
+async function* compareResize(
+  dir: string,
+  { input, output, size: [height, width] }: Index['resize'][number],
+): AsyncGenerator<CaseResult> {
   const size = { height, width };
   const name = `resize ${input} to ${height} × ${width}`;
   const load = async (): Promise<{ from: Pixels; expected: Pixels }> => {
@@ -85,10 +89,10 @@ async function* compareResize(dir: string, { input, output, size: [height, width
     requireSize(output, expected, size);
     return { from, expected };
   };
-  const enlarges = (from: PictureSize): boolean => from.height <= height && from.width <= width;
+  const enlarges = (from: ImageSize): boolean => from.height <= height && from.width <= width;
   yield await guarded(`${name}, worker`, async () => {
     const { from, expected } = await load();
-    const resized = resizePicture(asPicture(from.bytes, from), size);
+    const resized = resizeImage(asImage(from.bytes, from), size);
     return judged(interleaved(resized), expected.bytes, RESIZED);
   });
   const head = await pixelsOf(path.join(dir, input)).catch(() => null);
@@ -96,7 +100,11 @@ async function* compareResize(dir: string, { input, output, size: [height, width
   yield await guarded(`${name}, device`, async () => {
     const { from, expected } = await load();
     const values = tf.tidy(() =>
-      normalise(tf.tensor(from.bytes, [1, from.height, from.width, 3], 'int32'), height, DEFAULT_PREPROCESSING).dataSync(),
+      normalise(
+        tf.tensor(from.bytes, [1, from.height, from.width, 3], 'int32'),
+        height,
+        DEFAULT_PREPROCESSING,
+      ).dataSync(),
     );
     return judged(
       Uint8Array.from(values, (value) => Math.round((value + 1) * 127.5)),
@@ -138,22 +146,26 @@ function compareNormalize({ mean, std }: Required<Index>['normalize']): Omit<Cas
   return { passed: largest <= 1e-6, detail: `largest ${largest.toExponential(1)} (allowed 1e-6)` };
 }
 
-interface Pixels extends PictureSize {
+interface Pixels extends ImageSize {
   /** [height, width, 3] */
   bytes: Uint8Array;
 }
 
 async function pixelsOf(file: string): Promise<Pixels> {
-  const picture = await decodePicture(file, null);
-  return { height: picture.height, width: picture.width, bytes: interleaved(picture) };
+  const image = await decodeImage(file, null);
+  return { height: image.height, width: image.width, bytes: interleaved(image) };
 }
 
-function requireSize(file: string, found: PictureSize, expected: PictureSize): void {
+function requireSize(file: string, found: ImageSize, expected: ImageSize): void {
   if (found.height === expected.height && found.width === expected.width) return;
   throw new Error(`${file} is ${found.height} × ${found.width}, expected ${expected.height} × ${expected.width}`);
 }
 
-function judged(found: Uint8Array, expected: Uint8Array, { largest, mean, pixels }: Tolerance): Omit<CaseResult, 'name'> {
+function judged(
+  found: Uint8Array,
+  expected: Uint8Array,
+  { largest, mean, pixels }: Tolerance,
+): Omit<CaseResult, 'name'> {
   const off = { largest: 0, sum: 0, pixels: 0 };
   for (let at = 0; at < expected.length; at += 3) {
     let worst = 0;
@@ -173,6 +185,8 @@ function judged(found: Uint8Array, expected: Uint8Array, { largest, mean, pixels
   const judgedBy = figures.filter(([, , allowed]) => allowed !== undefined);
   return {
     passed: judgedBy.every(([, value, allowed]) => value <= (allowed as number)),
-    detail: judgedBy.map(([what, value, allowed]) => `${what} ${Number(value.toPrecision(2))} (allowed ${allowed})`).join(', '),
+    detail: judgedBy
+      .map(([what, value, allowed]) => `${what} ${Number(value.toPrecision(2))} (allowed ${allowed})`)
+      .join(', '),
   };
 }

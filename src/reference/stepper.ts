@@ -1,4 +1,7 @@
-/** A model that reference cases are put through, step by step: operation by operation, or compiled, through the same functions as a trainer's. */
+/**
+ * A model that reference cases are put through, step by step: operation by operation, or compiled, through the same
+ * functions as a trainer's.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { DEFAULT_PREPROCESSING } from '../config/preprocessing.js';
 import type { Params } from '../model/params.js';
@@ -11,7 +14,7 @@ import { type AttentionValues, attentionFrom, attentionValues } from '../train/s
 import { differentiate, meanOf, plain, type StepOptions, type TrainState, updated } from '../train/step.js';
 import type { TrainerMode } from '../train/trainer.js';
 
-/** What is fed: pictures [B, S, S, 3], normalised, all of them real. */
+/** What is fed: images [B, S, S, 3], normalised, all of them real. */
 export interface ReferenceBatch {
   images: tf.Tensor;
   labels: Int32Array;
@@ -41,12 +44,17 @@ export interface Stepper {
   dispose(): void;
 }
 
-/** @param batch pictures a step. @param attention the state that the case begins with */
+/** @param batch images a step. @param attention the state that the case begins with */
 type Open = (options: StepOptions, params: Params, attention: AttentionValues, batch: number) => Stepper;
 
 export const STEPPERS: Record<TrainerMode, Open> = { eager: openEager, compiled: openCompiled };
 
-const evaluation = ({ shape, variant }: StepOptions, attention: Pass['state'], by: 'state' | 'batch', images: tf.Tensor): Pass => ({
+const evaluation = (
+  { shape, variant }: StepOptions,
+  attention: Pass['state'],
+  by: 'state' | 'batch',
+  images: tf.Tensor,
+): Pass => ({
   shape,
   variant,
   state: attention,
@@ -56,7 +64,12 @@ const evaluation = ({ shape, variant }: StepOptions, attention: Pass['state'], b
 });
 
 function openEager(options: StepOptions, params: Params, attention: AttentionValues): Stepper {
-  let state: TrainState = tf.tidy(() => ({ params, moments: initialMoments(params), attention: attentionFrom(attention), ema: {} }));
+  let state: TrainState = tf.tidy(() => ({
+    params,
+    moments: initialMoments(params),
+    attention: attentionFrom(attention),
+    ema: {},
+  }));
   const initial = attention;
   return {
     step: ({ images, labels, lr, step, refresh }) =>
@@ -78,13 +91,23 @@ function openEager(options: StepOptions, params: Params, attention: AttentionVal
           counts: found.counts.map((counts) => Array.from(counts.dataSync())),
           attention: attentionValues(found.attention),
         };
-        state = { ...updated(state, found.gradients, stepSizes(lr, step + 1, options.adamw), options), attention: found.attention };
+        state = {
+          ...updated(state, found.gradients, stepSizes(lr, step + 1, options.adamw), options),
+          attention: found.attention,
+        };
         for (const group of [state.params, state.moments.first, state.moments.second])
           for (const tensor of Object.values(group)) tf.keep(tensor);
         return seen as never;
       }),
     evaluate: (images, by) =>
-      tf.tidy(() => forward(state.params, images, evaluation(options, attentionFrom(initial), by, images)).logits.dataSync() as never),
+      tf.tidy(
+        () =>
+          forward(
+            state.params,
+            images,
+            evaluation(options, attentionFrom(initial), by, images),
+          ).logits.dataSync() as never,
+      ),
     params: () => onHost(state.params),
     dispose: () => tf.dispose(state),
   };
@@ -108,13 +131,21 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
     evalNoise: 'off',
   } as const;
   const state = declareState(trainer);
-  const pictures = float32(batch, shape.imageSize, shape.imageSize, 3);
-  const like = Object.fromEntries(Object.entries(params).map(([name, value]) => [`params/${name}`, float32(...value.shape)]));
+  const images = float32(batch, shape.imageSize, shape.imageSize, 3);
+  const like = Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [`params/${name}`, float32(...value.shape)]),
+  );
   const logitsBy = (by: 'state' | 'batch') =>
-    traced({ images: pictures }, ({ images }) => ({
+    traced({ images: images }, ({ images }) => ({
       logits: forward(state.trained.read(), images, evaluation(options, attentionFrom(attention), by, images)).logits,
     }));
-  const scalars = { refresh: float32(), step: int32(), keep: float32(), stepSize: float32(), rootCorrection: float32() };
+  const scalars = {
+    refresh: float32(),
+    step: int32(),
+    keep: float32(),
+    stepSize: float32(),
+    rootCorrection: float32(),
+  };
   const program = compile({
     load: traced(like, (values) => {
       state.trained.assign(unprefixed('params', values));
@@ -123,13 +154,16 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
       });
       return clear([...state.first.variables, ...state.second.variables, state.sums]);
     }),
-    step: traced({ images: pictures, labels: int32(batch), weights: float32(batch), ...scalars }, (inputs) => {
+    step: traced({ images: images, labels: int32(batch), weights: float32(batch), ...scalars }, (inputs) => {
       const found = trainingPass(trainer, state, { ...inputs, mix: null }, meanOf);
       const gradients = prefixed('gradients', found.gradients);
       update(trainer, state, state.trained.pieces(found.gradients), inputs);
       const blocks = state.attention.map((block, i) => prefixed(`attention/${i}`, valuesOf(block)));
       const counts = Object.fromEntries(found.counts.map((each, i) => [`counts/${i}`, each]));
-      return Object.assign({ logits: found.logits, loss: found.sums.loss }, gradients, counts, ...blocks) as Record<string, tf.Tensor>;
+      return Object.assign({ logits: found.logits, loss: found.sums.loss }, gradients, counts, ...blocks) as Record<
+        string,
+        tf.Tensor
+      >;
     }),
     logitsByState: logitsBy('state'),
     logitsByBatch: logitsBy('batch'),
@@ -140,7 +174,14 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
     step({ images, labels, lr, step, refresh }) {
       const sizes = stepSizeValues(lr, step + 1, adamw);
       const weights = new Float32Array(labels.length).fill(1);
-      const found: Record<string, tf.Tensor> = program.run.step({ images, labels, weights, refresh: refresh ? 1 : 0, step, ...sizes });
+      const found: Record<string, tf.Tensor> = program.run.step({
+        images,
+        labels,
+        weights,
+        refresh: refresh ? 1 : 0,
+        step,
+        ...sizes,
+      });
       const read = (kind: string): Record<string, Float32Array> => onHost(unprefixed(kind, found));
       const ofBlocks = <T>(kind: string, of: (values: Record<string, Float32Array>) => T): T[] =>
         Array.from({ length: shape.depth }, (_, i) => of(read(`${kind}/${i}`)));
@@ -163,7 +204,10 @@ function openCompiled(options: StepOptions, params: Params, attention: Attention
       const size = images.shape[0] as number;
       const parts = Array.from({ length: size / batch }, (_, i) =>
         tf.tidy(
-          () => run({ images: tf.slice(images, [i * batch, 0, 0, 0], [batch, -1, -1, -1]) }).logits.dataSync() as never as Float32Array,
+          () =>
+            run({
+              images: tf.slice(images, [i * batch, 0, 0, 0], [batch, -1, -1, -1]),
+            }).logits.dataSync() as never as Float32Array,
         ),
       );
       return Float32Array.from(parts.flatMap((part) => Array.from(part)));

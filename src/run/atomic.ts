@@ -1,4 +1,6 @@
-/** Files that are either there in full or not at all: written aside, flushed to the disk, then renamed over the old one. */
+/**
+ * Files that are either there in full or not at all: written aside, flushed to the disk, then renamed over the old one.
+ */
 import {
   accessSync,
   closeSync,
@@ -16,18 +18,20 @@ import path from 'node:path';
 import { GqaError } from '../errors.js';
 
 /**
- * Writes a whole file, so that a reader (or a crash, or a full disk) finds the old content or the new, never a part. The temporary file stands beside the target,
- * since a rename does not cross file systems.
+ * Writes a whole file, so that a reader (or a crash, or a full disk) finds the old content or the new, never a part.
+ * The temporary file stands beside the target, since a rename does not cross file systems.
  * @throws GqaError `io` naming the file; the old file is untouched then, and the temporary one gone
  */
 export function writeFileAtomic(file: string, data: Uint8Array | string): void {
   const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
-  const aside = path.join(path.dirname(file), `.${path.basename(file).slice(0, 40)}.${process.pid}.tmp`); // a name may be as long as names may be
+  // a name may be as long as names may be
+  const aside = path.join(path.dirname(file), `.${path.basename(file).slice(0, 40)}.${process.pid}.tmp`);
   try {
     const handle = openSync(aside, 'w');
     try {
       // A single write call may take less than it was given (Linux stops at 2 GiB).
-      for (let offset = 0; offset < bytes.byteLength; ) offset += writeSync(handle, bytes, offset, bytes.byteLength - offset);
+      for (let offset = 0; offset < bytes.byteLength; )
+        offset += writeSync(handle, bytes, offset, bytes.byteLength - offset);
       fsyncSync(handle);
     } finally {
       closeSync(handle);
@@ -41,7 +45,8 @@ export function writeFileAtomic(file: string, data: Uint8Array | string): void {
 }
 
 /**
- * Says before anything is computed whether `writeFileAtomic` can write the file; changes nothing. What happens meanwhile (a disk that fills) it cannot know.
+ * Says before anything is computed whether `writeFileAtomic` can write the file; changes nothing. What happens
+ * meanwhile (a disk that fills) it cannot know.
  * @throws GqaError `io` naming the file, as the writing would
  */
 export function checkFile(file: string): void {
@@ -52,7 +57,8 @@ export function checkFile(file: string): void {
   if (file === '' || !existsSync(folder)) throw fails('ENOENT');
   const there = statSync(file, { throwIfNoEntry: false });
   if (there?.isDirectory() || /[/\\]$/.test(file)) throw fails('EISDIR');
-  if (there !== undefined && !there.isFile()) throw new GqaError('io', `${what}: it is a device or a pipe; expected a file`);
+  if (there !== undefined && !there.isFile())
+    throw new GqaError('io', `${what}: it is a device or a pipe; expected a file`);
 }
 
 /**
@@ -87,7 +93,10 @@ function removeAside(file: string): void {
   }
 }
 
-/** A rename is on the disk only when its folder is. Folders cannot be opened on Windows, and some network file systems refuse to flush them: the file itself is safe there already. */
+/**
+ * A rename is on the disk only when its folder is. Folders cannot be opened on Windows, and some network file systems
+ * refuse to flush them: the file itself is safe there already.
+ */
 function flushFolder(folder: string): void {
   if (process.platform === 'win32') return;
   let handle: number | undefined;

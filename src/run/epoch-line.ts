@@ -20,9 +20,10 @@ export interface EpochEnd {
 const SHORT = { validation: 'val', test: 'test' };
 
 /**
- * `epoch 3/10 · train loss 0.7123 top-1 80.2 % · validation loss 0.8012 top-1 77.0 % (best) · 375 images/s · 0:05, 1:10 left`; epoch 0 is the model as converted.
- * After the epoch's number: how many steps float16 left out, if any.
- * What gives way first where the terminal is narrow: images/s, the epoch's own time, losses, the figures of training; epoch, top-1 and what is left of the run stay.
+ * `epoch 3/10 · train loss 0.7123 top-1 80.2 % · validation loss 0.8012 top-1 77.0 % (best) · 375 images/s · 0:05, 1:10
+ * left`; epoch 0 is the model as converted. After the epoch's number: how many steps float16 left out, if any. What
+ * gives way first where the terminal is narrow: images/s, the epoch's own time, losses, the figures of training; epoch,
+ * top-1 and what is left of the run stay.
  * @param selection what the best epoch is chosen on
  */
 export function epochLine(

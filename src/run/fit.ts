@@ -1,4 +1,7 @@
-/** Text measured in columns of a terminal, and lines that are made to fit: never wrapped, never cut where a part could be left out instead. */
+/**
+ * Text measured in columns of a terminal, and lines that are made to fit: never wrapped, never cut where a part could
+ * be left out instead.
+ */
 
 /** Columns of what goes to a terminal; without one there is no bound. 80 where a terminal does not tell. */
 export function columnsOf(stream: { isTTY?: boolean | undefined; columns?: number | undefined }): number {
@@ -7,7 +10,10 @@ export function columnsOf(stream: { isTTY?: boolean | undefined; columns?: numbe
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
-/** Characters that terminals draw two columns wide (East Asian Wide and Fullwidth, Unicode's UAX #11, by block), beside emoji. */
+/**
+ * Characters that terminals draw two columns wide (East Asian Wide and Fullwidth, Unicode's UAX #11, by block), beside
+ * emoji.
+ */
 const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{16fe0}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]/u;
 /** Marks, joiners and control characters: drawn on their neighbour or not at all. */
@@ -25,7 +31,8 @@ export function columnsIn(text: string): number {
   return columns;
 }
 
-const columnsOfGrapheme = (segment: string): number => (unseen.test(segment) ? 0 : wide.test(segment) || emoji.test(segment) ? 2 : 1);
+const columnsOfGrapheme = (segment: string): number =>
+  unseen.test(segment) ? 0 : wide.test(segment) || emoji.test(segment) ? 2 : 1;
 
 /** The beginning of a text, with … where something is missing; no character is halved. */
 export function cutTo(text: string, columns: number): string {

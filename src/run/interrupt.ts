@@ -1,6 +1,7 @@
 /**
- * How a command is ended from outside. The first signal asks: what computes looks before every step and between its phases, saves or tidies what it has to, and ends with the
- * signal's exit code. A signal that comes after that ends the process at once. One `Stop` for the process, made by the command line and handed down.
+ * How a command is ended from outside. The first signal asks: what computes looks before every step and between its
+ * phases, saves or tidies what it has to, and ends with the signal's exit code. A signal that comes after that ends the
+ * process at once. One `Stop` for the process, made by the command line and handed down.
  */
 import { setImmediate } from 'node:timers/promises';
 import { ExitCode, GqaError } from '../errors.js';
@@ -15,13 +16,19 @@ const codes: readonly string[] = Object.values(SIGNALS);
 export interface Stop {
   /** Aborted by the first signal, whose name is the reason. */
   readonly signal: AbortSignal;
-  /** Lets signals in, which native calls and other computing hold back. @throws GqaError the interruption, once asked to stop */
+  /**
+   * Lets signals in, which native calls and other computing hold back.
+   * @throws GqaError the interruption, once asked to stop
+   */
   check(): Promise<void>;
   /** What `work` gives. @throws GqaError the interruption as soon as asked to stop; the work is then left to itself */
   during<T>(work: Promise<T>): Promise<T>;
   /** The same items. @throws GqaError the interruption, before an item or while one is waited for */
   each<T>(items: AsyncIterable<T>): AsyncGenerator<T, void, undefined>;
-  /** From now on every signal goes to `child` too, the second one as well, and does not end this process; null: to nobody. */
+  /**
+   * From now on every signal goes to `child` too, the second one as well, and does not end this process; null: to
+   * nobody.
+   */
   passTo(child: ((signal: Signal) => void) | null): void;
 }
 
@@ -67,7 +74,10 @@ export function stopBy(signal: AbortSignal, passTo: Stop['passTo'] = () => {}): 
 /** For what nothing interrupts: measurements and tests. */
 export const unstoppable = (): Stop => stopBy(new AbortController().signal);
 
-/** Signals that follow the first so soon, in milliseconds, are the same request: `timeout` and npm send each to the process and to its group. */
+/**
+ * Signals that follow the first so soon, in milliseconds, are the same request: `timeout` and npm send each to the
+ * process and to its group.
+ */
 const SAME_REQUEST_MS = 500;
 /** After so long, in milliseconds, a user is told that it takes a while. */
 const TELL_AFTER_MS = 1000;
@@ -98,8 +108,12 @@ export function interruption(signal: AbortSignal, what = '', hint?: string): Gqa
   return new GqaError(SIGNALS[name] ?? 'sigterm', `stopped by ${name}${what}`, hint === undefined ? {} : { hint });
 }
 
-export const isInterruption = (error: unknown): error is GqaError => error instanceof GqaError && codes.includes(error.code);
+export const isInterruption = (error: unknown): error is GqaError =>
+  error instanceof GqaError && codes.includes(error.code);
 
-/** Whether a process that ended so was interrupted, by its exit code or by the signal itself (which it gets before it listens). */
+/**
+ * Whether a process that ended so was interrupted, by its exit code or by the signal itself (which it gets before it
+ * listens).
+ */
 export const wasInterrupted = (code: number | null, signal: NodeJS.Signals | null = null): boolean =>
   signal === null ? Object.values(SIGNALS).some((name) => ExitCode[name] === code) : names.includes(signal as Signal);

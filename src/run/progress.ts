@@ -1,6 +1,7 @@
 /**
- * Progress on stderr while something runs: a bar on a terminal, a plain line now and then elsewhere (a log file, CI). Neither stays: what was reached is told by a line that is said when it is
- * done. Between reports the clock goes on, as long as the process is not inside a native call.
+ * Progress on stderr while something runs: a bar on a terminal, a plain line now and then elsewhere (a log file, CI).
+ * Neither stays: what was reached is told by a line that is said when it is done. Between reports the clock goes on, as
+ * long as the process is not inside a native call.
  */
 import cliProgress from 'cli-progress';
 import { columnsIn, columnsOf, cutTo, fitted } from './fit.js';
@@ -14,7 +15,7 @@ export interface ProgressFields {
   top1?: number;
 }
 
-/** What `total` counts, where it is not pictures or steps, and what comes after it. */
+/** What `total` counts, where it is not images or steps, and what comes after it. */
 export interface Counted {
   /** Bytes are shown in MB, with MB/s. */
   unit?: 'bytes';
@@ -31,7 +32,10 @@ export interface Progress {
   update(done: number, fields?: ProgressFields): void;
   /** The same without figures: those shown before stay. Cheap enough for every step. */
   tick(done: number): void;
-  /** Seconds that one of `total` takes; null before two reports. What comes before the first report (a step is traced, threads start) is no part of it. */
+  /**
+   * Seconds that one of `total` takes; null before two reports. What comes before the first report (a step is traced,
+   * threads start) is no part of it.
+   */
   secondsEach(): number | null;
   /** Takes the bar away. Calling it twice is harmless. */
   stop(): void;
@@ -65,9 +69,14 @@ const DRAW_EVERY_MS = 100;
 
 /**
  * @param label what is being done: `epoch 1/5`, `test`
- * @param total in any unit: pictures or steps, bytes when `counted` says so
+ * @param total in any unit: images or steps, bytes when `counted` says so
  */
-export function progress(label: string, total: number, counted: Counted = {}, target: ProgressTarget = stderrTarget()): Progress {
+export function progress(
+  label: string,
+  total: number,
+  counted: Counted = {},
+  target: ProgressTarget = stderrTarget(),
+): Progress {
   const { from = 0 } = counted;
   const started = target.now();
   const state: State = {
@@ -114,10 +123,15 @@ export function progress(label: string, total: number, counted: Counted = {}, ta
   };
 }
 
-/** CI services pretend to be terminals, and a dumb terminal cannot move its cursor. Bars have no colour, so NO_COLOR needs no other form. */
+/**
+ * CI services pretend to be terminals, and a dumb terminal cannot move its cursor. Bars have no colour, so NO_COLOR
+ * needs no other form.
+ */
 function drawsBars(target: ProgressTarget): boolean {
   const ci = target.env.CI;
-  return target.stream.isTTY === true && target.env.TERM !== 'dumb' && (ci === undefined || ci === '' || ci === 'false');
+  return (
+    target.stream.isTTY === true && target.env.TERM !== 'dumb' && (ci === undefined || ci === '' || ci === 'false')
+  );
 }
 
 /** Times in seconds since it began. */
@@ -176,7 +190,8 @@ function lines(state: State, { stream, now, lineEveryMs }: ProgressTarget): Disp
   };
   return {
     show() {
-      if (state.done < state.total && now() - printed >= lineEveryMs(now() - begun)) print(); // of all that was done the line tells that is said then
+      // of all that was done the line tells that is said then
+      if (state.done < state.total && now() - printed >= lineEveryMs(now() - begun)) print();
     },
     end() {
       if (state.counted.stays && shown !== state.done) print();
@@ -207,8 +222,8 @@ const WIDEST_BAR = 24;
 const NARROWEST_BAR = 8;
 
 /**
- * The same with a bar, in so many columns. What is left out first where it is narrow: images/s, loss, the bar, the counts, the time of the whole run;
- * then top-1 and the time lose their names, and the label its end.
+ * The same with a bar, in so many columns. What is left out first where it is narrow: images/s, loss, the bar, the
+ * counts, the time of the whole run; then top-1 and the time lose their names, and the label its end.
  */
 function barLine(state: State, columns: number): string {
   const { label } = state;
@@ -216,7 +231,9 @@ function barLine(state: State, columns: number): string {
   const head = (...parts: string[]): string => [label, ...parts].filter((part) => part !== '').join(' ');
   const barOf = (size: number): string => drawBar(state.done / state.total, size);
   const short = { top1: figures.top1.replace('top-1 ', ''), time: figures.time.replace(' left', '') };
-  const least = columnsIn(fitted({ head: '', ...figures, speed: '', loss: '', run: '', ...short }, [], Number.POSITIVE_INFINITY));
+  const least = columnsIn(
+    fitted({ head: '', ...figures, speed: '', loss: '', run: '', ...short }, [], Number.POSITIVE_INFINITY),
+  );
   const line = fitted(
     { head: head(barOf(NARROWEST_BAR), counts), ...figures },
     [
@@ -278,7 +295,7 @@ function timeLeft(state: State): { own: number | null; run: number | null } {
 
 const megabytes = (bytes: number, digits: number): string => (bytes / 1e6).toFixed(digits);
 
-/** Pictures a second, three digits or more: `12.3`, `375` */
+/** Images a second, three digits or more: `12.3`, `375` */
 export const shortRate = (rate: number): string => rate.toFixed(rate < 100 ? 1 : 0);
 
 /** Of a fraction: `71.2 %` */
@@ -289,5 +306,7 @@ export function clock(seconds: number): string {
   const whole = Math.round(seconds);
   const minutes = Math.floor(whole / 60);
   const two = (n: number) => String(n).padStart(2, '0');
-  return minutes < 60 ? `${minutes}:${two(whole % 60)}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+  return minutes < 60
+    ? `${minutes}:${two(whole % 60)}`
+    : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
 }

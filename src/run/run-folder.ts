@@ -1,17 +1,23 @@
 /**
- * The folder of a run, runs/<name>/<run>/, and the code that writes what a training leaves in it (`gqa eval` adds eval/<split>/metrics.json):
+ * The folder of a run, runs/<name>/<run>/, and the code that writes what a training leaves in it (`gqa eval` adds
+ * eval/<split>/metrics.json):
  *
  *   config.yaml    resolved; `gqa train --config` repeats the run from it
- *   meta.json      versions, git commit, device, machine, command line, settings, numbers of parameters, fingerprint of the data set, notices, warnings
- *   status.json    {state, epoch, step, pid, updated}: the epoch it is in and the optimizer steps done; never half-written
+ *   meta.json      versions, git commit, device, machine, command line, settings, numbers of parameters, fingerprint of
+ * the data set, notices, warnings
+ *   status.json    {state, epoch, step, pid, updated}: the epoch it is in and the optimizer steps done; never
+ * half-written
  *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
  *   metrics.jsonl  a line a log step
- *   log.txt        what was said on stderr (notices, a line an epoch; no bars) and the error that ended the run, each line with its time in UTC
- *   skipped.jsonl  a line a picture that could not be read (data.on_bad_image: skip); not there when there is none
- *   damaged.jsonl  a line a picture that is damaged and was decoded as far as it goes (data.on_bad_image: warn); not there when there is none
+ *   log.txt        what was said on stderr (notices, a line an epoch; no bars) and the error that ended the run, each
+ * line with its time in UTC
+ *   skipped.jsonl  a line a image that could not be read (data.on_bad_image: skip); not there when there is none
+ *   damaged.jsonl  a line a image that is damaged and was decoded as far as it goes (data.on_bad_image: warn); not
+ * there when there is none
  *   checkpoints/   last/ and best/, a model file in each
  *
- * Every failed write is an error with exit code 5; that of log.txt at the end of the epoch, so that it never hides the error that was to be written.
+ * Every failed write is an error with exit code 5; that of log.txt at the end of the epoch, so that it never hides the
+ * error that was to be written.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -39,11 +45,12 @@ import { wasInterrupted } from './interrupt.js';
 import { toCsv } from './table.js';
 
 /**
- * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any training; without figures when the head is a fresh one) or, once and last, `best`:
- * the best checkpoint, its epoch and step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_* in
- * every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process, in 10⁶ bytes; tensors alive in TensorFlow.js;
- * data_wait: the part of the training time that steps waited for pictures; steps_left_out: optimizer steps of the epoch that float16 left out, empty with other
- * precisions.
+ * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any
+ * training; without figures when the head is a fresh one) or, once and last, `best`: the best checkpoint, its epoch and
+ * step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_*
+ * in every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process,
+ * in 10⁶ bytes; tensors alive in TensorFlow.js; data_wait: the part of the training time that steps waited for images;
+ * steps_left_out: optimizer steps of the epoch that float16 left out, empty with other precisions.
  */
 export const resultColumns = [
   'row',
@@ -79,7 +86,10 @@ export interface EpochResult {
   step: number;
   lr: number | null;
   train: { loss: number; top1: number } | null;
-  /** On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. Null: a fresh head, not trained yet. */
+  /**
+   * On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. Null: a fresh
+   * head, not trained yet.
+   */
   selection: Figures | null;
   imagesPerSecond: number | null;
   dataWait?: number;
@@ -110,10 +120,13 @@ export interface RunFolder {
   epochDone(result: EpochResult): void;
   /** The last row of results.csv; its test figures are empty when there is no test split. */
   testDone(best: { epoch: number; step: number | null; test: Figures | null }): void;
-  /** One line of metrics.jsonl; keys flat and in snake_case. Numbers that are not finite are written as text, since JSON has none. */
+  /**
+   * One line of metrics.jsonl; keys flat and in snake_case. Numbers that are not finite are written as text, since JSON
+   * has none.
+   */
   logStep(line: Record<string, number | string | null>): void;
   /** Writes skipped.jsonl or damaged.jsonl anew; nothing when there is none. */
-  notePictures(which: 'skipped' | 'damaged', pictures: readonly { split: string; index: number; reason: string }[]): void;
+  noteImages(which: 'skipped' | 'damaged', images: readonly { split: string; index: number; reason: string }[]): void;
   /** Adds to log.txt; throws nothing: a write that failed is told by the next `epochDone` or `testDone`. */
   log(text: string): void;
   /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
@@ -164,9 +177,11 @@ export interface RunAbout {
 }
 
 /**
- * Makes the folder with config.yaml, meta.json, log.txt, status.json and the header of results.csv, or leaves nothing behind.
+ * Makes the folder with config.yaml, meta.json, log.txt, status.json and the header of results.csv, or leaves nothing
+ * behind.
  * @param device what computes: the backend, as `startBackend` gives it
- * @param data, about, warnings for meta.json: the fingerprint of the data set, what the run is made of, what may make its figures wrong
+ * @param data, about, warnings for meta.json: the fingerprint of the data set, what the run is made of, what may make
+ *   its figures wrong
  * @param said what was said before, for log.txt
  * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
  */
@@ -193,7 +208,12 @@ export function createRun(
     folder = claimFolder(parent, place.runName);
     for (const which of ['last', 'best']) mkdirSync(path.join(folder, 'checkpoints', which), { recursive: true });
     writeFileAtomic(path.join(folder, 'config.yaml'), dumpConfig(config));
-    const meta = { ...describeRun(place.device), ...describeModel(place.about), data: place.data ?? null, warnings: place.warnings ?? [] };
+    const meta = {
+      ...describeRun(place.device),
+      ...describeModel(place.about),
+      data: place.data ?? null,
+      warnings: place.warnings ?? [],
+    };
     writeFileAtomic(path.join(folder, 'meta.json'), `${JSON.stringify(meta, null, 2)}\n`);
     log = openSync(path.join(folder, 'log.txt'), 'ax');
     for (const { at, text } of place.said ?? []) append(log, logLines(at, text), path.join(folder, 'log.txt'));
@@ -216,7 +236,10 @@ export function createRun(
   }
 }
 
-/** Takes `folder` and those around it away again, up to `topmost`, unless somebody else has put something there meanwhile. */
+/**
+ * Takes `folder` and those around it away again, up to `topmost`, unless somebody else has put something there
+ * meanwhile.
+ */
 function removeEmpty(folder: string, topmost: string): void {
   try {
     rmdirSync(folder);
@@ -302,7 +325,8 @@ function openRun(
   const requireLog = (): void => {
     if (logFailure !== undefined) throw logFailure;
   };
-  // A run that was not brought to its end says so, whatever ended it (kill -9 aside: then the process of `pid` is gone).
+  // A run that was not brought to its end says so, whatever ended it (kill -9 aside: then the process of `pid` is
+  // gone).
   const atExit = (code: number): void => {
     try {
       if (status.state === 'running') log(`the process ended with exit code ${code}`);
@@ -351,9 +375,12 @@ function openRun(
       ]);
       append(metrics, `${JSON.stringify(Object.fromEntries(cells))}\n`, path.join(folder, 'metrics.jsonl'));
     },
-    notePictures(which, pictures) {
-      if (pictures.length === 0) return;
-      writeFileAtomic(path.join(folder, `${which}.jsonl`), pictures.map((picture) => `${JSON.stringify(picture)}\n`).join(''));
+    noteImages(which, images) {
+      if (images.length === 0) return;
+      writeFileAtomic(
+        path.join(folder, `${which}.jsonl`),
+        images.map((image) => `${JSON.stringify(image)}\n`).join(''),
+      );
     },
     writeCheckpoint(which, file, bytes) {
       const target = path.join(folder, 'checkpoints', which, file);
@@ -373,7 +400,10 @@ function rounded(cell: number | string | null): number | string | null {
   return typeof cell === 'number' && Number.isFinite(cell) ? Number(cell.toPrecision(7)) : cell;
 }
 
-/** In one piece; on a full disk, which has no room for a second file, over the old one: a run that failed must not be told as running. */
+/**
+ * In one piece; on a full disk, which has no room for a second file, over the old one: a run that failed must not be
+ * told as running.
+ */
 function writeStatus(file: string, text: string): void {
   try {
     writeFileAtomic(file, text);
@@ -434,7 +464,10 @@ function describeModel(about: RunAbout | undefined): Record<string, unknown> {
   return { parameters: about.parameters, kv_parameters: about.kvParameters, notices: about.notices };
 }
 
-/** Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin with TF_. */
+/**
+ * Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin
+ * with TF_.
+ */
 const settings =
   /^(TF_(CPP|CUDA|CUDNN|DETERMINISTIC|DISABLE|ENABLE|FORCE|GPU|NUM|ONEDNN|USE|XLA)_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/;
 
@@ -452,7 +485,12 @@ function describeRun(device: { name: string; device: string; version: string }):
   return {
     schema_version: 1,
     started: new Date().toISOString(),
-    versions: { gqa: gqaVersion(), node: process.version, tfjs: installedVersion('@tensorflow/tfjs'), [device.name]: device.version },
+    versions: {
+      gqa: gqaVersion(),
+      node: process.version,
+      tfjs: installedVersion('@tensorflow/tfjs'),
+      [device.name]: device.version,
+    },
     device: device.device,
     backend: device.name,
     git: gitState(packageRoot),
@@ -475,10 +513,17 @@ function installedVersion(name: string): string | null {
   }
 }
 
-/** The commit of this code; null where it is no git checkout (of its own: not one that merely lies around it) or git is not installed. */
+/**
+ * The commit of this code; null where it is no git checkout (of its own: not one that merely lies around it) or git is
+ * not installed.
+ */
 function gitState(root: string): { commit: string; dirty: boolean } | null {
   const git = (...args: string[]) =>
-    execFileSync('git', ['-C', root, ...args], { encoding: 'utf8', timeout: 5000, stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    execFileSync('git', ['-C', root, ...args], {
+      encoding: 'utf8',
+      timeout: 5000,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
   try {
     if (path.resolve(git('rev-parse', '--show-toplevel')) !== path.resolve(root)) return null;
     return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== '' };

@@ -11,8 +11,9 @@ export interface Column {
 }
 
 /**
- * Plain text, a line a row, columns two blanks apart, no line ends in blanks. What is wider than `width` gets its titles broken at blanks; then optional columns are left out, named below;
- * and what is too wide even so becomes a list, a block a row.
+ * Plain text, a line a row, columns two blanks apart, no line ends in blanks. What is wider than `width` gets its
+ * titles broken at blanks; then optional columns are left out, named below; and what is too wide even so becomes a
+ * list, a block a row.
  * @param rows cells as they shall be shown; each row as long as `columns`
  * @param width columns of the terminal; files and pipes have no bound
  */
@@ -41,7 +42,11 @@ interface Table {
 
 function leaveOut({ columns, rows }: Table, which: ReadonlySet<number>): Table {
   const kept = <T>(cells: T[]): T[] => cells.filter((_, c) => !which.has(c));
-  return { columns: kept(columns), rows: rows.map(kept), leftOut: columns.filter((_, c) => which.has(c)).map(({ title }) => title) };
+  return {
+    columns: kept(columns),
+    rows: rows.map(kept),
+    leftOut: columns.filter((_, c) => which.has(c)).map(({ title }) => title),
+  };
 }
 
 /** @param broken titles stand in several lines, a word a line where the cells are narrow */
@@ -59,7 +64,9 @@ function plainTable({ columns, rows, leftOut = [] }: Table, broken: boolean): st
       .join('  ')
       .trimEnd();
   const height = Math.max(...titles.map(({ length }) => length));
-  const heading = Array.from({ length: height }, (_, l) => line(titles.map((words) => words[l - height + words.length] ?? '')));
+  const heading = Array.from({ length: height }, (_, l) =>
+    line(titles.map((words) => words[l - height + words.length] ?? '')),
+  );
   const note = leftOut.length > 0 ? [`not shown: ${leftOut.join(', ')}`] : [];
   return `${[...heading, line(widths.map((w) => '-'.repeat(w))), ...rows.map(line), ...note].join('\n')}\n`;
 }
@@ -81,7 +88,9 @@ function breakAtBlanks(title: string, width: number): string[] {
 function list({ columns, rows }: Table): string {
   const width = Math.max(...columns.map(({ title }) => columnsIn(title)));
   const entry = (row: string[]): string =>
-    columns.map(({ title }, c) => `${title}${' '.repeat(width - columnsIn(title))}  ${row[c] ?? ''}`.trimEnd()).join('\n');
+    columns
+      .map(({ title }, c) => `${title}${' '.repeat(width - columnsIn(title))}  ${row[c] ?? ''}`.trimEnd())
+      .join('\n');
   return `${rows.map(entry).join('\n\n')}\n`;
 }
 
@@ -89,8 +98,9 @@ const widest = (text: string): number => Math.max(...text.split('\n').map(column
 
 /**
  * CSV as in RFC 4180 with plain line feeds: a cell with a comma, a quote or a line break is quoted.
- * A text that a spreadsheet would run as a formula (=, +, -, @ first) gets an apostrophe before it; numbers are left alone.
- * null is an empty cell; numbers that are not finite are written as NaN, Infinity, -Infinity, so that they are seen.
+ * A text that a spreadsheet would run as a formula (=, +, -, @ first) gets an apostrophe before it; numbers are left
+ * alone. null is an empty cell; numbers that are not finite are written as NaN, Infinity, -Infinity, so that they are
+ * seen.
  */
 export function toCsv(rows: (string | number | null)[][]): string {
   return rows.map((row) => `${row.map(csvCell).join(',')}\n`).join('');

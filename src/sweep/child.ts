@@ -1,4 +1,7 @@
-/** One point of a sweep as a process of its own: whatever ends it (a bad loss, a crash in native code, the kernel's memory killer) leaves the sweep standing. */
+/**
+ * One point of a sweep as a process of its own: whatever ends it (a bad loss, a crash in native code, the kernel's
+ * memory killer) leaves the sweep standing.
+ */
 import { spawn } from 'node:child_process';
 import os from 'node:os';
 import { z } from 'zod';
@@ -17,7 +20,9 @@ const reportSchema = z.object({
 });
 export type PointReport = z.output<typeof reportSchema>;
 
-/** `exitCode`: as a shell has it, 128 and its number for a signal; null: the process could not be started, or was not. */
+/**
+ * `exitCode`: as a shell has it, 128 and its number for a signal; null: the process could not be started, or was not.
+ */
 export type PointOutcome = { exitCode: number | null } & (
   | { state: 'done'; report: PointReport }
   /** `how`: `exit 6`, `SIGKILL`, or what was wrong with its report. */
@@ -32,12 +37,16 @@ export interface Child {
 
 /**
  * Starts the process; its stderr (progress, errors) is shown as it comes, its stdout read as one JSON document.
- * It leads a process group of its own, so that Ctrl-C reaches it once, through `kill`, and not a second time from the terminal.
+ * It leads a process group of its own, so that Ctrl-C reaches it once, through `kill`, and not a second time from the
+ * terminal.
  * @param program what to run, with its first arguments; a sweep's is `node cli.js`
  */
 export function startChild(program: readonly string[], args: readonly string[]): Child {
   const [command = process.execPath, ...first] = program;
-  const child = spawn(command, [...first, ...args], { stdio: ['ignore', 'pipe', 'inherit'], detached: process.platform !== 'win32' });
+  const child = spawn(command, [...first, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: process.platform !== 'win32',
+  });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (part: string) => {
     text += part;
@@ -51,12 +60,17 @@ export function startChild(program: readonly string[], args: readonly string[]):
 
 function outcomeOf(code: number | null, signal: NodeJS.Signals | null, text: string): PointOutcome {
   const exitCode = code ?? (signal === null ? null : 128 + os.constants.signals[signal]);
-  if (code !== 0 && wasInterrupted(code, signal)) return { state: 'interrupted', how: signal ?? `exit ${code}`, exitCode };
+  if (code !== 0 && wasInterrupted(code, signal))
+    return { state: 'interrupted', how: signal ?? `exit ${code}`, exitCode };
   if (signal !== null) return { state: 'crashed', how: signal, exitCode };
   if (code !== 0) return { state: 'failed', how: `exit ${code}`, exitCode };
   try {
     return { state: 'done', report: reportSchema.parse(JSON.parse(text)), exitCode };
   } catch (error) {
-    return { state: 'failed', how: `exit 0, but its report cannot be read: ${(error as Error).message.split('\n')[0]}`, exitCode };
+    return {
+      state: 'failed',
+      how: `exit 0, but its report cannot be read: ${(error as Error).message.split('\n')[0]}`,
+      exitCode,
+    };
   }
 }

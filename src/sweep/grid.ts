@@ -1,4 +1,7 @@
-/** The points of a sweep: every combination of variants, KV heads and seeds that differs from the others and that the config allows. */
+/**
+ * The points of a sweep: every combination of variants, KV heads and seeds that differs from the others and that the
+ * config allows.
+ */
 import { closest } from '../config/expectations.js';
 import { requireEffect } from '../config/idle.js';
 import { parseConfig, type ReadConfig, readText } from '../config/load.js';
@@ -38,7 +41,8 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
   const unknown = (axes.variants ?? []).filter((variant) => !(variantNames as readonly string[]).includes(variant));
   if (unknown.length > 0) {
     const described = unknown.map(
-      (name) => JSON.stringify(name) + (closest(name, variantNames) ? ` (did you mean ${closest(name, variantNames)}?)` : ''),
+      (name) =>
+        JSON.stringify(name) + (closest(name, variantNames) ? ` (did you mean ${closest(name, variantNames)}?)` : ''),
     );
     throw new GqaError('usage', `--variants has ${described.join(', ')}, expected some of ${variantNames.join(', ')}`);
   }
@@ -64,8 +68,11 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
         const point = pointOf(read);
         const ignored = kvHeads !== undefined && hasFixedKvHeads(point.variant);
         if (ignored)
-          notices.push(`${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`);
-        else if (points.has(point.runName)) notices.push(`${describePoint(point)} is asked for more than once: it runs once`);
+          notices.push(
+            `${point.variant} chooses its KV heads itself (${point.kvHeads}), whatever --kv-heads says: it runs once a seed`,
+          );
+        else if (points.has(point.runName))
+          notices.push(`${describePoint(point)} is asked for more than once: it runs once`);
         points.set(point.runName, points.get(point.runName) ?? point);
       }
     }
@@ -106,7 +113,8 @@ function pointOf(read: ReadConfig): Point {
   return { variant, kvHeads, seed, runName: `${variant}-kv${kvHeads}-s${seed}`, read };
 }
 
-export const describePoint = ({ variant, kvHeads, seed }: Point): string => `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}`;
+export const describePoint = ({ variant, kvHeads, seed }: Point): string =>
+  `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}`;
 
 /** One problem of the config itself is told once, problems of points each with the points that have it. */
 function invalidPoints(invalid: Map<string, string[]>, asked: number): GqaError {

@@ -15,8 +15,10 @@ export interface Row {
 type Cell = (row: Row, report: PointReport | null) => string | number | null;
 
 /**
- * leaderboard.csv. *_converted and *_best are of the part that chooses the best epoch (validation; under protocol `paper` the test split), *_test of the test split; fractions 0 to 1.
- * top1_converted is empty with a fresh head. kv_parameters: those of the key and value projections. exit_code: of the point's process, as a shell has it; reason: why it is not done.
+ * leaderboard.csv. *_converted and *_best are of the part that chooses the best epoch (validation; under protocol
+ * `paper` the test split), *_test of the test split; fractions 0 to 1. top1_converted is empty with a fresh head.
+ * kv_parameters: those of the key and value projections. exit_code: of the point's process, as a shell has it; reason:
+ * why it is not done.
  */
 const CSV: Record<string, Cell> = {
   variant: ({ point }) => point.variant,

@@ -1,6 +1,7 @@
 /**
- * "tf.function for Node": functions written with TensorFlow.js operations become one TensorFlow graph, and each call of them one native call.
- * Phases: trace (the functions run once, on tensors without values) → graph → load → call. See docs/compiled-step.md.
+ * "tf.function for Node": functions written with TensorFlow.js operations become one TensorFlow graph, and each call of
+ * them one native call. Phases: trace (the functions run once, on tensors without values) → graph → load → call. See
+ * docs/compiled-step.md.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
@@ -31,14 +32,18 @@ export const bool = (...shape: number[]): TensorSpec => ({ dtype: 'bool', shape 
 export const bytes = (...shape: number[]): TensorSpec => ({ dtype: 'bytes', shape });
 
 /** A function for `compile`: runs once, when it is traced. It must return its results at once, not as a promise. */
-export function traced<I extends Specs, O extends string = never>(inputs: I, body: TracedFunction<I, O>['body']): TracedFunction<I, O> {
+export function traced<I extends Specs, O extends string = never>(
+  inputs: I,
+  body: TracedFunction<I, O>['body'],
+): TracedFunction<I, O> {
   return { inputs, body };
 }
 
 /** Functions of different inputs side by side. */
 type Functions = Record<string, { inputs: Specs; body: (inputs: never) => Record<string, tf.Tensor> }>;
 
-type Call<F> = F extends TracedFunction<infer I, infer O> ? (feeds: { [K in keyof I]: Feed }) => { [K in O]: tf.Tensor } : never;
+type Call<F> =
+  F extends TracedFunction<infer I, infer O> ? (feeds: { [K in keyof I]: Feed }) => { [K in O]: tf.Tensor } : never;
 
 export interface Program<F extends Functions> {
   /** Each entry point; the caller owns the tensors returned (a surrounding `tf.tidy` takes them). */
@@ -53,14 +58,19 @@ export interface Program<F extends Functions> {
  * @param precision of matrix products: inputs are cast to it, results back to float32
  * @throws TraceError when a function does what a graph cannot hold; Error when TensorFlow refuses the graph
  */
-export function compile<F extends Functions>(functions: F, { precision = 'float32' }: { precision?: Precision } = {}): Program<F> {
+export function compile<F extends Functions>(
+  functions: F,
+  { precision = 'float32' }: { precision?: Precision } = {},
+): Program<F> {
   const started = performance.now();
   const graph = emptyGraph();
   const entries = Object.entries(functions).map(([name, each]) => trace(graph, name, each as AnyFunction, precision));
   const loading = performance.now();
   const session = openSession(graph);
   return {
-    run: Object.fromEntries(entries.map((entry) => [entry.name, (feeds: Record<string, Feed>) => call(session, entry, feeds)])) as {
+    run: Object.fromEntries(
+      entries.map((entry) => [entry.name, (feeds: Record<string, Feed>) => call(session, entry, feeds)]),
+    ) as {
       [K in keyof F]: Call<F[K]>;
     },
     phases: {
@@ -89,21 +99,34 @@ interface Entry {
 function trace(graph: Graph, name: string, { inputs, body }: AnyFunction, precision: Precision): Entry {
   const recording = emptyRecording(graph, name, precision);
   return record(recording, () => {
-    const placeholders = Object.entries(inputs).map(([input, spec]) => ({ input, ...placeholder(recording, input, spec) }));
+    const placeholders = Object.entries(inputs).map(([input, spec]) => ({
+      input,
+      ...placeholder(recording, input, spec),
+    }));
     const results = body(Object.fromEntries(placeholders.map(({ input, tensor }) => [input, tensor])));
-    if (results instanceof Promise) throw new TraceError(`${name} returns a promise: a traced function must return tensors at once`);
-    const outputs = Object.entries(results).map(([output, x]): [string, Output] => [output, identity(recording, `outputs/${output}`, x)]);
+    if (results instanceof Promise)
+      throw new TraceError(`${name} returns a promise: a traced function must return tensors at once`);
+    const outputs = Object.entries(results).map(([output, x]): [string, Output] => [
+      output,
+      identity(recording, `outputs/${output}`, x),
+    ]);
     const nothing = addConstant(graph, 'bool', [], Uint8Array.of(1));
     const done = addNode(graph, name, 'Identity', [nothing], { T: { type: 'bool' } }, 'done');
     const updates = settle(recording, [done, ...outputs.map(([, node]) => node)]);
     graph.nodes.get(done)?.after.push(...updates);
-    const fed = placeholders.filter(({ node }) => graph.nodes.has(node)).map(({ input, node }): [string, Output] => [input, node]);
+    const fed = placeholders
+      .filter(({ node }) => graph.nodes.has(node))
+      .map(({ input, node }): [string, Output] => [input, node]);
     return { name, inputs, fed, outputs, done };
   });
 }
 
 /** The named input, and the tensor that the function sees. */
-function placeholder({ graph, scope, bytes }: Recording, input: string, { dtype, shape }: TensorSpec): { node: Output; tensor: tf.Tensor } {
+function placeholder(
+  { graph, scope, bytes }: Recording,
+  input: string,
+  { dtype, shape }: TensorSpec,
+): { node: Output; tensor: tf.Tensor } {
   const add = (op: string, inputs: Output[], attributes: Parameters<typeof addNode>[4], name?: string): Output =>
     addNode(graph, scope, op, inputs, attributes, name);
   const take = (type: ElementType, size: readonly number[]): Output =>
@@ -112,7 +135,8 @@ function placeholder({ graph, scope, bytes }: Recording, input: string, { dtype,
     const node = take(dtype, shape);
     return { node, tensor: asTensor(node, shape, dtype) };
   }
-  // TensorFlow.js has no bytes, and feeding TensorFlow's goes through JavaScript element by element; whole words of four bytes do not.
+  // TensorFlow.js has no bytes, and feeding TensorFlow's goes through JavaScript element by element; whole words of
+  // four bytes do not.
   const size = tf.util.sizeFromShape([...shape]);
   const ints = (...values: number[]): Output =>
     addConstant(graph, 'int32', [values.length], new Uint8Array(Int32Array.from(values).buffer));
@@ -120,7 +144,8 @@ function placeholder({ graph, scope, bytes }: Recording, input: string, { dtype,
   const node = take('int32', [Math.ceil(size / 4)]);
   const quads = add('Bitcast', [node], { T: INT32, type: { type: 'uint8' } });
   const flat = add('Reshape', [quads, ints(-1)], { T: { type: 'uint8' }, Tshape: INT32 });
-  const exact = size % 4 === 0 ? flat : add('Slice', [flat, ints(0), ints(size)], { T: { type: 'uint8' }, Index: INT32 });
+  const exact =
+    size % 4 === 0 ? flat : add('Slice', [flat, ints(0), ints(size)], { T: { type: 'uint8' }, Index: INT32 });
   const shaped = add('Reshape', [exact, ints(...shape)], { T: { type: 'uint8' }, Tshape: INT32 });
   const tensor = asTensor(add('Cast', [shaped], { SrcT: { type: 'uint8' }, DstT: INT32 }), shape, 'int32');
   bytes.set(outputOf(tensor), shaped);
@@ -128,11 +153,16 @@ function placeholder({ graph, scope, bytes }: Recording, input: string, { dtype,
 }
 
 function identity({ graph, scope }: Recording, name: string, x: tf.Tensor): Output {
-  if (x.dtype === 'string' || x.dtype === 'complex64') throw new TraceError(`a graph has no tensors of dtype ${x.dtype}`);
+  if (x.dtype === 'string' || x.dtype === 'complex64')
+    throw new TraceError(`a graph has no tensors of dtype ${x.dtype}`);
   return addNode(graph, scope, 'Identity', [outputOf(x)], { T: { type: x.dtype } }, name);
 }
 
-function call(session: Session, { name, inputs, fed, outputs, done }: Entry, feeds: Record<string, Feed>): Record<string, tf.Tensor> {
+function call(
+  session: Session,
+  { name, inputs, fed, outputs, done }: Entry,
+  feeds: Record<string, Feed>,
+): Record<string, tf.Tensor> {
   const wanted = signature(Object.entries(inputs));
   const given = signature(Object.entries(feeds).map(([input, feed]) => [input, specOf(feed, inputs[input])]));
   if (wanted !== given) throw new TraceError(`${name} was compiled for (${wanted}), and called with (${given})`);
@@ -178,7 +208,8 @@ function toTensor(feed: Exclude<Feed, tf.Tensor>, { dtype, shape }: TensorSpec):
 /** The same bytes as words of four; a copy only where length or place do not divide by 4. */
 function words(bytes: Uint8Array): Int32Array {
   const count = Math.ceil(bytes.length / 4);
-  if (bytes.length % 4 === 0 && bytes.byteOffset % 4 === 0) return new Int32Array(bytes.buffer, bytes.byteOffset, count);
+  if (bytes.length % 4 === 0 && bytes.byteOffset % 4 === 0)
+    return new Int32Array(bytes.buffer, bytes.byteOffset, count);
   const padded = new Uint8Array(count * 4);
   padded.set(bytes);
   return new Int32Array(padded.buffer);

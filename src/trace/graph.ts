@@ -1,7 +1,12 @@
-/** A TensorFlow graph under construction: nodes in the order in which they were recorded, and constants of which each is there once. */
+/**
+ * A TensorFlow graph under construction: nodes in the order in which they were recorded, and constants of which each is
+ * there once.
+ */
 import { createHash } from 'node:crypto';
 
-/** Element types of tensors inside a graph: those of TensorFlow.js, and those that only pass through a few operations. */
+/**
+ * Element types of tensors inside a graph: those of TensorFlow.js, and those that only pass through a few operations.
+ */
 export type ElementType = 'float32' | 'int32' | 'bool' | 'uint8' | 'uint32' | 'uint64' | 'bfloat16' | 'float16';
 
 export interface ConstantValue {
@@ -41,7 +46,8 @@ export const emptyGraph = (): Graph => ({ nodes: new Map(), constants: new Map()
 export const nodeOf = (output: Output): string => output.replace(/:\d+$/, '');
 
 /**
- * @param scope the function's name, which goes before the node's; what is common to all functions has a scope that begins with a dot
+ * @param scope the function's name, which goes before the node's; what is common to all functions has a scope that
+ *   begins with a dot
  * @param name  made from the operation and a number when left out
  */
 export function addNode(
@@ -65,7 +71,8 @@ const ELEMENT_BYTES: Partial<Record<ElementType, number>> = { float32: 4, int32:
 export function addConstant(graph: Graph, type: ElementType, shape: readonly number[], bytes: Uint8Array): Output {
   const size = ELEMENT_BYTES[type] ?? 0;
   const kept = size > 0 && allEqual(bytes, size) ? bytes.slice(0, size) : bytes.slice();
-  const content = kept.length <= 64 ? Buffer.from(kept).toString('hex') : createHash('sha256').update(kept).digest('hex');
+  const content =
+    kept.length <= 64 ? Buffer.from(kept).toString('hex') : createHash('sha256').update(kept).digest('hex');
   const key = `${type} [${shape}] ${content}`;
   let output = graph.constants.get(key);
   if (output === undefined) {

@@ -17,7 +17,10 @@ export function timesOrZero(x: tf.Tensor, factor: tf.Tensor): tf.Tensor {
   return asTensor(addNode(graph, scope, 'MulNoNan', [outputOf(x), outputOf(factor)], FLOAT), x.shape, 'float32');
 }
 
-/** x itself, but not before `ready` was computed: what depends on it is neither done early nor merged with the same done elsewhere. */
+/**
+ * x itself, but not before `ready` was computed: what depends on it is neither done early nor merged with the same done
+ * elsewhere.
+ */
 export function after(x: tf.Tensor, ready: tf.Tensor): tf.Tensor {
   const { graph, scope } = currentRecording();
   const output = addNode(graph, scope, 'Identity', [outputOf(x)], { T: { type: x.dtype as 'float32' } });

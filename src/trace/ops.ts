@@ -1,6 +1,7 @@
 /**
- * The table of operations: for each TensorFlow.js kernel the TensorFlow operation that it becomes and the shape that comes out. A kernel that is not here is refused by name.
- * Operations and attributes as in TensorFlow's core/ops; kernels as in tfjs-core's kernel_names.
+ * The table of operations: for each TensorFlow.js kernel the TensorFlow operation that it becomes and the shape that
+ * comes out. A kernel that is not here is refused by name. Operations and attributes as in TensorFlow's core/ops;
+ * kernels as in tfjs-core's kernel_names.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attribute, ElementType } from './graph.js';
@@ -8,7 +9,13 @@ import type { Attribute, ElementType } from './graph.js';
 /** What a rule writes with. */
 export interface Pen {
   /** Appends a node with one output. */
-  node(op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>, shape: number[], dtype: tf.DataType): tf.TensorInfo;
+  node(
+    op: string,
+    inputs: tf.TensorInfo[],
+    attributes: Record<string, Attribute>,
+    shape: number[],
+    dtype: tf.DataType,
+  ): tf.TensorInfo;
   /** Appends a node with an output for each shape. */
   nodeOf(
     op: string,
@@ -25,7 +32,11 @@ export interface Pen {
   asBytes(x: tf.TensorInfo): tf.TensorInfo | null;
 }
 
-export type Rule = (inputs: tf.NamedTensorInfoMap, attributes: tf.NamedAttrMap, pen: Pen) => tf.TensorInfo | tf.TensorInfo[];
+export type Rule = (
+  inputs: tf.NamedTensorInfoMap,
+  attributes: tf.NamedAttrMap,
+  pen: Pen,
+) => tf.TensorInfo | tf.TensorInfo[];
 
 export const RULES: Record<string, Rule> = {
   ...table(
@@ -43,7 +54,9 @@ export const RULES: Record<string, Rule> = {
       Atan2: 'Atan2',
     },
     (op) =>
-      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), a.dtype)),
+      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) =>
+        pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), a.dtype),
+      ),
   ),
   ...table(
     {
@@ -55,7 +68,9 @@ export const RULES: Record<string, Rule> = {
       LessEqual: 'LessEqual',
     },
     (op) =>
-      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), 'bool')),
+      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) =>
+        pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), 'bool'),
+      ),
   ),
   ...table({ LogicalAnd: 'LogicalAnd', LogicalOr: 'LogicalOr' }, (op) =>
     rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], {}, broadcast(a.shape, b.shape), 'bool')),
@@ -96,7 +111,13 @@ export const RULES: Record<string, Rule> = {
   LogicalNot: rule<tf.LogicalNotInputs, object>(({ x }, _, pen) => pen.node('LogicalNot', [x], {}, x.shape, 'bool')),
   Step: rule<tf.StepInputs, tf.StepAttrs>(({ x }, { alpha }, pen) => {
     const positive = pen.node('Greater', [x, pen.scalar(0, 'float32')], { T: typeOf(x) }, x.shape, 'bool');
-    return pen.node('SelectV2', [positive, pen.scalar(1, 'float32'), pen.scalar(alpha, 'float32')], { T: typeOf(x) }, x.shape, x.dtype);
+    return pen.node(
+      'SelectV2',
+      [positive, pen.scalar(1, 'float32'), pen.scalar(alpha, 'float32')],
+      { T: typeOf(x) },
+      x.shape,
+      x.dtype,
+    );
   }),
   Identity: rule<tf.IdentityInputs, object>(({ x }, _, pen) => pen.alias(x)),
   Cast: rule<tf.CastInputs, tf.CastAttrs>(({ x }, { dtype }, pen) => {
@@ -177,7 +198,13 @@ export const RULES: Record<string, Rule> = {
     const [along] = tf.util.parseAxisParam((attributes as unknown as tf.ConcatAttrs).axis, first.shape) as [number];
     const total = parts.reduce((sum, part) => sum + (part.shape[along] as number), 0);
     const all = { N: { int: parts.length }, T: typeOf(first), Tidx: INT32 };
-    return pen.node('ConcatV2', [...parts, pen.scalar(along, 'int32')], all, replaced(first.shape, along, total), first.dtype);
+    return pen.node(
+      'ConcatV2',
+      [...parts, pen.scalar(along, 'int32')],
+      all,
+      replaced(first.shape, along, total),
+      first.dtype,
+    );
   },
   AddN: (inputs, _, pen) => {
     const parts = Object.values(inputs) as tf.TensorInfo[];
@@ -190,19 +217,37 @@ export const RULES: Record<string, Rule> = {
     const { axis } = attributes as unknown as tf.PackAttrs;
     const at = axis < 0 ? first.shape.length + axis + 1 : axis;
     const shape = [...first.shape.slice(0, at), parts.length, ...first.shape.slice(at)];
-    return pen.node('Pack', parts, { N: { int: parts.length }, T: typeOf(first), axis: { int: at } }, shape, first.dtype);
+    return pen.node(
+      'Pack',
+      parts,
+      { N: { int: parts.length }, T: typeOf(first), axis: { int: at } },
+      shape,
+      first.dtype,
+    );
   },
   Unpack: rule<tf.UnpackInputs, tf.UnpackAttrs>(({ value }, { axis }, pen) => {
     const [along] = tf.util.parseAxisParam(axis, value.shape) as [number];
     const count = value.shape[along] as number;
     const shapes = Array.from({ length: count }, () => without(value.shape, along));
-    return pen.nodeOf('Unpack', [value], { num: { int: count }, T: typeOf(value), axis: { int: along } }, shapes, value.dtype);
+    return pen.nodeOf(
+      'Unpack',
+      [value],
+      { num: { int: count }, T: typeOf(value), axis: { int: along } },
+      shapes,
+      value.dtype,
+    );
   }),
   PadV2: rule<tf.PadV2Inputs, tf.PadV2Attrs>(({ x }, { paddings, constantValue }, pen) => {
     const shape = x.shape.map((size, axis) => size + (paddings[axis]?.[0] as number) + (paddings[axis]?.[1] as number));
     const around = pen.ints(paddings.flat(), [paddings.length, 2]);
     const attributes = { T: typeOf(x), Tpaddings: INT32 };
-    return pen.node('PadV2', [x, around, pen.scalar(constantValue, x.dtype as 'float32' | 'int32')], attributes, shape, x.dtype);
+    return pen.node(
+      'PadV2',
+      [x, around, pen.scalar(constantValue, x.dtype as 'float32' | 'int32')],
+      attributes,
+      shape,
+      x.dtype,
+    );
   }),
   GatherV2: rule<tf.GatherV2Inputs, tf.GatherV2Attrs>(({ x, indices }, { axis, batchDims }, pen) => {
     const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
@@ -210,15 +255,32 @@ export const RULES: Record<string, Rule> = {
     const attributes = { batch_dims: { int: batchDims }, Tparams: typeOf(x), Tindices: INT32, Taxis: INT32 };
     return pen.node('GatherV2', [x, indices, pen.scalar(along, 'int32')], attributes, shape, x.dtype);
   }),
-  UnsortedSegmentSum: rule<tf.UnsortedSegmentSumInputs, tf.UnsortedSegmentSumAttrs>(({ x, segmentIds }, { numSegments }, pen) => {
-    const attributes = { T: typeOf(x), Tindices: INT32, Tnumsegments: INT32 };
-    const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
-    return pen.node('UnsortedSegmentSum', [x, segmentIds, pen.scalar(numSegments, 'int32')], attributes, shape, x.dtype);
-  }),
+  UnsortedSegmentSum: rule<tf.UnsortedSegmentSumInputs, tf.UnsortedSegmentSumAttrs>(
+    ({ x, segmentIds }, { numSegments }, pen) => {
+      const attributes = { T: typeOf(x), Tindices: INT32, Tnumsegments: INT32 };
+      const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
+      return pen.node(
+        'UnsortedSegmentSum',
+        [x, segmentIds, pen.scalar(numSegments, 'int32')],
+        attributes,
+        shape,
+        x.dtype,
+      );
+    },
+  ),
   OneHot: rule<tf.OneHotInputs, tf.OneHotAttrs>(({ indices }, { dtype, depth, onValue, offValue }, pen) => {
-    const [on, off] = [pen.scalar(onValue, dtype as 'float32' | 'int32'), pen.scalar(offValue, dtype as 'float32' | 'int32')];
+    const [on, off] = [
+      pen.scalar(onValue, dtype as 'float32' | 'int32'),
+      pen.scalar(offValue, dtype as 'float32' | 'int32'),
+    ];
     const attributes = { axis: { int: -1 }, T: elementType(dtype), TI: INT32 };
-    return pen.node('OneHot', [indices, pen.scalar(depth, 'int32'), on, off], attributes, [...indices.shape, depth], dtype);
+    return pen.node(
+      'OneHot',
+      [indices, pen.scalar(depth, 'int32'), on, off],
+      attributes,
+      [...indices.shape, depth],
+      dtype,
+    );
   }),
   Range: rule<object, tf.RangeAttrs>((_, { start, stop, step, dtype }, pen) => {
     const size = Math.max(0, Math.ceil((stop - start) / step));
@@ -230,11 +292,17 @@ export const RULES: Record<string, Rule> = {
     return pen.node('Fill', [pen.ints(shape), element], { T: elementType(dtype), index_type: INT32 }, shape, dtype);
   }),
 
-  ResizeBilinear: rule<tf.ResizeBilinearInputs, tf.ResizeBilinearAttrs>(({ images }, { alignCorners, halfPixelCenters, size }, pen) => {
-    const [batch, , , channels] = images.shape as [number, number, number, number];
-    const attributes = { T: typeOf(images), align_corners: { bool: alignCorners }, half_pixel_centers: { bool: halfPixelCenters } };
-    return pen.node('ResizeBilinear', [images, pen.ints(size)], attributes, [batch, ...size, channels], 'float32');
-  }),
+  ResizeBilinear: rule<tf.ResizeBilinearInputs, tf.ResizeBilinearAttrs>(
+    ({ images }, { alignCorners, halfPixelCenters, size }, pen) => {
+      const [batch, , , channels] = images.shape as [number, number, number, number];
+      const attributes = {
+        T: typeOf(images),
+        align_corners: { bool: alignCorners },
+        half_pixel_centers: { bool: halfPixelCenters },
+      };
+      return pen.node('ResizeBilinear', [images, pen.ints(size)], attributes, [batch, ...size, channels], 'float32');
+    },
+  ),
 };
 
 const INT32: Attribute = { type: 'int32' };
@@ -243,9 +311,14 @@ const broadcast = tf.broadcast_util.assertAndGetBroadcastShape;
 
 /** Types are given once here: a kernel's inputs and attributes are those of its name in kernel_names. */
 function rule<Inputs extends object, Attributes extends object>(
-  write: (inputs: { [K in keyof Inputs]: tf.TensorInfo }, attributes: Attributes, pen: Pen) => tf.TensorInfo | tf.TensorInfo[],
+  write: (
+    inputs: { [K in keyof Inputs]: tf.TensorInfo },
+    attributes: Attributes,
+    pen: Pen,
+  ) => tf.TensorInfo | tf.TensorInfo[],
 ): Rule {
-  return (inputs, attributes, pen) => write(inputs as { [K in keyof Inputs]: tf.TensorInfo }, attributes as unknown as Attributes, pen);
+  return (inputs, attributes, pen) =>
+    write(inputs as { [K in keyof Inputs]: tf.TensorInfo }, attributes as unknown as Attributes, pen);
 }
 
 /** Rules that differ by the operation's name only. */
@@ -254,12 +327,15 @@ function table(names: Record<string, string>, ruleOf: (op: string) => Rule): Rec
 }
 
 function reduction(op: string, typed: boolean): Rule {
-  return rule<{ x: tf.Tensor }, Partial<tf.SumAttrs & tf.MaxAttrs>>(({ x }, { axis, reductionIndices, keepDims = false }, pen) => {
-    const axes = tf.util.parseAxisParam(axis ?? (reductionIndices as number | number[]), x.shape); // Max calls its axes reductionIndices
-    const shape = x.shape.flatMap((size, i) => (axes.includes(i) ? (keepDims ? [1] : []) : [size]));
-    const attributes = { ...(typed ? { T: typeOf(x) } : {}), Tidx: INT32, keep_dims: { bool: keepDims } };
-    return pen.node(op, [x, pen.ints(axes)], attributes, shape, x.dtype);
-  });
+  return rule<{ x: tf.Tensor }, Partial<tf.SumAttrs & tf.MaxAttrs>>(
+    ({ x }, { axis, reductionIndices, keepDims = false }, pen) => {
+      // Max calls its axes reductionIndices
+      const axes = tf.util.parseAxisParam(axis ?? (reductionIndices as number | number[]), x.shape);
+      const shape = x.shape.flatMap((size, i) => (axes.includes(i) ? (keepDims ? [1] : []) : [size]));
+      const attributes = { ...(typed ? { T: typeOf(x) } : {}), Tidx: INT32, keep_dims: { bool: keepDims } };
+      return pen.node(op, [x, pen.ints(axes)], attributes, shape, x.dtype);
+    },
+  );
 }
 
 function reshape(x: tf.TensorInfo, shape: number[], pen: Pen): tf.TensorInfo {
@@ -271,7 +347,8 @@ function slice(x: tf.TensorInfo, begin: number[], size: number[], pen: Pen): tf.
   return pen.node('Slice', [x, pen.ints(begin), pen.ints(size)], { T: typeOf(x), Index: INT32 }, size, x.dtype);
 }
 
-const replaced = (shape: number[], axis: number, size: number): number[] => shape.map((old, i) => (i === axis ? size : old));
+const replaced = (shape: number[], axis: number, size: number): number[] =>
+  shape.map((old, i) => (i === axis ? size : old));
 const without = (shape: number[], axis: number): number[] => shape.filter((_, i) => i !== axis);
 const typeOf = (x: tf.TensorInfo): Attribute => elementType(x.dtype);
 

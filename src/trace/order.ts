@@ -1,7 +1,8 @@
 /**
- * What is left to say when a function is recorded: nodes that nothing needs go, and reads and updates of variables are put in the order in which the function made them.
- * TensorFlow runs nodes in any order that their inputs allow, so a read that must see an update waits for it, and an update waits for everything that still reads the old value:
- * it then finds nobody else holding the variable's memory, and changes it in place.
+ * What is left to say when a function is recorded: nodes that nothing needs go, and reads and updates of variables are
+ * put in the order in which the function made them. TensorFlow runs nodes in any order that their inputs allow, so a
+ * read that must see an update waits for it, and an update waits for everything that still reads the old value: it then
+ * finds nobody else holding the variable's memory, and changes it in place.
  */
 import { type Graph, type Node, nodeOf, type Output } from './graph.js';
 import type { Access, Recording } from './recorder.js';
@@ -11,13 +12,17 @@ import type { Access, Recording } from './recorder.js';
  * @returns the nodes that must have run when a call is done, besides those of the outputs: each variable's last update
  */
 export function settle({ graph, scope, accesses }: Recording, outputs: Output[]): string[] {
-  const updates = [...accesses.values()].flatMap((list) => list.filter(({ kind }) => kind === 'update').map(({ node }) => node));
+  const updates = [...accesses.values()].flatMap((list) =>
+    list.filter(({ kind }) => kind === 'update').map(({ node }) => node),
+  );
   const live = reachable(graph, [...outputs, ...updates]);
   for (const name of graph.nodes.keys()) if (name.startsWith(`${scope}/`) && !live.has(name)) graph.nodes.delete(name);
   const position = new Map([...graph.nodes.keys()].map((name, i) => [name, i]));
   const readers = readersOf(graph, live);
   for (const list of accesses.values()) sequence(graph, list, readers, position);
-  return [...new Set([...accesses.values()].flatMap((list) => list.findLast(({ kind }) => kind === 'update')?.node ?? []))];
+  return [
+    ...new Set([...accesses.values()].flatMap((list) => list.findLast(({ kind }) => kind === 'update')?.node ?? [])),
+  ];
 }
 
 /** Everything that the roots need. */
@@ -52,7 +57,8 @@ function readersOf(graph: Graph, live: Set<string>): Readers {
 
 /** Control inputs only ever point backwards in the order of recording, so there is no cycle. */
 function sequence(graph: Graph, accesses: Access[], readers: Readers, position: Map<string, number>): void {
-  const isBefore = (one: string, other: string): boolean => (position.get(one) as number) < (position.get(other) as number);
+  const isBefore = (one: string, other: string): boolean =>
+    (position.get(one) as number) < (position.get(other) as number);
   let reads: string[] = [];
   let updated: string | null = null;
   for (const { kind, node: name } of accesses) {
@@ -80,8 +86,9 @@ function runAfter(node: Node, other: string): void {
 }
 
 /**
- * Where an assigned value is computed from the old one, and for this alone (`w.assign(tf.mul(w.read(), keep))`), that computation: it has to wait too. Otherwise all new values could be
- * computed at the very beginning of a call, and lie in memory beside the old ones until its end.
+ * Where an assigned value is computed from the old one, and for this alone (`w.assign(tf.mul(w.read(), keep))`), that
+ * computation: it has to wait too. Otherwise all new values could be computed at the very beginning of a call, and lie
+ * in memory beside the old ones until its end.
  */
 function computesUpdate(graph: Graph, { name, op, inputs }: Node, reads: string[], readers: Readers): Node | null {
   const value = op === 'AssignVariableOp' ? graph.nodes.get(nodeOf(inputs[1] as Output)) : undefined;

@@ -1,4 +1,7 @@
-/** What a native call spent its time on, as libtensorflow itself records it. Needs the addon of this project's set-up (src/native/step-stats.cc). */
+/**
+ * What a native call spent its time on, as libtensorflow itself records it. Needs the addon of this project's set-up
+ * (src/native/step-stats.cc).
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { inTemporaryFolder } from './temporary.js';
@@ -14,7 +17,8 @@ export interface Operation {
 }
 
 /**
- * Runs `call`, of whose native calls the last one is recorded. Recording makes a call slower: times are for comparing with each other.
+ * Runs `call`, of whose native calls the last one is recorded. Recording makes a call slower: times are for comparing
+ * with each other.
  * @returns null when the addon in place does not record
  */
 export function recordedOperations(call: () => void): Operation[] | null {
@@ -30,7 +34,10 @@ export function recordedOperations(call: () => void): Operation[] | null {
   });
 }
 
-/** @param bytes a RunMetadata message. Field numbers: tensorflow/core/protobuf/config.proto and tensorflow/core/framework/step_stats.proto */
+/**
+ * @param bytes a RunMetadata message. Field numbers: tensorflow/core/protobuf/config.proto and
+ *   tensorflow/core/framework/step_stats.proto
+ */
 function operationsOf(bytes: Buffer): Operation[] {
   const nodes = messages(bytes, 1) // step_stats
     .flatMap((stats) => messages(stats, 1)) // dev_stats

@@ -1,6 +1,6 @@
 /**
- * A TensorFlow.js backend that computes nothing: its kernels append nodes to a graph, and its tensors stand for outputs of nodes.
- * Gradients need no word here: TensorFlow.js's own tape records them, as operations like all others.
+ * A TensorFlow.js backend that computes nothing: its kernels append nodes to a graph, and its tensors stand for outputs
+ * of nodes. Gradients need no word here: TensorFlow.js's own tape records them, as operations like all others.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { callSite, TraceError } from './error.js';
@@ -28,7 +28,10 @@ export interface Recording {
   accesses: Map<string, Access[]>;
   /** What each variable holds at this point of the function, where that is the output of a node. */
   values: Map<string, Output>;
-  /** For tensors made from bytes, which TensorFlow.js sees as int32: the bytes themselves, so that casts start from there. */
+  /**
+   * For tensors made from bytes, which TensorFlow.js sees as int32: the bytes themselves, so that casts start from
+   * there.
+   */
   bytes: Map<Output, Output>;
   precision: Precision;
 }
@@ -43,7 +46,8 @@ export const emptyRecording = (graph: Graph, scope: string, precision: Precision
 });
 
 /**
- * Runs `body` with the recording backend in place; whatever it computes lands in the recording. The previous backend is back afterwards, also after an error.
+ * Runs `body` with the recording backend in place; whatever it computes lands in the recording. The previous backend is
+ * back afterwards, also after an error.
  * @throws TraceError for what a graph cannot hold
  */
 export function record<T>(recording: Recording, body: () => T): T {
@@ -70,7 +74,8 @@ export function record<T>(recording: Recording, body: () => T): T {
 /** The recording in progress. @throws TraceError when there is none */
 export function currentRecording(): Recording {
   const { recording } = recorder();
-  if (recording === null) throw new TraceError('a variable of a compiled program can be read and changed inside its functions only');
+  if (recording === null)
+    throw new TraceError('a variable of a compiled program can be read and changed inside its functions only');
   return recording;
 }
 
@@ -110,7 +115,9 @@ class Recorder extends tf.KernelBackend {
   }
 
   override readSync(): tf.BackendValues {
-    throw new TraceError('host read inside a compiled function: a traced tensor has no value yet; return it, or compute with tensors');
+    throw new TraceError(
+      'host read inside a compiled function: a traced tensor has no value yet; return it, or compute with tensors',
+    );
   }
 
   override async read(): Promise<tf.BackendValues> {
@@ -118,7 +125,9 @@ class Recorder extends tf.KernelBackend {
   }
 
   override move(): void {
-    throw new TraceError('a tensor from outside a compiled function was used in it: make it an input, a variable, or create it inside');
+    throw new TraceError(
+      'a tensor from outside a compiled function was used in it: make it an input, a variable, or create it inside',
+    );
   }
 
   current(): Recording {
@@ -179,7 +188,9 @@ function pen(backend: Recorder): Pen {
       if (precision === 'float32' || dtype !== 'float32' || !IN_PRECISION.has(op))
         return backend.stand(add(op, inputs, attributes), shape, dtype);
       const [full, low] = [{ type: 'float32' }, { type: precision }] as const;
-      const lowered = inputs.map((x) => addNode(graph, scope, 'Cast', [backend.outputOf(x)], { SrcT: full, DstT: low }));
+      const lowered = inputs.map((x) =>
+        addNode(graph, scope, 'Cast', [backend.outputOf(x)], { SrcT: full, DstT: low }),
+      );
       const product = addNode(graph, scope, op, lowered, { ...attributes, T: low });
       return backend.stand(addNode(graph, scope, 'Cast', [product], { SrcT: low, DstT: full }), shape, dtype);
     },
@@ -201,7 +212,12 @@ function pen(backend: Recorder): Pen {
 function bytesOf(values: tf.BackendValues, dtype: tf.DataType): Uint8Array {
   if (dtype === 'string' || dtype === 'complex64') throw new TraceError(`a graph has no tensors of dtype ${dtype}`);
   const numbers = values as ArrayLike<number>;
-  const typed = dtype === 'float32' ? Float32Array.from(numbers) : dtype === 'int32' ? Int32Array.from(numbers) : Uint8Array.from(numbers);
+  const typed =
+    dtype === 'float32'
+      ? Float32Array.from(numbers)
+      : dtype === 'int32'
+        ? Int32Array.from(numbers)
+        : Uint8Array.from(numbers);
   return new Uint8Array(typed.buffer);
 }
 
@@ -212,12 +228,17 @@ function refuseRandom(): never {
   );
 }
 
-/** Adds where in the caller's code it happened, and says in our words what TensorFlow.js says of a kernel that is not there. */
+/**
+ * Adds where in the caller's code it happened, and says in our words what TensorFlow.js says of a kernel that is not
+ * there.
+ */
 function explained(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const missing = /^Kernel '(\w+)' not registered for backend 'trace'/.exec(error.message)?.[1];
   if (missing !== undefined) {
-    return new TraceError(`operation ${missing} has no rule in trace/ops.ts, so a compiled function cannot use it${callSite(error.stack)}`);
+    return new TraceError(
+      `operation ${missing} has no rule in trace/ops.ts, so a compiled function cannot use it${callSite(error.stack)}`,
+    );
   }
   if (error instanceof TraceError) error.message += callSite(error.stack);
   return error;

@@ -1,6 +1,7 @@
 /**
- * Writes a graph as the SavedModel message of TensorFlow, in protobuf's wire format: a tag (field number and wire type) before each value, messages inside messages by their length.
- * Only the fields that loading a session needs. Field numbers: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/*.proto.
+ * Writes a graph as the SavedModel message of TensorFlow, in protobuf's wire format: a tag (field number and wire type)
+ * before each value, messages inside messages by their length. Only the fields that loading a session needs. Field
+ * numbers: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/*.proto.
  */
 import type { Attribute, ConstantValue, ElementType, Graph, Node } from './graph.js';
 
@@ -53,9 +54,13 @@ function attrValue(attribute: Attribute): Buffer {
   return bytesField(8, tensor(attribute.value));
 }
 
-const tensorShape = (shape: readonly number[]): Buffer => message(shape.map((size) => bytesField(2, intField(1, size))));
+const tensorShape = (shape: readonly number[]): Buffer =>
+  message(shape.map((size) => bytesField(2, intField(1, size))));
 
-/** A value for each element as raw bytes (field 4), or one value for all in the typed field, which is repeated to fill the shape. */
+/**
+ * A value for each element as raw bytes (field 4), or one value for all in the typed field, which is repeated to fill
+ * the shape.
+ */
 function tensor({ type, shape, bytes }: ConstantValue): Buffer {
   const head = [intField(1, DATA_TYPES[type]), bytesField(2, tensorShape(shape))];
   const elements = shape.reduce((product, size) => product * size, 1);

@@ -17,16 +17,23 @@ export interface Session {
 
 const NATIVE = 'tensorflow';
 
-/** What tfjs-node's backend offers below `tf.node.loadSavedModel`, which would read the whole graph back in JavaScript for every entry point. */
+/**
+ * What tfjs-node's backend offers below `tf.node.loadSavedModel`, which would read the whole graph back in JavaScript
+ * for every entry point.
+ */
 interface NativeBackend {
   loadSavedModelMetaGraph(folder: string, tags: string): number;
   runSavedModel(id: number, inputs: tf.Tensor[], infos: { name: string }[], outputs: string[]): tf.Tensor[];
   deleteSavedModel(id: number): void;
 }
 
-/** @throws TraceError when the native backend is not the one in use; GqaError `io` when the folder for temporary files cannot be used */
+/**
+ * @throws TraceError when the native backend is not the one in use; GqaError `io` when the folder for temporary files
+ *   cannot be used
+ */
 export function openSession(graph: Graph): Session {
-  if (tf.getBackend() !== NATIVE) throw new TraceError(`compiled functions need the native backend, and ${tf.getBackend()} is in use`);
+  if (tf.getBackend() !== NATIVE)
+    throw new TraceError(`compiled functions need the native backend, and ${tf.getBackend()} is in use`);
   const backend = tf.backend() as unknown as NativeBackend;
   const bytes = encodeSavedModel(graph);
   const id = inTemporaryFolder('traced-', (folder) => {

@@ -1,4 +1,7 @@
-/** Values that live in a compiled program between calls and never pass through JavaScript, unless a function returns them. */
+/**
+ * Values that live in a compiled program between calls and never pass through JavaScript, unless a function returns
+ * them.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
 import { type Attribute, addNode, type Output } from './graph.js';
@@ -58,10 +61,13 @@ export function variable(name: string, shape: readonly number[]): Variable {
 
 /**
  * One step of Adam in TensorFlow's fused kernel, which changes the variable and both moments in place:
- * first ← β₁·first + (1 − β₁)·g; second ← β₂·second + (1 − β₂)·g²; variable ← variable − stepSize · first / (√second + epsilon).
- * Corrections of the bias are left to the caller, who puts them into `stepSize` and `epsilon`.
+ * first ← β₁·first + (1 − β₁)·g; second ← β₂·second + (1 − β₂)·g²; variable ← variable − stepSize · first / (√second +
+ * epsilon). Corrections of the bias are left to the caller, who puts them into `stepSize` and `epsilon`.
  */
-export function applyAdam(target: Variable, { first, second, stepSize, epsilon, beta1, beta2, gradient }: AdamStep): void {
+export function applyAdam(
+  target: Variable,
+  { first, second, stepSize, epsilon, beta1, beta2, gradient }: AdamStep,
+): void {
   const recording = currentRecording();
   const moved = [target, first, second];
   const zero = outputOf(tf.scalar(0)); // β₁ᵗ and β₂ᵗ as they are after endless steps: the kernel's own correction is 1
@@ -93,7 +99,9 @@ function change(target: Variable, op: 'AssignVariableOp' | 'AssignAddVariableOp'
     throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
   }
   const recording = currentRecording();
-  const node = addNode(recording.graph, recording.scope, op, [handle(recording, target), outputOf(value)], { dtype: FLOAT });
+  const node = addNode(recording.graph, recording.scope, op, [handle(recording, target), outputOf(value)], {
+    dtype: FLOAT,
+  });
   touch(recording, target, { kind: 'update', node });
 }
 

@@ -1,4 +1,7 @@
-/** AdamW as in torch.optim.AdamW: decay apart from the gradient, bias corrections, `eps` outside the corrected root. Pure; traceable. */
+/**
+ * AdamW as in torch.optim.AdamW: decay apart from the gradient, bias corrections, `eps` outside the corrected root.
+ * Pure; traceable.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Params } from '../model/params.js';
 
@@ -15,7 +18,10 @@ export type Moments = {
   second: Params;
 };
 
-/** What changes from step to step, as scalars: computed on the host in float64, as torch does, and passed as tensors so that a compiled step takes them as inputs. */
+/**
+ * What changes from step to step, as scalars: computed on the host in float64, as torch does, and passed as tensors so
+ * that a compiled step takes them as inputs.
+ */
 export interface StepSizes {
   /** 1 − lr · weight_decay */
   keep: tf.Tensor;
@@ -26,8 +32,16 @@ export interface StepSizes {
 }
 
 /** The numbers of a step. @param step optimizer steps done when this one is, from 1 */
-export function stepSizeValues(lr: number, step: number, { beta1, beta2, weightDecay }: AdamWOptions): Record<keyof StepSizes, number> {
-  return { keep: 1 - lr * weightDecay, stepSize: lr / (1 - beta1 ** step), rootCorrection: Math.sqrt(1 - beta2 ** step) };
+export function stepSizeValues(
+  lr: number,
+  step: number,
+  { beta1, beta2, weightDecay }: AdamWOptions,
+): Record<keyof StepSizes, number> {
+  return {
+    keep: 1 - lr * weightDecay,
+    stepSize: lr / (1 - beta1 ** step),
+    rootCorrection: Math.sqrt(1 - beta2 ** step),
+  };
 }
 
 /** The same as tensors. */
@@ -37,11 +51,18 @@ export function stepSizes(lr: number, step: number, options: AdamWOptions): Step
 }
 
 /**
- * The sizes of a step before which some were left out: the moments have not seen those, so that the bias corrections must not count them.
+ * The sizes of a step before which some were left out: the moments have not seen those, so that the bias corrections
+ * must not count them.
  * @param done, leftOut scalars: optimizer steps when this one is done, those left out included; and how many these are
  */
-export function withoutLeftOut(sizes: StepSizes, done: tf.Tensor, leftOut: tf.Tensor, { beta1, beta2 }: AdamWOptions): StepSizes {
-  const correction = (beta: number, steps: tf.Tensor): tf.Tensor => tf.neg(tf.expm1(tf.mul(steps, Math.log(beta)))); // 1 − βᵗ
+export function withoutLeftOut(
+  sizes: StepSizes,
+  done: tf.Tensor,
+  leftOut: tf.Tensor,
+  { beta1, beta2 }: AdamWOptions,
+): StepSizes {
+  // 1 − βᵗ
+  const correction = (beta: number, steps: tf.Tensor): tf.Tensor => tf.neg(tf.expm1(tf.mul(steps, Math.log(beta))));
   const taken = tf.sub(done, leftOut);
   return {
     keep: sizes.keep,
@@ -51,11 +72,15 @@ export function withoutLeftOut(sizes: StepSizes, done: tf.Tensor, leftOut: tf.Te
 }
 
 export function initialMoments(params: Params): Moments {
-  const zeros = (): Params => Object.fromEntries(Object.entries(params).map(([name, value]) => [name, tf.zerosLike(value)]));
+  const zeros = (): Params =>
+    Object.fromEntries(Object.entries(params).map(([name, value]) => [name, tf.zerosLike(value)]));
   return { first: zeros(), second: zeros() };
 }
 
-/** One update of every parameter that has a gradient; the others are not returned. Nothing is changed in place: the caller owns old and new tensors. */
+/**
+ * One update of every parameter that has a gradient; the others are not returned. Nothing is changed in place: the
+ * caller owns old and new tensors.
+ */
 export function adamw(
   params: Params,
   gradients: Params,

@@ -1,4 +1,7 @@
-/** Fills a key-driven variant's state before any training: mean key norms over some training pictures, with the test transform and without an update. */
+/**
+ * Fills a key-driven variant's state before any training: mean key norms over some training images, with the test
+ * transform and without an update.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/dataset.js';
 import type { BlockState } from '../model/variants/key-driven.js';
@@ -7,8 +10,9 @@ import type { Model } from './model.js';
 import type { Trainer } from './trainer.js';
 
 /**
- * The state that frozen evaluation reads. While the norms are gathered, query heads are split as the model's own state says (evenly, before any training), so that a picture's key norms
- * depend on nothing but the picture, and the result not on how pictures are batched.
+ * The state that frozen evaluation reads. While the norms are gathered, query heads are split as the model's own state
+ * says (evenly, before any training), so that a image's key norms depend on nothing but the image, and the result not
+ * on how images are batched.
  * @param trainer  holds the model
  * @param before   the model's state, which the caller still owns; the result is the caller's too
  */
@@ -29,7 +33,11 @@ export async function calibrate(
   }
   return sums.map((block, i) =>
     tf.tidy(() => {
-      const calibrated = rule.calibrated(tf.tensor1d(block.map((sum) => sum / images)), shape.heads, before[i] as BlockState);
+      const calibrated = rule.calibrated(
+        tf.tensor1d(block.map((sum) => sum / images)),
+        shape.heads,
+        before[i] as BlockState,
+      );
       return Object.fromEntries(Object.entries(calibrated).map(([name, tensor]) => [name, tensor.clone()]));
     }),
   );

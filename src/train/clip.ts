@@ -11,4 +11,5 @@ export const squaredNorm = (x: tf.Tensor): tf.Tensor => tf.sum(tf.square(x));
  * What gradients are multiplied by: min(1, largest / (norm + 1e-6)).
  * @param norm scalar, the Euclidean norm of all gradients together
  */
-export const clipFactor = (norm: tf.Tensor, largest: number): tf.Tensor => tf.minimum(1, tf.div(largest, tf.add(norm, CLIP_EPS)));
+export const clipFactor = (norm: tf.Tensor, largest: number): tf.Tensor =>
+  tf.minimum(1, tf.div(largest, tf.add(norm, CLIP_EPS)));

@@ -1,6 +1,7 @@
 /**
- * The trainer on the native runtime: a whole step (bytes to pictures, forward, backward, update, sums) is one graph and one native call; parameters, moments, attention state
- * and sums are variables inside it. The formulas are those of step.ts and evaluate.ts, traced.
+ * The trainer on the native runtime: a whole step (bytes to images, forward, backward, update, sums) is one graph and
+ * one native call; parameters, moments, attention state and sums are variables inside it. The formulas are those of
+ * step.ts and evaluate.ts, traced.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/dataset.js';
@@ -49,13 +50,20 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
   let evaluated = 0; // batches since beginEvaluation
   let momentsAreSet = false;
   let leftOutBefore = 0; // steps, when the sums were last read
-  /** Zeros come when they are first needed: evaluation alone goes without their memory, which is twice that of the parameters. */
+  /**
+   * Zeros come when they are first needed: evaluation alone goes without their memory, which is twice that of the
+   * parameters.
+   */
   const setMoments = (): void => {
     if (!momentsAreSet) run.clearMoments({});
     momentsAreSet = true;
   };
 
-  const feedBatch = ({ pixels, labels, weights }: Batch): { pixels: Feed; labels: Feed; weights: Feed } => ({ pixels, labels, weights });
+  const feedBatch = ({ pixels, labels, weights }: Batch): { pixels: Feed; labels: Feed; weights: Feed } => ({
+    pixels,
+    labels,
+    weights,
+  });
   const read = (sums: tf.Tensor): number[] => {
     const values = Array.from(sums.dataSync());
     sums.dispose();
@@ -71,7 +79,11 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
       setMoments();
       const averaging = ema === null ? {} : { emaRate: rateAfter(step + 1, ema) };
-      const sizes = { ...stepSizeValues(lr, step + 1, adamw), ...averaging, ...(state.lossScale === null ? {} : { done: step + 1 }) };
+      const sizes = {
+        ...stepSizeValues(lr, step + 1, adamw),
+        ...averaging,
+        ...(state.lossScale === null ? {} : { done: step + 1 }),
+      };
       const mixing = options.mix ? mixValues(mix, batch.weights) : {};
       const pass = { ...feedBatch(batch), refresh: refresh ? 1 : 0, step, ...mixing };
       if ('train' in run) run.train({ ...pass, ...sizes });
@@ -81,7 +93,13 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
       }
     },
     readSums() {
-      const [loss, top1, images, badStep, scale, , leftOut] = read(run.readSums({}).sums) as [number, number, number, number, ...number[]];
+      const [loss, top1, images, badStep, scale, , leftOut] = read(run.readSums({}).sums) as [
+        number,
+        number,
+        number,
+        number,
+        ...number[],
+      ];
       if (scale === undefined || leftOut === undefined) return { loss, top1, images, badStep, float16: null };
       const float16 = { leftOut: leftOut - leftOutBefore, scale };
       leftOutBefore = leftOut;
@@ -110,7 +128,12 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     },
     model(): Model {
       const found = run.readModel({});
-      return { shape, variant, params: unprefixed('params', found), attention: state.attention.map((block) => tensorsOf(block, found)) };
+      return {
+        shape,
+        variant,
+        params: unprefixed('params', found),
+        attention: state.attention.map((block) => tensorsOf(block, found)),
+      };
     },
     moments() {
       setMoments();
@@ -120,7 +143,8 @@ export function createCompiledTrainer(options: TrainerOptions): Trainer & Pick<P
     load({ params, attention }, moments) {
       run.loadModel({ ...prefixed('params', params), ...attentionFeeds(attention) });
       momentsAreSet = moments !== null;
-      if (moments !== null) run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
+      if (moments !== null)
+        run.loadMoments({ ...prefixed('first', moments.first), ...prefixed('second', moments.second) });
       run.clearSums({});
       leftOutBefore = 0;
     },
@@ -139,15 +163,25 @@ function entryPoints(options: TrainerOptions, state: State) {
     weights: float32(size),
   });
   const attention = state.attention.flatMap((block) => Object.values(block));
-  const like = (kind: string, of: ModelShape, wanted: (name: string) => boolean = () => true): Record<string, TensorSpec> =>
+  const like = (
+    kind: string,
+    of: ModelShape,
+    wanted: (name: string) => boolean = () => true,
+  ): Record<string, TensorSpec> =>
     Object.fromEntries(
-      Object.entries(shapesOf(of)).flatMap(([name, size]) => (wanted(name) ? [[`${kind}/${name}`, float32(...size)]] : [])),
+      Object.entries(shapesOf(of)).flatMap(([name, size]) =>
+        wanted(name) ? [[`${kind}/${name}`, float32(...size)]] : [],
+      ),
     );
   const trained = (name: string): boolean => isTrained(name, options.freeze);
-  const mixing: Record<string, TensorSpec> = options.mix ? { lambda: float32(), box: int32(4), partners: int32(batchSize) } : {};
+  const mixing: Record<string, TensorSpec> = options.mix
+    ? { lambda: float32(), box: int32(4), partners: int32(batchSize) }
+    : {};
   return {
     ...stepEntryPoints(options, state, { ...batch(batchSize), refresh: float32(), step: int32(), ...mixing }),
-    evaluate: traced({ ...batch(evalBatchSize), position: int32() }, (inputs) => ({ logits: evaluateBatch(options, state, inputs) })),
+    evaluate: traced({ ...batch(evalBatchSize), position: int32() }, (inputs) => ({
+      logits: evaluateBatch(options, state, inputs),
+    })),
     ...(state.counts === null
       ? {}
       : {
@@ -172,7 +206,8 @@ function entryPoints(options: TrainerOptions, state: State) {
     readModel: traced({}, () => ({ ...prefixed('params', evaluatedParams(state)), ...readAll(attention) })),
     loadModel: traced({ ...like('params', shape), ...specsOf(attention) }, (values) => {
       const params = unprefixed('params', values);
-      for (const place of [state.trained, state.frozen, ...(state.ema === null ? [] : [state.ema])]) place.assign(params);
+      for (const place of [state.trained, state.frozen, ...(state.ema === null ? [] : [state.ema])])
+        place.assign(params);
       state.lossScale?.assign(tf.tensor1d([INITIAL_LOSS_SCALE, 0, 0]));
       return assignAll(attention, values);
     }),
@@ -180,7 +215,10 @@ function entryPoints(options: TrainerOptions, state: State) {
       state.teacher?.assign(unprefixed('teacher', values));
       return {};
     }),
-    readMoments: traced({}, () => ({ ...prefixed('first', state.first.read()), ...prefixed('second', state.second.read()) })),
+    readMoments: traced({}, () => ({
+      ...prefixed('first', state.first.read()),
+      ...prefixed('second', state.second.read()),
+    })),
     loadMoments: traced({ ...like('first', shape, trained), ...like('second', shape, trained) }, (values) => {
       state.first.assign(unprefixed('first', values));
       state.second.assign(unprefixed('second', values));
@@ -193,13 +231,17 @@ function entryPoints(options: TrainerOptions, state: State) {
 const unallocated = (): Error => new Error('the variant allocates nothing by keys');
 
 /** An optimizer step in one call, or with accumulation in one for each batch and one for the update. */
-function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: TrainerOptions, state: State, pass: Pass) {
+function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(
+  options: TrainerOptions,
+  state: State,
+  pass: Pass,
+) {
   const done: Record<string, TensorSpec> = state.lossScale === null ? {} : { done: float32() };
   const averaging: Record<string, TensorSpec> = state.ema === null ? {} : { emaRate: float32() };
   const sizes = { keep: float32(), stepSize: float32(), rootCorrection: float32(), ...averaging, ...done };
   const { gradients } = state;
   const train = traced({ ...pass, ...sizes }, (inputs: TracedInputs<PassInput | keyof StepSizes>) => {
-    const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, meanOf);
+    const found = trainingPass(options, state, { ...inputs, ...images(options, inputs) }, meanOf);
     update(options, state, state.trained.pieces(found.gradients), inputs);
     tf.dispose(found);
     return {};
@@ -207,8 +249,9 @@ function stepEntryPoints<Pass extends Record<PassInput, TensorSpec>>(options: Tr
   if (gradients === null) return { train };
   const { ofBatch, ofSum } = accumulation(options);
   const accumulate = traced(pass, (inputs: TracedInputs<PassInput>) => {
-    const found = trainingPass(options, state, { ...inputs, ...pictures(options, inputs) }, ofBatch);
-    for (const [i, piece] of state.trained.pieces(found.gradients).entries()) gradients.sums.variables[i]?.assignAdd(piece);
+    const found = trainingPass(options, state, { ...inputs, ...images(options, inputs) }, ofBatch);
+    for (const [i, piece] of state.trained.pieces(found.gradients).entries())
+      gradients.sums.variables[i]?.assignAdd(piece);
     gradients.images.assignAdd(found.sums.images);
     tf.dispose(found);
     return {};
@@ -230,7 +273,10 @@ type PassInput = 'pixels' | 'labels' | 'weights' | 'refresh' | 'step';
 type TracedInputs<Names extends string> = Record<Names, tf.Tensor>;
 
 /** What the model sees of a training batch. */
-function pictures({ shape, mix, pixels }: TrainerOptions, inputs: TracedInputs<PassInput>): Pick<PassInputs, 'images' | 'mix'> {
+function images(
+  { shape, mix, pixels }: TrainerOptions,
+  inputs: TracedInputs<PassInput>,
+): Pick<PassInputs, 'images' | 'mix'> {
   const images = normalise(inputs.pixels, shape.imageSize, pixels);
   return mix ? mixed(images, inputs.labels, inputs as TracedInputs<PassInput> & MixInputs) : { images, mix: null };
 }
@@ -241,7 +287,14 @@ function keyNorms(
   state: State,
   { pixels, weights }: TracedInputs<'pixels' | 'labels' | 'weights'>,
 ): tf.Tensor {
-  const pass: Pass = { shape, variant, state: state.attention.map(valuesOf), allocation: { by: 'state' }, noise: null, weights };
+  const pass: Pass = {
+    shape,
+    variant,
+    state: state.attention.map(valuesOf),
+    allocation: { by: 'state' },
+    noise: null,
+    weights,
+  };
   return tf.stack(forward(evaluatedParams(state), normalise(pixels, shape.imageSize, scale), pass).keyNorms);
 }
 
@@ -259,8 +312,19 @@ function evaluateBatch(
     fixed: () => tracedNoise(shape, variant, seed, 'eval', tf.scalar(0, 'int32')),
     paper: () => tracedNoise(shape, variant, seed, 'eval-paper', position),
   }[evalNoise]();
-  const pass: Pass = { shape, variant, state: blocks.map(valuesOf), allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
-  const { logits, state: next } = forward(evaluatedParams(state), normalise(pixels, shape.imageSize, options.pixels), pass);
+  const pass: Pass = {
+    shape,
+    variant,
+    state: blocks.map(valuesOf),
+    allocation: { by: byBatch ? 'batch' : 'state' },
+    noise,
+    weights,
+  };
+  const { logits, state: next } = forward(
+    evaluatedParams(state),
+    normalise(pixels, shape.imageSize, options.pixels),
+    pass,
+  );
   if (byBatch) {
     blocks.forEach((block, i) => {
       assignAll(Object.values(block), feeds(block, next[i] as BlockState));

@@ -21,7 +21,7 @@ export interface State {
   first: Packed;
   second: Packed;
   ema: Packed | null;
-  /** Sums of the gradients of an optimizer step so far, and of its pictures; null without accumulation. */
+  /** Sums of the gradients of an optimizer step so far, and of its images; null without accumulation. */
   gradients: { sums: Packed; images: Variable } | null;
   /** Parameters of the teacher; null without distillation. */
   teacher: Packed | null;
@@ -39,7 +39,16 @@ export interface State {
   evalSums: Variable;
 }
 
-export function declareState({ shape, variant, evalAllocation, freeze, ema, gradAccumSteps, distill, precision }: TrainerOptions): State {
+export function declareState({
+  shape,
+  variant,
+  evalAllocation,
+  freeze,
+  ema,
+  gradAccumSteps,
+  distill,
+  precision,
+}: TrainerOptions): State {
   const { depth, heads, kvHeads } = shape;
   const rule = variantOf(variant).allocation;
   const shapes = shapesOf(shape);
@@ -48,7 +57,10 @@ export function declareState({ shape, variant, evalAllocation, freeze, ema, grad
   const likeAttention = (kind: string): Variables[] =>
     Array.from({ length: depth }, (_, i) =>
       Object.fromEntries(
-        Object.keys(rule?.initialState(heads, kvHeads) ?? {}).map((name) => [name, variable(`${kind}/${i}/${name}`, [kvHeads])]),
+        Object.keys(rule?.initialState(heads, kvHeads) ?? {}).map((name) => [
+          name,
+          variable(`${kind}/${i}/${name}`, [kvHeads]),
+        ]),
       ),
     );
   return {
@@ -57,7 +69,8 @@ export function declareState({ shape, variant, evalAllocation, freeze, ema, grad
     first: packed('first', trained),
     second: packed('second', trained),
     ema: ema === null ? null : packed('ema', trained),
-    gradients: gradAccumSteps === 1 ? null : { sums: packed('gradients', trained), images: variable('gradient-images', []) },
+    gradients:
+      gradAccumSteps === 1 ? null : { sums: packed('gradients', trained), images: variable('gradient-images', []) },
     teacher: distill === null ? null : packed('teacher', shapesOf(teacherShape(shape))),
     lossScale: precision === 'float16' ? variable('loss-scale', [3]) : null,
     attention: likeAttention('attention'),
@@ -72,7 +85,10 @@ export const shapesOf = (shape: ModelShape): Record<string, number[]> =>
   Object.fromEntries(Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, spec.shape]));
 
 /** What evaluation reads. */
-export const evaluatedParams = ({ trained, frozen, ema }: State): Params => ({ ...(ema ?? trained).read(), ...frozen.read() });
+export const evaluatedParams = ({ trained, frozen, ema }: State): Params => ({
+  ...(ema ?? trained).read(),
+  ...frozen.read(),
+});
 
 export const accumulators = ({ gradients }: State): Variable[] =>
   gradients === null ? [] : [...gradients.sums.variables, gradients.images];
@@ -87,7 +103,9 @@ export const prefixed = (kind: string, values: Params): Params =>
 
 export const unprefixed = (kind: string, values: Params): Params =>
   Object.fromEntries(
-    Object.entries(values).flatMap(([name, value]) => (name.startsWith(`${kind}/`) ? [[name.slice(kind.length + 1), value]] : [])),
+    Object.entries(values).flatMap(([name, value]) =>
+      name.startsWith(`${kind}/`) ? [[name.slice(kind.length + 1), value]] : [],
+    ),
   );
 
 export const specsOf = (variables: Variable[]): Record<string, TensorSpec> =>

@@ -1,4 +1,7 @@
-/** A training step on the variables of a compiled trainer: the formulas of step.ts, and the update by TensorFlow's fused kernel. Traced, not run. */
+/**
+ * A training step on the variables of a compiled trainer: the formulas of step.ts, and the update by TensorFlow's fused
+ * kernel. Traced, not run.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward } from '../model/vit.js';
@@ -13,9 +16,10 @@ import { teacherPass } from './teacher.js';
 import type { TrainerOptions } from './trainer.js';
 
 /**
- * Forward and backward on the variables; attention state and sums take part in it. The caller disposes what is returned.
+ * Forward and backward on the variables; attention state and sums take part in it. The caller disposes what is
+ * returned.
  * @param step     scalar int32, optimizer steps before this one
- * @param factorOf (real pictures) → what makes gradients of the sum of losses those that are wanted
+ * @param factorOf (real images) → what makes gradients of the sum of losses those that are wanted
  */
 export function trainingPass(
   options: TrainerOptions,
@@ -24,11 +28,18 @@ export function trainingPass(
   factorOf: (images: tf.Tensor) => tf.Tensor,
 ): Differentiated {
   const { shape, variant, seed } = options;
-  const before = { params: { ...state.trained.read(), ...state.frozen.read() }, attention: state.attention.map(valuesOf) };
-  const teacher = state.teacher === null ? null : forward(state.teacher.read(), inputs.images, teacherPass(shape, inputs.weights)).logits;
+  const before = {
+    params: { ...state.trained.read(), ...state.frozen.read() },
+    attention: state.attention.map(valuesOf),
+  };
+  const teacher =
+    state.teacher === null
+      ? null
+      : forward(state.teacher.read(), inputs.images, teacherPass(shape, inputs.weights)).logits;
   const noise = tracedNoise(shape, variant, seed, 'train', inputs.step);
   const { lossScale } = state;
-  const scaled = (images: tf.Tensor): tf.Tensor => (lossScale === null ? factorOf(images) : tf.mul(factorOf(images), scaleOf(lossScale)));
+  const scaled = (images: tf.Tensor): tf.Tensor =>
+    lossScale === null ? factorOf(images) : tf.mul(factorOf(images), scaleOf(lossScale));
   const found = differentiate(before, { ...inputs, noise, teacher }, options, scaled, after);
   state.attention.forEach((block, i) => {
     assignAll(Object.values(block), feeds(block, found.attention[i] as BlockState));
@@ -40,15 +51,15 @@ export function trainingPass(
 
 /** Batches of an optimizer step whose gradients are added up. */
 interface Accumulation {
-  /** (real pictures of a batch) → what makes its gradients those that are added. */
+  /** (real images of a batch) → what makes its gradients those that are added. */
   ofBatch(images: tf.Tensor): tf.Tensor;
-  /** (real pictures of the step) → what makes their sum that of the mean loss. */
+  /** (real images of the step) → what makes their sum that of the mean loss. */
   ofSum(images: tf.Tensor): tf.Tensor;
 }
 
 /**
- * Sums over pictures are added, and divided once. With float16 a full step's mean is added instead, as torch's `loss / accum_steps` does: a gradient of the sum, multiplied by the
- * loss scale, does not fit into that type.
+ * Sums over images are added, and divided once. With float16 a full step's mean is added instead, as torch's `loss /
+ * accum_steps` does: a gradient of the sum, multiplied by the loss scale, does not fit into that type.
  */
 export function accumulation({ batchSize, gradAccumSteps, precision }: TrainerOptions): Accumulation {
   if (precision !== 'float16') return { ofBatch: () => tf.scalar(1), ofSum: meanOf };
@@ -71,8 +82,8 @@ interface Taking {
 }
 
 /**
- * Clipping, and with float16 the way back from the scaled loss: a step with a gradient that is not finite is left out and halves the scale; after 2,000 good ones it is doubled.
- * Source: torch.amp.GradScaler's defaults.
+ * Clipping, and with float16 the way back from the scaled loss: a step with a gradient that is not finite is left out
+ * and halves the scale; after 2,000 good ones it is doubled. Source: torch.amp.GradScaler's defaults.
  */
 function prepared({ clipGrad }: TrainerOptions, { lossScale }: State, pieces: tf.Tensor[]): Prepared {
   if (clipGrad === null && lossScale === null) return { gradient: (piece) => piece, taking: null };
@@ -102,9 +113,15 @@ const GROWTH_STEPS = 2000;
 const scaleOf = (lossScale: Variable): tf.Tensor => tf.reshape(tf.slice(lossScale.read(), 0, 1), []);
 
 /**
- * The update, with gradients of the mean loss. AdamW as in adamw.ts: with a step size and an epsilon multiplied by √(1 − β₂ᵗ), the fused kernel has eps outside the corrected root, as torch does.
+ * The update, with gradients of the mean loss. AdamW as in adamw.ts: with a step size and an epsilon multiplied by √(1
+ * − β₂ᵗ), the fused kernel has eps outside the corrected root, as torch does.
  */
-export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[], given: UpdateSizes & { done?: tf.Tensor }): void {
+export function update(
+  options: TrainerOptions,
+  state: State,
+  pieces: tf.Tensor[],
+  given: UpdateSizes & { done?: tf.Tensor },
+): void {
   const { trained, first, second, ema } = state;
   const { adamw } = options;
   const { gradient, taking } = prepared(options, state, pieces);
@@ -119,10 +136,15 @@ export function update(options: TrainerOptions, state: State, pieces: tf.Tensor[
   };
   const keep = unless(sizes.keep, 1);
   for (const [i, piece] of pieces.entries()) {
-    const [target, m, v] = [trained.variables[i], first.variables[i], second.variables[i]] as [Variable, Variable, Variable];
+    const [target, m, v] = [trained.variables[i], first.variables[i], second.variables[i]] as [
+      Variable,
+      Variable,
+      Variable,
+    ];
     if (adamw.weightDecay !== 0) target.assign(tf.mul(target.read(), keep));
     applyAdam(target, { first: m, second: v, ...scalars, gradient: gradient(piece) });
     const average = ema?.variables[i];
-    if (average !== undefined) subtractScaled(average, given.emaRate as tf.Tensor, tf.sub(average.read(), target.read()));
+    if (average !== undefined)
+      subtractScaled(average, given.emaRate as tf.Tensor, tf.sub(average.read(), target.read()));
   }
 }

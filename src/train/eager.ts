@@ -1,4 +1,7 @@
-/** The trainer operation by operation: on wasm, and for looking into a step (`--eager`). The same interface and numbers as compiled.ts. */
+/**
+ * The trainer operation by operation: on wasm, and for looking into a step (`--eager`). The same interface and numbers
+ * as compiled.ts.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Params, parameterSpecs } from '../model/params.js';
 import type { BlockState } from '../model/variants/key-driven.js';
@@ -46,20 +49,23 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       const before = { state: loaded(), counts, running, accumulated };
       const after = tf.tidy(() => {
         const { images, labels, weights } = deviceBatch(batch, shape.imageSize, options.pixels);
-        const pictures = options.mix ? mixed(images, labels, mixTensors(mix, batch.weights)) : { images, mix: null };
+        const shown = options.mix ? mixed(images, labels, mixTensors(mix, batch.weights)) : { images, mix: null };
         const inputs = {
-          ...pictures,
+          ...shown,
           labels,
           weights,
           refresh: tf.scalar(refresh ? 1 : 0),
           noise: uniformNoise(shape, variant, seed, 'train', step),
-          teacher: options.distill === null ? null : forward(teacher, pictures.images, teacherPass(shape, weights)).logits,
+          teacher: options.distill === null ? null : forward(teacher, shown.images, teacherPass(shape, weights)).logits,
         };
         const factor = gradAccumSteps === 1 ? meanOf : () => tf.scalar(1);
         const { gradients, sums, attention, counts, logits } = differentiate(before.state, inputs, options, factor);
         logits.dispose();
         const running = addedSums(before.running, sums, tf.scalar(step, 'int32'));
-        const total = { gradients: plus(accumulated?.gradients, gradients), images: tf.add(accumulated?.images ?? 0, sums.images) };
+        const total = {
+          gradients: plus(accumulated?.gradients, gradients),
+          images: tf.add(accumulated?.images ?? 0, sums.images),
+        };
         tf.dispose(sums);
         if (!last) return { state: { ...before.state, attention }, counts, running, accumulated: total as Accumulated };
         const mean = gradAccumSteps === 1 ? gradients : times(total.gradients, meanOf(total.images));
@@ -84,11 +90,19 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     evaluate(batch) {
       const { attention } = loaded();
       const byBatch = evalAllocation === 'batch';
-      const noise = evalNoise === 'paper' ? uniformNoise(shape, variant, seed, 'eval-paper', evaluation.batches) : fixedNoise;
+      const noise =
+        evalNoise === 'paper' ? uniformNoise(shape, variant, seed, 'eval-paper', evaluation.batches) : fixedNoise;
       const { logits, sums, next } = tf.tidy(() => {
         const { images, labels, weights } = deviceBatch(batch, shape.imageSize, options.pixels);
         const blocks = byBatch ? evaluation.attention : attention;
-        const pass: Pass = { shape, variant, state: blocks, allocation: { by: byBatch ? 'batch' : 'state' }, noise, weights };
+        const pass: Pass = {
+          shape,
+          variant,
+          state: blocks,
+          allocation: { by: byBatch ? 'batch' : 'state' },
+          noise,
+          weights,
+        };
         const result = forward(evaluatedParams(loaded()), images, pass);
         const sums = tf.add(evaluation.sums, evaluationSums(result.logits, labels, weights));
         return { logits: result.logits, sums, next: byBatch ? cloned(result.state) : [] };
@@ -111,7 +125,14 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
     keyNorms: (batch) =>
       tf.tidy(() => {
         const { images, weights } = deviceBatch(batch, shape.imageSize, options.pixels);
-        const pass: Pass = { shape, variant, state: loaded().attention, allocation: { by: 'state' }, noise: null, weights };
+        const pass: Pass = {
+          shape,
+          variant,
+          state: loaded().attention,
+          allocation: { by: 'state' },
+          noise: null,
+          weights,
+        };
         return forward(evaluatedParams(loaded()), images, pass).keyNorms.map((norms) => Array.from(norms.dataSync()));
       }),
     loadAttention(attention) {
@@ -121,7 +142,12 @@ export function createEagerTrainer(options: TrainerOptions): Trainer {
       keepAll(state);
       tf.dispose(before.attention);
     },
-    model: () => ({ shape, variant, params: clonedMap(evaluatedParams(loaded())), attention: cloned(loaded().attention) }),
+    model: () => ({
+      shape,
+      variant,
+      params: clonedMap(evaluatedParams(loaded())),
+      attention: cloned(loaded().attention),
+    }),
     moments: () => ({ first: clonedMap(loaded().moments.first), second: clonedMap(loaded().moments.second) }),
     load({ params, attention }, moments) {
       const names = Object.keys(parameterSpecs(shape));

@@ -1,4 +1,4 @@
-/** Evaluation: sums over real pictures, divided once. Changes nothing of what was trained. */
+/** Evaluation: sums over real images, divided once. Changes nothing of what was trained. */
 import { counted } from '../counted.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
@@ -15,7 +15,8 @@ export interface Metrics {
 
 /**
  * @param onBatch called after every batch with the figures so far
- * @param onLogits called with the logits [images · C] and labels of the batch's real pictures; null: they are not read back
+ * @param onLogits called with the logits [images · C] and labels of the batch's real images; null: they are not read
+ *   back
  * @throws GqaError `training` when the loss is not finite
  */
 export async function evaluate(
@@ -30,20 +31,25 @@ export async function evaluate(
   let metrics = figures();
   for await (const batch of batches) {
     const logits = trainer.evaluate(batch);
-    if (onLogits !== null) onLogits(realRows(batch, logits.dataSync() as Float32Array, numClasses), realRows(batch, batch.labels, 1));
+    if (onLogits !== null)
+      onLogits(realRows(batch, logits.dataSync() as Float32Array, numClasses), realRows(batch, batch.labels, 1));
     logits.dispose();
     metrics = figures();
     onBatch(metrics);
   }
   if (!Number.isFinite(metrics.loss)) {
-    throw new GqaError('training', `evaluation: the loss is ${metrics.loss} after ${counted(metrics.images, 'image')}`, {
-      hint: 'The model’s outputs are not finite: its training diverged, or there were no pictures.',
-    });
+    throw new GqaError(
+      'training',
+      `evaluation: the loss is ${metrics.loss} after ${counted(metrics.images, 'image')}`,
+      {
+        hint: 'The model’s outputs are not finite: its training diverged, or there were no images.',
+      },
+    );
   }
   return metrics;
 }
 
-/** What belongs to pictures that count, of [B · width] values. */
+/** What belongs to images that count, of [B · width] values. */
 function realRows<T extends Float32Array | Int32Array>({ weights }: Batch, values: T, width: number): T {
   return values.filter((_, i) => weights[Math.floor(i / width)] === 1) as T;
 }

@@ -1,6 +1,9 @@
 /** Which parameters a run trains. */
 
-/** Whether a parameter keeps its value, by what the config calls it. Fresh heads have to learn their classes: only `head` freezes them. */
+/**
+ * Whether a parameter keeps its value, by what the config calls it. Fresh heads have to learn their classes: only
+ * `head` freezes them.
+ */
 const FROZEN = {
   none: () => false,
   /** All but the head: a linear probe. */

@@ -1,12 +1,13 @@
 /**
- * The experiment, from top to bottom: split the data, take the model as it was built, evaluate it as converted, train, evaluate and save after every epoch,
- * and measure the best checkpoint on the test split at the end. It computes; what it finds goes to the `Watch` it is given.
+ * The experiment, from top to bottom: split the data, take the model as it was built, evaluate it as converted, train,
+ * evaluate and save after every epoch, and measure the best checkpoint on the test split at the end. It computes; what
+ * it finds goes to the `Watch` it is given.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
-import { bytesOfMean } from '../data/pictures/erase.js';
+import { bytesOfMean } from '../data/images/erase.js';
 import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import type { Params } from '../model/params.js';
@@ -19,13 +20,13 @@ import { drawMix } from './mix.js';
 import { type BuiltModel, buildModel, modelFile } from './model.js';
 import type { Part, Parts } from './parts.js';
 import { planOf } from './plan.js';
-import { evaluateWithProgress, type Onlooker, pictureForm, readyTrainer } from './ready.js';
+import { evaluateWithProgress, imageForm, type Onlooker, readyTrainer } from './ready.js';
 import { runClock } from './run-clock.js';
 import { requireMostSteps, requireScale } from './scaling.js';
 import { learningRate } from './schedule.js';
 import type { LossScaling, Trainer, TrainerMode } from './trainer.js';
 
-/** Means over the pictures since the last such line. */
+/** Means over the images since the last such line. */
 export interface LogLine {
   epoch: number;
   step: number;
@@ -33,7 +34,7 @@ export interface LogLine {
   loss: number;
   top1: number;
   imagesPerSecond: number;
-  /** Part of the time that steps waited for pictures. */
+  /** Part of the time that steps waited for images. */
   dataWait: number;
   /** With float16. */
   float16: LossScaling | null;
@@ -63,8 +64,10 @@ export interface Outcome {
 }
 
 /**
- * @param classes names, for the checkpoints. @param parts as `splitParts` gives them. @param teacher as `buildTeacher` gives it; freed once it is taken over
- * @throws GqaError `training` when the loss is not finite or float16 left out most steps; the interruption when asked to stop. Whatever ends it in the middle of an epoch, the model as it is then is saved first
+ * @param classes names, for the checkpoints. @param parts as `splitParts` gives them. @param teacher as `buildTeacher`
+ *   gives it; freed once it is taken over
+ * @throws GqaError `training` when the loss is not finite or float16 left out most steps; the interruption when asked
+ *   to stop. Whatever ends it in the middle of an epoch, the model as it is then is saved first
  *   (unless it is no longer finite), and the error tells which checkpoints there are
  */
 export async function runExperiment(
@@ -77,7 +80,14 @@ export async function runExperiment(
   mode: TrainerMode,
   watch: Watch,
 ): Promise<Outcome> {
-  const standing: Standing = { doing: 'before the first step', step: 0, totalSteps: 0, last: null, best: null, notSaved: null };
+  const standing: Standing = {
+    doing: 'before the first step',
+    step: 0,
+    totalSteps: 0,
+    last: null,
+    best: null,
+    notSaved: null,
+  };
   try {
     return await experiment(config, classes, parts, pipeline, built, teacher, mode, watch, standing);
   } catch (error) {
@@ -134,10 +144,10 @@ async function experiment(
   parts.notices.forEach(watch.notice);
   const others =
     parts.test === null
-      ? counted(parts.selection.indices.length, 'validation picture')
-      : `${parts.selection.indices.length} validation, ${counted(parts.test.indices.length, 'test picture')}`;
+      ? counted(parts.selection.indices.length, 'validation image')
+      : `${parts.selection.indices.length} validation, ${counted(parts.test.indices.length, 'test image')}`;
   watch.notice(
-    `${parts.train.indices.length} training, ${onTest ? `${counted(parts.selection.indices.length, 'test picture')}, on which the best epoch is chosen too (protocol paper)` : others}`,
+    `${parts.train.indices.length} training, ${onTest ? `${counted(parts.selection.indices.length, 'test image')}, on which the best epoch is chosen too (protocol paper)` : others}`,
   );
   const { stepsPerEpoch, totalSteps } = planOf(train, parts.train.indices.length);
   const epochs = Math.ceil(totalSteps / stepsPerEpoch);
@@ -152,7 +162,10 @@ async function experiment(
   const measure = (part: Part, label: string): Promise<Metrics> => {
     standing.doing = label;
     const { stop } = watch;
-    return evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, { stop, progress: clock.timed('evaluate') });
+    return evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, {
+      stop,
+      progress: clock.timed('evaluate'),
+    });
   };
   const epochEnd = (begun: number, best: boolean): EpochEnd => ({
     epochs,
@@ -167,7 +180,7 @@ async function experiment(
     try {
       const path = watch.checkpoint(
         which,
-        modelFile(now, classes, step, { warnings: built.warnings, pictures: preprocessingOf(config.data) }),
+        modelFile(now, classes, step, { warnings: built.warnings, images: preprocessingOf(config.data) }),
       );
       standing[which] = { step, path };
       return path;
@@ -175,7 +188,10 @@ async function experiment(
       tf.dispose([now.params, now.attention]);
     }
   };
-  /** In the middle of an epoch: what was trained since the last checkpoint is kept, unless that would put a bad model in the place of a good one. */
+  /**
+   * In the middle of an epoch: what was trained since the last checkpoint is kept, unless that would put a bad model in
+   * the place of a good one.
+   */
   const saveUnfinished = (): void => {
     if (standing.step === (standing.last?.step ?? 0)) return;
     try {
@@ -195,7 +211,10 @@ async function experiment(
     if (built.fromKvHeads !== null) {
       const begun = performance.now();
       converted = built.freshHead === null ? await measure(parts.selection, 'as converted') : null;
-      watch.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null }, epochEnd(begun, false));
+      watch.epochDone(
+        { epoch: 0, step: 0, lr: null, train: null, selection: converted, imagesPerSecond: null },
+        epochEnd(begun, false),
+      );
     }
 
     standing.totalSteps = totalSteps;
@@ -223,7 +242,7 @@ async function experiment(
         throw error;
       });
       const { step } = trained;
-      save('last'); // before anything else can go wrong: a picture of the validation part, a full disk
+      save('last'); // before anything else can go wrong: a image of the validation part, a full disk
       timed.images += trained.images;
       timed.seconds += trained.seconds;
       const { leftOut } = trained;
@@ -244,9 +263,10 @@ async function experiment(
       best = { epoch: 0, step: 0, selection, path: save('best') };
     }
 
-    let test: Metrics | null = onTest ? best.selection : null; // measured already: the same weights on the same pictures
+    let test: Metrics | null = onTest ? best.selection : null; // measured already: the same weights on the same images
     if (test === null && parts.test !== null) {
-      const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes); // what the file holds, not what memory holds
+      // what the file holds, not what memory holds
+      const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes);
       trainer.load(saved, null);
       tf.dispose([saved.params, saved.attention]);
       test = await measure(parts.test, `test, best epoch (${best.epoch})`);
@@ -292,7 +312,10 @@ interface TrainedEpoch {
   leftOut: number | null;
 }
 
-/** One pass over the training pictures, or what is left of the run's steps. @param stepDone called after every optimizer step with the number of steps done */
+/**
+ * One pass over the training images, or what is left of the run's steps.
+ * @param stepDone called after every optimizer step with the number of steps done
+ */
 async function trainEpoch(
   config: Config,
   trainer: Trainer,
@@ -309,7 +332,7 @@ async function trainEpoch(
     Math.min(part.indices.length, (lastStep - firstStep) * train.batchSize * train.gradAccumSteps),
   );
   const batches = pipeline.batches(part.split, part.indices, {
-    ...pictureForm(config, part),
+    ...imageForm(config, part),
     batchSize: train.batchSize,
     seed: config.seed,
     epoch,
@@ -321,7 +344,7 @@ async function trainEpoch(
   const inEpoch = { loss: 0, top1: 0, images: 0, seconds: 0, waited: 0 };
   const lastBatch = Math.ceil(part.indices.length / train.batchSize) - 1;
   let batchIndex = 0;
-  let seen = 0; // pictures
+  let seen = 0; // images
   let step = firstStep;
   let started = performance.now();
   let waited = 0; // seconds, since the last line
@@ -376,7 +399,15 @@ async function trainEpoch(
   return { step, lr: rate(step - 1), means: meansOf(inEpoch), images, seconds, waited: inEpoch.waited, leftOut };
 }
 
-const meansOf = ({ loss, top1, images }: { loss: number; top1: number; images: number }): { loss: number; top1: number } => ({
+const meansOf = ({
+  loss,
+  top1,
+  images,
+}: {
+  loss: number;
+  top1: number;
+  images: number;
+}): { loss: number; top1: number } => ({
   loss: loss / images,
   top1: top1 / images,
 });

@@ -1,13 +1,18 @@
-/** Cross-entropy and accuracy as sums over a batch, so that averages are sums divided once and padding counts nothing. Pure; traceable. */
+/**
+ * Cross-entropy and accuracy as sums over a batch, so that averages are sums divided once and padding counts nothing.
+ * Pure; traceable.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { MixedLabels } from './mix.js';
 
 /**
- * Weighted sum of the cross-entropy of each example, with label smoothing as in torch: targets (1 − ε) · one-hot + ε / C.
+ * Weighted sum of the cross-entropy of each example, with label smoothing as in torch: targets (1 − ε) · one-hot + ε /
+ * C.
  * @param logits  [B, C]
  * @param labels  [B] int32
  * @param weights [B]
- * @param mix     a second label of each example: one-hot becomes λ · one-hot of its own + (1 − λ) · one-hot of the other
+ * @param mix     a second label of each example: one-hot becomes λ · one-hot of its own + (1 − λ) · one-hot of the
+ *   other
  * @returns       scalar; its gradient with respect to the logits is w · (softmax − target)
  */
 export function crossEntropySum(
@@ -20,7 +25,9 @@ export function crossEntropySum(
   const classes = logits.shape[1] as number;
   const own = tf.oneHot(labels as tf.Tensor1D, classes);
   const oneHot =
-    mix === null ? own : tf.add(tf.mul(own, mix.lambda), tf.mul(tf.oneHot(mix.labels as tf.Tensor1D, classes), tf.sub(1, mix.lambda)));
+    mix === null
+      ? own
+      : tf.add(tf.mul(own, mix.lambda), tf.mul(tf.oneHot(mix.labels as tf.Tensor1D, classes), tf.sub(1, mix.lambda)));
   const targets = tf.add(tf.mul(oneHot, 1 - labelSmoothing), labelSmoothing / classes); // [B, C]
   const column = tf.reshape(weights, [-1, 1]);
   const loss = tf.customGrad((z, save) => {
@@ -29,7 +36,8 @@ export function crossEntropySum(
     const exp = tf.exp(shifted);
     const sum = tf.sum(exp, -1, true);
     (save as tf.GradSaveFunc)([tf.mul(tf.sub(tf.div(exp, sum), targets), column)]);
-    const perExample = tf.mul(targets, tf.sub(tf.log(sum), shifted)); // targets add up to 1, so −Σ t·log p = Σ t·(log Σe − z)
+    // targets add up to 1, so −Σ t·log p = Σ t·(log Σe − z)
+    const perExample = tf.mul(targets, tf.sub(tf.log(sum), shifted));
     return {
       value: tf.sum(tf.mul(perExample, column)),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(saved[0] as tf.Tensor, dy),
@@ -39,13 +47,20 @@ export function crossEntropySum(
 }
 
 /**
- * Weighted sum of τ² · KL(teacher ‖ student) of each example, both softened by a temperature τ (Hinton et al. 2015, arXiv:1503.02531; the τ² keeps gradients of the same size).
+ * Weighted sum of τ² · KL(teacher ‖ student) of each example, both softened by a temperature τ (Hinton et al. 2015,
+ * arXiv:1503.02531; the τ² keeps gradients of the same size).
  * @param logits  [B, C]; only they have a gradient
  * @param teacher [B, C]
  * @param weights [B]
- * @returns       scalar; its gradient with respect to the logits is w · τ · (softmax(logits / τ) − softmax(teacher / τ))
+ * @returns       scalar; its gradient with respect to the logits is w · τ · (softmax(logits / τ) − softmax(teacher /
+ *   τ))
  */
-export function distillationSum(logits: tf.Tensor, teacher: tf.Tensor, weights: tf.Tensor, temperature: number): tf.Tensor {
+export function distillationSum(
+  logits: tf.Tensor,
+  teacher: tf.Tensor,
+  weights: tf.Tensor,
+  temperature: number,
+): tf.Tensor {
   const column = tf.reshape(weights, [-1, 1]);
   const loss = tf.customGrad((z, save) => {
     const ofTeacher = tf.logSoftmax(tf.div(teacher, temperature));
@@ -61,10 +76,15 @@ export function distillationSum(logits: tf.Tensor, teacher: tf.Tensor, weights: 
 }
 
 /**
- * How many examples have their label among the first 1 and the first 5; the lower class index wins a tie, as in arg-max.
+ * How many examples have their label among the first 1 and the first 5; the lower class index wins a tie, as in
+ * arg-max.
  * @returns two scalars, weighted sums
  */
-export function correctSums(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor): { top1: tf.Tensor; top5: tf.Tensor } {
+export function correctSums(
+  logits: tf.Tensor,
+  labels: tf.Tensor,
+  weights: tf.Tensor,
+): { top1: tf.Tensor; top5: tf.Tensor } {
   const classes = logits.shape[1] as number;
   const own = tf.reshape(tf.sum(tf.mul(logits, tf.oneHot(labels as tf.Tensor1D, classes)), -1), [-1, 1]); // [B, 1]
   const earlier = tf.less(tf.reshape(tf.range(0, classes, 1, 'int32'), [1, -1]), tf.reshape(labels, [-1, 1])); // [B, C]

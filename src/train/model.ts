@@ -26,7 +26,10 @@ export interface BuiltModel {
   attentionSaved: boolean;
   /** KV heads of the checkpoint, null from scratch. */
   fromKvHeads: number | null;
-  /** Why the head was drawn afresh, so that a figure before training means nothing; null when it was taken over, and from scratch. */
+  /**
+   * Why the head was drawn afresh, so that a figure before training means nothing; null when it was taken over, and
+   * from scratch.
+   */
   freshHead: string | null;
   /** The classes' names, where the checkpoint has them; else empty. */
   classes: string[];
@@ -34,7 +37,10 @@ export interface BuiltModel {
   card: ModelCard | null;
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
-  /** What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and told again at its end. */
+  /**
+   * What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and told again
+   * at its end.
+   */
   warnings: string[];
 }
 
@@ -70,8 +76,11 @@ export function buildModel(
   }
   const converted = convertCheckpoint(checkpoint, shape, seed, classes);
   const { values, fromKvHeads, fresh, card, warnings } = converted;
-  const attentionSaved = card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
-  const notices = [`${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`];
+  const attentionSaved =
+    card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
+  const notices = [
+    `${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`,
+  ];
   if (fromKvHeads !== shape.kvHeads)
     notices.push(`K and V of ${counted(fromKvHeads, 'head')} mean-pooled to ${counted(shape.kvHeads, 'KV head')}`);
   notices.push(...converted.notices);
@@ -92,19 +101,21 @@ export function buildModel(
 /**
  * The model's file (host sync: every parameter is read back).
  * @param steps optimizer steps behind it
- * @param record what it carries on: warnings of how it came to be, and how pictures were made ready for it
+ * @param record what it carries on: warnings of how it came to be, and how images were made ready for it
  * @throws GqaError `training` when a parameter is not finite: such a file must not take the place of a good one
  */
 export function modelFile(
   { shape, variant, params, attention }: Model,
   classes: string[],
   steps: number,
-  record: { warnings: readonly string[]; pictures: Preprocessing },
+  record: { warnings: readonly string[]; images: Preprocessing },
 ): Buffer {
   const valuesOf = (name: string): Float32Array => {
     const values = (params[name] as tf.Tensor).dataSync() as Float32Array;
     if (!allFinite(values))
-      throw new GqaError('training', `${name} is not finite after step ${steps}`, { hint: 'Lower train.lr, or add train.warmup_steps.' });
+      throw new GqaError('training', `${name} is not finite after step ${steps}`, {
+        hint: 'Lower train.lr, or add train.warmup_steps.',
+      });
     return values;
   };
   return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, ...record });

@@ -1,4 +1,7 @@
-/** PGQA's uniform draws: keyed by what they are for, so that a step, a layer or an evaluation always meets the same noise. */
+/**
+ * PGQA's uniform draws: keyed by what they are for, so that a step, a layer or an evaluation always meets the same
+ * noise.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../config/names.js';
 import { headDim, type ModelShape, tokens } from '../model/sizes.js';
@@ -12,7 +15,13 @@ import { uniform } from '../trace/random.js';
  * @param stream   what the draws are for
  * @param position the step or batch they are for
  */
-export function uniformNoise(shape: ModelShape, variant: VariantName, seed: number, stream: string, position: number): tf.Tensor[] | null {
+export function uniformNoise(
+  shape: ModelShape,
+  variant: VariantName,
+  seed: number,
+  stream: string,
+  position: number,
+): tf.Tensor[] | null {
   if (variantOf(variant).perturb === undefined) return null;
   const size = noiseShape(shape.heads, shape.kvHeads, tokens(shape), headDim(shape));
   return Array.from({ length: shape.depth }, (_, block) => {
@@ -33,5 +42,7 @@ export function tracedNoise(
   const size = noiseShape(shape.heads, shape.kvHeads, tokens(shape), headDim(shape));
   const key = tf.tensor1d(Int32Array.from(streamKey(seed, `pgqa/${stream}`)), 'int32');
   const int = (value: number): tf.Tensor => tf.scalar(value, 'int32');
-  return Array.from({ length: shape.depth }, (_, block) => uniform(size, key, tf.stack([int(0), int(block), position, int(0)])));
+  return Array.from({ length: shape.depth }, (_, block) =>
+    uniform(size, key, tf.stack([int(0), int(block), position, int(0)])),
+  );
 }

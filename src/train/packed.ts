@@ -1,6 +1,7 @@
 /**
- * A model's parameters, or moments, as variables of a compiled program: one for each large matrix, and one for all small tensors of a shape together.
- * Most of a ViT's tensors are small (biases, norms; in a small ViT everything is); apart, their reads and updates would be a good part of a step's operations, though almost none of its numbers.
+ * A model's parameters, or moments, as variables of a compiled program: one for each large matrix, and one for all
+ * small tensors of a shape together. Most of a ViT's tensors are small (biases, norms; in a small ViT everything is);
+ * apart, their reads and updates would be a good part of a step's operations, though almost none of its numbers.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Params } from '../model/params.js';

@@ -1,6 +1,7 @@
 /**
- * How long a run is, and what that and its pictures make of the settings. Both are known only once the data are open, so this comes after the rules of config/resolve.ts:
- * a setting that could not take effect is refused before a run is made, one that does other than it seems to is said.
+ * How long a run is, and what that and its images make of the settings. Both are known only once the data are open, so
+ * this comes after the rules of config/resolve.ts: a setting that could not take effect is refused before a run is
+ * made, one that does other than it seems to is said.
  */
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
@@ -18,9 +19,9 @@ export interface Plan {
   totalSteps: number;
 }
 
-/** @param pictures of the training part */
-export function planOf({ batchSize, gradAccumSteps, epochs, steps }: Config['train'], pictures: number): Plan {
-  const stepsPerEpoch = Math.ceil(pictures / (batchSize * gradAccumSteps));
+/** @param images of the training part */
+export function planOf({ batchSize, gradAccumSteps, epochs, steps }: Config['train'], images: number): Plan {
+  const stepsPerEpoch = Math.ceil(images / (batchSize * gradAccumSteps));
   return { stepsPerEpoch, totalSteps: Math.min(steps ?? Number.POSITIVE_INFINITY, epochs * stepsPerEpoch) };
 }
 
@@ -28,14 +29,18 @@ export function planOf({ batchSize, gradAccumSteps, epochs, steps }: Config['tra
 interface Known extends Plan {
   config: Config;
   /** Of the training part. */
-  pictures: number;
-  /** Pictures of an optimizer step. */
+  images: number;
+  /** Images of an optimizer step. */
   perStep: number;
 }
 
-/** The learning rate would never be reached: as the rule of config/resolve.ts says where `train.steps` alone tells the length. @throws GqaError `usage` */
-export function requireWarmupEnds(config: Config, pictures: number): void {
-  const known = knownOf(config, pictures);
+/**
+ * The learning rate would never be reached: as the rule of config/resolve.ts says where `train.steps` alone tells the
+ * length.
+ * @throws GqaError `usage`
+ */
+export function requireWarmupEnds(config: Config, images: number): void {
+  const known = knownOf(config, images);
   const { warmupSteps } = config.train;
   if (warmupSteps === 0 || known.totalSteps === 0 || warmupSteps < known.totalSteps) return;
   throw new GqaError(
@@ -46,7 +51,8 @@ export function requireWarmupEnds(config: Config, pictures: number): void {
 }
 
 /**
- * What a reader of the config would not expect, a line each; warnings are what may make the figures other than they are taken for.
+ * What a reader of the config would not expect, a line each; warnings are what may make the figures other than they are
+ * taken for.
  * @param classes names
  * @param built   the model before any training
  */
@@ -61,8 +67,8 @@ export function planFindings(
   return {
     notices: [
       ...NOTICES.map((notice) => notice(known)),
-      withoutPictures(parts.train, 'training', classes),
-      withoutPictures(parts.selection, chosenOn, classes),
+      withoutImages(parts.train, 'training', classes),
+      withoutImages(parts.selection, chosenOn, classes),
     ].filter((line) => line !== null),
     warnings: [averageKeepsItsStart(known), frozenAtRandom(config.train, built)].filter((line) => line !== null),
   };
@@ -70,9 +76,9 @@ export function planFindings(
 
 type Begun = Pick<BuiltModel, 'model' | 'freshHead' | 'fromKvHeads'>;
 
-function knownOf(config: Config, pictures: number): Known {
+function knownOf(config: Config, images: number): Known {
   const { batchSize, gradAccumSteps } = config.train;
-  return { config, pictures, perStep: batchSize * gradAccumSteps, ...planOf(config.train, pictures) };
+  return { config, images, perStep: batchSize * gradAccumSteps, ...planOf(config.train, images) };
 }
 
 /** Each says one thing, or null. */
@@ -82,10 +88,10 @@ const NOTICES: ((known: Known) => string | null)[] = [
     if (steps === null || steps <= known.totalSteps) return null;
     return `train.steps is ${steps}, but training stops after ${counted(known.totalSteps, 'step')} (${lengthOf(known)})`;
   },
-  function stepsAreShort({ pictures, perStep, totalSteps, config: { train } }) {
-    if (pictures >= perStep || totalSteps === 0) return null;
+  function stepsAreShort({ images, perStep, totalSteps, config: { train } }) {
+    if (images >= perStep || totalSteps === 0) return null;
     const product = train.gradAccumSteps > 1 ? ` × train.grad_accum_steps ${train.gradAccumSteps}` : '';
-    return `train.batch_size ${train.batchSize}${product} is more than the ${counted(pictures, 'training picture')}: an epoch is one step of them all`;
+    return `train.batch_size ${train.batchSize}${product} is more than the ${counted(images, 'training image')}: an epoch is one step of them all`;
   },
   function windowEndsWithTheEpoch({ stepsPerEpoch, totalSteps, config: { model } }) {
     const { variant, windowSize } = model;
@@ -115,14 +121,14 @@ function frozenAtRandom({ freeze }: Config['train'], { model, freshHead, fromKvH
   return `train.freeze is ${freeze}, and these have no pretrained values: they stay as they are at random (${shown})`;
 }
 
-function withoutPictures({ split, indices }: Part, of: string, classes: readonly string[]): string | null {
+function withoutImages({ split, indices }: Part, of: string, classes: readonly string[]): string | null {
   const seen = new Set(Array.from(indices, (index) => split.labels[index]));
   const missing = classes.filter((_, label) => !seen.has(label));
   if (missing.length === 0) return null;
   const shown = missing.slice(0, 3).join(', ') + (missing.length > 3 ? ', …' : '');
-  return `${missing.length} of ${classes.length} classes have no ${of} picture: ${shown}`;
+  return `${missing.length} of ${classes.length} classes have no ${of} image: ${shown}`;
 }
 
-/** `2 epochs of 960 pictures, 32 a step` */
-const lengthOf = ({ config: { train }, pictures, perStep }: Known): string =>
-  `${counted(train.epochs, 'epoch')} of ${counted(pictures, 'picture')}, ${perStep} a step`;
+/** `2 epochs of 960 images, 32 a step` */
+const lengthOf = ({ config: { train }, images, perStep }: Known): string =>
+  `${counted(train.epochs, 'epoch')} of ${counted(images, 'image')}, ${perStep} a step`;

@@ -5,7 +5,10 @@ import { compile, float32, traced } from '../trace/compile.js';
 import type { Precision } from '../trace/recorder.js';
 import type { TrainerMode } from './trainer.js';
 
-/** @throws GqaError `usage` where operations run one by one; `environment` with TensorFlow's own reason when there is no such kernel */
+/**
+ * @throws GqaError `usage` where operations run one by one; `environment` with TensorFlow's own reason when there is no
+ *   such kernel
+ */
 export function requirePrecision(precision: Precision, mode: TrainerMode): void {
   if (precision === 'float32') return;
   if (mode === 'eager') {
@@ -27,9 +30,13 @@ export function requirePrecision(precision: Precision, mode: TrainerMode): void 
     program.dispose();
   } catch (cause) {
     const reason = (cause as Error).message.split('\n')[0];
-    throw new GqaError('environment', `train.precision ${precision}: this device has no matrix products of that type: ${reason}`, {
-      hint: 'Use train.precision: float32.',
-      cause,
-    });
+    throw new GqaError(
+      'environment',
+      `train.precision ${precision}: this device has no matrix products of that type: ${reason}`,
+      {
+        hint: 'Use train.precision: float32.',
+        cause,
+      },
+    );
   }
 }

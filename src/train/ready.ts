@@ -1,9 +1,12 @@
-/** A trainer made ready for a model and its pictures, and what evaluates with it: what training and evaluation have in common. */
+/**
+ * A trainer made ready for a model and its images, and what evaluates with it: what training and evaluation have in
+ * common.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
-import type { Fit } from '../data/pictures/fit.js';
+import type { Fit } from '../data/images/fit.js';
 import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError } from '../errors.js';
 import { variantOf } from '../model/variants.js';
@@ -26,12 +29,12 @@ export interface Onlooker {
 
 /** What a trainer is built from. */
 function trainerOptions(config: Config, { model: { shape, variant } }: BuiltModel, part: Part): TrainerOptions {
-  const { height, width } = pictureForm(config, part);
+  const { height, width } = imageForm(config, part);
   return { ...stepOptions(config), shape, variant, evalBatchSize: config.eval.batchSize, height, width };
 }
 
-/** Size at which a part's pictures come to the trainer, and how they are brought to it. */
-export function pictureForm({ data, model }: Config, { split }: Part): { height: number; width: number; fit: Fit } {
+/** Size at which a part's images come to the trainer, and how they are brought to it. */
+export function imageForm({ data, model }: Config, { split }: Part): { height: number; width: number; fit: Fit } {
   const fit = preprocessingOf(data);
   return { ...inputSize(split.source, model.imageSize, fit), fit };
 }
@@ -66,9 +69,10 @@ export function stepOptions({
 }
 
 /**
- * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on training pictures, drawn at random since many data sets are sorted
- * by class. The model's tensors are disposed.
- * @param train what it is calibrated on; null: there are no training pictures. @param part whose pictures' size the trainer takes
+ * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on
+ * training images, drawn at random since many data sets are sorted by class. The model's tensors are disposed.
+ * @param train what it is calibrated on; null: there are no training images. @param part whose images' size the trainer
+ *   takes
  * @throws GqaError `data` when there is nothing to calibrate on
  */
 export async function readyTrainer(
@@ -88,9 +92,17 @@ export async function readyTrainer(
     tf.dispose(model.params);
     if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
       if (train === null) throw nothingToCalibrateOn(model.variant);
-      const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(0, config.model.calibrationImages);
+      const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(
+        0,
+        config.model.calibrationImages,
+      );
       const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
-      const attention = await calibrate(trainer, model, model.attention, shown(batches, progress('calibrating', indices.length)));
+      const attention = await calibrate(
+        trainer,
+        model,
+        model.attention,
+        shown(batches, progress('calibrating', indices.length)),
+      );
       trainer.loadAttention(attention);
       tf.dispose(attention);
     }
@@ -103,9 +115,13 @@ export async function readyTrainer(
 }
 
 const nothingToCalibrateOn = (variant: string): GqaError =>
-  new GqaError('data', `the checkpoint has no saved state of ${variant}, and there are no training pictures to calibrate it on`, {
-    hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
-  });
+  new GqaError(
+    'data',
+    `the checkpoint has no saved state of ${variant}, and there are no training images to calibrate it on`,
+    {
+      hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
+    },
+  );
 
 /** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
 async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
@@ -121,10 +137,10 @@ async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenera
   }
 }
 
-/** A part's pictures in order, with the test transform. */
+/** A part's images in order, with the test transform. */
 function testBatches(config: Config, pipeline: Pipeline, part: Part): AsyncIterable<Batch> {
   return pipeline.batches(part.split, part.indices, {
-    ...pictureForm(config, part),
+    ...imageForm(config, part),
     batchSize: config.eval.batchSize,
     seed: config.seed,
     epoch: null,

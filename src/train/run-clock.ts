@@ -1,19 +1,28 @@
-/** How long a run still takes: the pictures that it will train on and evaluate, each at the pace of those of its kind that came last. */
+/**
+ * How long a run still takes: the images that it will train on and evaluate, each at the pace of those of its kind that
+ * came last.
+ */
 import type { Counted, Progress } from '../run/progress.js';
 
-/** Pictures, by what is done with them. */
+/** Images, by what is done with them. */
 export interface Work {
   train: number;
   evaluate: number;
 }
 
-/** Evaluation is the forward pass; training adds the backward one, of about twice the work. Where only one of them was timed, it tells of the other. */
+/**
+ * Evaluation is the forward pass; training adds the backward one, of about twice the work. Where only one of them was
+ * timed, it tells of the other.
+ */
 const EVALUATION_SHARE = 1 / 3;
 
 type Start = (label: string, total: number, counted?: Counted) => Progress;
 
 export interface RunClock {
-  /** Starts a bar of that kind of work, which then shows the time of the whole run too; what it measures is the pace from then on. */
+  /**
+   * Starts a bar of that kind of work, which then shows the time of the whole run too; what it measures is the pace
+   * from then on.
+   */
   timed(kind: keyof Work): Start;
   /** Seconds; null before anything was timed. */
   left(): number | null;
@@ -37,7 +46,7 @@ export function runClock(progress: Start, work: Work): RunClock {
   };
 }
 
-/** @param pace seconds a picture */
+/** @param pace seconds a image */
 function secondsOf(work: Work, pace: Record<keyof Work, number | null>): number | null {
   const train = pace.train ?? (pace.evaluate === null ? null : pace.evaluate / EVALUATION_SHARE);
   const evaluate = pace.evaluate ?? (train === null ? null : train * EVALUATION_SHARE);

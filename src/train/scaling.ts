@@ -3,7 +3,10 @@ import { GqaError } from '../errors.js';
 
 const HINT = 'Use train.precision: bfloat16 or float32, or lower train.lr.';
 
-/** A scale that falls to it comes from gradients that are not finite whatever it is. fairseq ends a run there too (`--min-loss-scale`). */
+/**
+ * A scale that falls to it comes from gradients that are not finite whatever it is. fairseq ends a run there too
+ * (`--min-loss-scale`).
+ */
 const SMALLEST_SCALE = 1e-4;
 
 /** @throws GqaError `training` when hardly a gradient would outlive the scale */
@@ -18,7 +21,10 @@ export function requireScale(scale: number, step: number): void {
   );
 }
 
-/** @throws GqaError `training` when more than half of the steps were left out: what came of the others does not stand for the run that was asked for */
+/**
+ * @throws GqaError `training` when more than half of the steps were left out: what came of the others does not stand
+ *   for the run that was asked for
+ */
 export function requireMostSteps(leftOut: number, steps: number): void {
   if (leftOut <= steps / 2) return;
   throw new GqaError(

@@ -14,10 +14,14 @@ export function initialAttention(shape: ModelShape, variant: VariantName): Block
 export type AttentionValues = Record<string, number[]>[];
 
 export function attentionFrom(values: AttentionValues): BlockState[] {
-  return values.map((block) => Object.fromEntries(Object.entries(block).map(([name, vector]) => [name, tf.tensor1d(vector)])));
+  return values.map((block) =>
+    Object.fromEntries(Object.entries(block).map(([name, vector]) => [name, tf.tensor1d(vector)])),
+  );
 }
 
 /** Reads the state back (host sync). */
 export function attentionValues(state: BlockState[]): AttentionValues {
-  return state.map((block) => Object.fromEntries(Object.entries(block).map(([name, tensor]) => [name, Array.from(tensor.dataSync())])));
+  return state.map((block) =>
+    Object.fromEntries(Object.entries(block).map(([name, tensor]) => [name, Array.from(tensor.dataSync())])),
+  );
 }

@@ -1,4 +1,7 @@
-/** The parts of an optimizer step: forward and backward, then the update. Pure: state in, state out; they run eagerly as they stand, and have nothing that could not be traced. */
+/**
+ * The parts of an optimizer step: forward and backward, then the update. Pure: state in, state out; they run eagerly as
+ * they stand, and have nothing that could not be traced.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import type { VariantName } from '../config/names.js';
 import type { Params } from '../model/params.js';
@@ -29,9 +32,9 @@ export interface PassInputs {
   images: tf.Tensor;
   /** [B] int32 */
   labels: tf.Tensor;
-  /** [B], 1 for a real picture, 0 for padding. */
+  /** [B], 1 for a real image, 0 for padding. */
   weights: tf.Tensor;
-  /** The labels of the pictures that were mixed in; null without mixing. */
+  /** The labels of the images that were mixed in; null without mixing. */
   mix: MixedLabels | null;
   /** Scalar, 1 when this step begins a DGQA window. */
   refresh: tf.Tensor;
@@ -69,7 +72,7 @@ export const plain = {
   recompute: false,
 } as const satisfies Partial<StepOptions>;
 
-/** Sums over the batch's real pictures, as scalars on the device, before the update. */
+/** Sums over the batch's real images, as scalars on the device, before the update. */
 export type StepSums = {
   loss: tf.Tensor;
   top1: tf.Tensor;
@@ -88,12 +91,12 @@ export type Differentiated = {
   counts: tf.Tensor[];
 };
 
-/** The gradients' factor that makes them those of the mean over real pictures. */
+/** The gradients' factor that makes them those of the mean over real images. */
 export const meanOf = (images: tf.Tensor): tf.Tensor => tf.reciprocal(images);
 
 /**
  * Forward and backward. The caller owns every tensor of the result, the state's included.
- * @param factorOf  (real pictures) → what the summed loss is multiplied by before it is differentiated; scalars
+ * @param factorOf  (real images) → what the summed loss is multiplied by before it is differentiated; scalars
  * @param recompute see `Pass.recompute`; needed where the options ask for it
  */
 export function differentiate(
@@ -120,7 +123,11 @@ export function differentiate(
     const loss = lossSum(result.logits, inputs, options);
     const count = tf.sum(weights);
     aside = {
-      sums: { loss: loss.clone(), top1: correctSums(result.logits, mainLabels(labels, mix), weights).top1, images: count.clone() },
+      sums: {
+        loss: loss.clone(),
+        top1: correctSums(result.logits, mainLabels(labels, mix), weights).top1,
+        images: count.clone(),
+      },
       logits: result.logits,
       attention: result.state,
       counts: result.counts,
@@ -155,12 +162,19 @@ export interface UpdateSizes extends StepSizes {
 }
 
 /** @param step optimizer steps done when this one is, from 1 */
-export const updateSizes = (lr: number, step: number, { adamw, ema }: Pick<StepOptions, 'adamw' | 'ema'>): UpdateSizes => ({
+export const updateSizes = (
+  lr: number,
+  step: number,
+  { adamw, ema }: Pick<StepOptions, 'adamw' | 'ema'>,
+): UpdateSizes => ({
   ...stepSizes(lr, step, adamw),
   ...(ema === null ? {} : { emaRate: tf.scalar(rateAfter(step, ema)) }),
 });
 
-/** Parameters, moments and moving averages after an update with the gradients of the mean loss. Nothing is changed in place. */
+/**
+ * Parameters, moments and moving averages after an update with the gradients of the mean loss. Nothing is changed in
+ * place.
+ */
 export function updated(
   state: TrainState,
   gradients: Params,
@@ -202,7 +216,10 @@ export function addedSums(running: tf.Tensor, sums: StepSums, step: tf.Tensor): 
   return tf.stack([tf.add(loss, sums.loss), tf.add(top1, sums.top1), tf.add(images, sums.images), bad]);
 }
 
-/** Takes every tensor in `value` out of the care of tidies and of the gradient tape, which disposes what a differentiated function does not return. */
+/**
+ * Takes every tensor in `value` out of the care of tidies and of the gradient tape, which disposes what a
+ * differentiated function does not return.
+ */
 export function keepAll(value: unknown): void {
   if (value instanceof tf.Tensor) tf.keep(value);
   else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) keepAll(part);

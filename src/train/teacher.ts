@@ -1,4 +1,7 @@
-/** The teacher of distillation: an MHA model of the student's sizes, whose logits the student learns from; it is never changed. */
+/**
+ * The teacher of distillation: an MHA model of the student's sizes, whose logits the student learns from; it is never
+ * changed.
+ */
 import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { counted } from '../counted.js';
@@ -31,7 +34,8 @@ export interface Teacher {
 /**
  * @param file  safetensors checkpoint
  * @param shape the student's. @param classes the data set's names, in order
- * @param scales what the teacher's own pictures were normalised with, and what the student's are: the difference goes into the teacher's patch projection
+ * @param scales what the teacher's own images were normalised with, and what the student's are: the difference goes
+ *   into the teacher's patch projection
  * @throws GqaError `usage` when the file is no MHA model of the student's sizes and classes
  */
 export function buildTeacher(
@@ -40,7 +44,14 @@ export function buildTeacher(
   classes: readonly string[],
   scales: { own: PixelScale; students: PixelScale },
 ): Teacher {
-  const { values, shape: found, fromKvHeads, freshBecause, notices, warnings } = convertCheckpoint(file, teacherShape(shape), 0, classes);
+  const {
+    values,
+    shape: found,
+    fromKvHeads,
+    freshBecause,
+    notices,
+    warnings,
+  } = convertCheckpoint(file, teacherShape(shape), 0, classes);
   const eps = (of: ModelShape): number => of.layerNormEps ?? LAYER_NORM_EPS;
   const problem =
     freshBecause ??
@@ -60,8 +71,8 @@ export function buildTeacher(
 }
 
 /**
- * Patches neither overlap nor have padding, so that W · (pixel − m) / s + b is one linear map of a pixel, whatever m and s are: with the student's s' and m',
- * W' = W · s' / s and b' = b + Σ W · (m' − m) / s; in float64, rounded once.
+ * Patches neither overlap nor have padding, so that W · (pixel − m) / s + b is one linear map of a pixel, whatever m
+ * and s are: with the student's s' and m', W' = W · s' / s and b' = b + Σ W · (m' − m) / s; in float64, rounded once.
  * @param values weight [D, 3, P, P] and bias [D] of `patch_embed.proj`, beside others
  */
 export function withScaleFolded(
@@ -69,7 +80,10 @@ export function withScaleFolded(
   { own, students }: { own: PixelScale; students: PixelScale },
 ): Record<string, Float32Array> {
   if (own.mean.every((mean, i) => mean === students.mean[i] && own.std[i] === students.std[i])) return values;
-  const [weight, bias] = [values['patch_embed.proj.weight'] as Float32Array, values['patch_embed.proj.bias'] as Float32Array];
+  const [weight, bias] = [
+    values['patch_embed.proj.weight'] as Float32Array,
+    values['patch_embed.proj.bias'] as Float32Array,
+  ];
   const [rows, area] = [bias.length, weight.length / bias.length / 3];
   const scaled = new Float32Array(weight.length);
   const shifted = new Float32Array(rows);

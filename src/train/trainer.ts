@@ -1,4 +1,7 @@
-/** What trains and evaluates a model, with its state inside: the loop's view of a step, whether it runs compiled (compiled.ts) or operation by operation (eager.ts). */
+/**
+ * What trains and evaluates a model, with its state inside: the loop's view of a step, whether it runs compiled
+ * (compiled.ts) or operation by operation (eager.ts).
+ */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
@@ -14,10 +17,10 @@ import type { StepOptions } from './step.js';
 export interface TrainerOptions extends StepOptions {
   /** What PGQA's noise is keyed by, with step and layer. */
   seed: number;
-  /** Pictures a batch, padding included. */
+  /** Images a batch, padding included. */
   batchSize: number;
   evalBatchSize: number;
-  /** Size in pixels at which pictures come. */
+  /** Size in pixels at which images come. */
   height: number;
   width: number;
   /** How bytes become the model's input. */
@@ -45,7 +48,7 @@ export interface StepPlan {
   mix?: Mix;
 }
 
-/** Sums over real pictures, to be divided by `images` once. */
+/** Sums over real images, to be divided by `images` once. */
 export interface TrainSums {
   loss: number;
   top1: number;
@@ -83,11 +86,17 @@ export interface Trainer {
   evaluate(batch: Batch): tf.Tensor;
   /** Sums since `beginEvaluation` (host sync). */
   readEvaluation(): EvaluationSums;
-  /** Mean norms of a batch's key heads, [depth][K], query heads split as the state says, real pictures only (host sync). Key-driven variants only. */
+  /**
+   * Mean norms of a batch's key heads, [depth][K], query heads split as the state says, real images only (host sync).
+   * Key-driven variants only.
+   */
   keyNorms(batch: Batch): number[][];
   /** Replaces the attention state by copies. Key-driven variants only. */
   loadAttention(attention: BlockState[]): void;
-  /** What evaluation reads: parameters (their moving averages where they are kept) and attention state; the caller owns the tensors. */
+  /**
+   * What evaluation reads: parameters (their moving averages where they are kept) and attention state; the caller owns
+   * the tensors.
+   */
   model(): Model;
   /** Of the parameters that are trained; the caller owns the tensors. */
   moments(): Moments;

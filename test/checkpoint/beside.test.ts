@@ -1,4 +1,7 @@
-/** What no shape shows: heads, eps, activation, pooling and classes, from our card or the config.json beside a checkpoint. */
+/**
+ * What no shape shows: heads, eps, activation, pooling and classes, from our card or the config.json beside a
+ * checkpoint.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { convertCheckpoint } from '../../src/checkpoint/convert.js';
@@ -20,9 +23,15 @@ const refused = (beside: Record<string, unknown>, message: RegExp): void =>
 test('heads that config.json confirms are taken silently; others are refused; what nothing confirms is warned of', () => {
   assert.deepEqual(warningsOf({ model_type: 'vit', hidden_size: 12, num_attention_heads: 6 }), []);
   assert.deepEqual(warningsOf({ architecture: 'vit_test', num_features: 12, model_args: { num_heads: 6 } }), []);
-  refused({ model_type: 'vit', hidden_size: 12, num_attention_heads: 3 }, /has 3 heads \(.*config\.json\), the config 6/);
+  refused(
+    { model_type: 'vit', hidden_size: 12, num_attention_heads: 3 },
+    /has 3 heads \(.*config\.json\), the config 6/,
+  );
   refused({ architecture: 'vit_test', num_features: 12, model_args: { num_heads: 12 } }, /has 12 heads/);
-  assert.match(warningsOf(null).join('\n'), /does not say its number of heads: model\.heads is 6, but nothing beside it confirms that/);
+  assert.match(
+    warningsOf(null).join('\n'),
+    /does not say its number of heads: model\.heads is 6, but nothing beside it confirms that/,
+  );
   assert.match(warningsOf({ some_other: 'program' }).join('\n'), /does not say/);
 });
 
@@ -30,7 +39,10 @@ test('heads that config.json confirms are taken silently; others are refused; wh
 function ofWidth(embedDim: number, heads: number, beside: Record<string, unknown> | null = null): string[] {
   const shape: ModelShape = { ...mha, depth: 1, embedDim, heads, kvHeads: heads, mlpRatio: 0.25 };
   const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [name, { shape: spec.shape, data: initialValues(name, shape, 1) }]),
+    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [
+      name,
+      { shape: spec.shape, data: initialValues(name, shape, 1) },
+    ]),
   );
   return convertCheckpoint(writeCheckpoint(tensors, beside), shape, 0).warnings;
 }
@@ -45,7 +57,10 @@ test('timm’s widths have timm’s heads, by the width alone with a warning, by
   assert.match(ofWidth(192, 12).join('\n'), /model\.heads is 12, but timm’s ViTs of embed_dim 192 have 3/);
   assert.match(ofWidth(192, 6).join('\n'), /have 3/);
   assert.throws(() => ofWidth(192, 12, { architecture: 'vit_tiny_patch16_224', num_features: 192 }), /has 3 heads/);
-  assert.deepEqual(ofWidth(192, 12, { architecture: 'vit_tiny_patch16_224', num_features: 192, model_args: { num_heads: 12 } }), []);
+  assert.deepEqual(
+    ofWidth(192, 12, { architecture: 'vit_tiny_patch16_224', num_features: 192, model_args: { num_heads: 12 } }),
+    [],
+  );
 });
 
 test('a config.json of another model is not used, and that is said', () => {
@@ -70,7 +85,10 @@ test('what config.json says that gqa does not compute refuses the checkpoint', (
   refused({ architecture: 'vit_x', num_features: 12, model_args: { act_layer: 'relu' } }, /act_layer is relu/);
   const plain = { ...hf, hidden_act: 'gelu', layer_norm_eps: 1e-6 };
   assert.equal(convertCheckpoint(writeCheckpoint(timmTensors(), plain), mha, 0).shape.layerNormEps, undefined);
-  assert.equal(convertCheckpoint(writeCheckpoint(timmTensors(), { ...plain, layer_norm_eps: 1e-5 }), mha, 0).shape.layerNormEps, 1e-5);
+  assert.equal(
+    convertCheckpoint(writeCheckpoint(timmTensors(), { ...plain, layer_norm_eps: 1e-5 }), mha, 0).shape.layerNormEps,
+    1e-5,
+  );
 });
 
 const CLASSES = ['cat', 'dog', 'cow', 'hen', 'ant'];
@@ -88,10 +106,17 @@ test('a head whose classes have other names, or the same in another order, is dr
   assert.deepEqual([same.freshBecause, same.classes], [null, CLASSES]);
   assert.equal(headOf(labels(['Cat', 'DOG', 'cow', 'hen', 'ant'])).freshBecause, null);
   assert.match(headOf(labels([...CLASSES].reverse())).freshBecause ?? '', /class 0 is “ant” there, “cat” in the data/);
-  assert.match(headOf(labels(['cat', 'dog', 'cow', 'hen', 'bee'])).freshBecause ?? '', /class 4 is “bee” there, “ant” in the data/);
   assert.match(
-    headOf({ architecture: 'vit_x', num_features: 12, model_args: { num_heads: 6 }, label_names: [...CLASSES].reverse() }).freshBecause ??
-      '',
+    headOf(labels(['cat', 'dog', 'cow', 'hen', 'bee'])).freshBecause ?? '',
+    /class 4 is “bee” there, “ant” in the data/,
+  );
+  assert.match(
+    headOf({
+      architecture: 'vit_x',
+      num_features: 12,
+      model_args: { num_heads: 6 },
+      label_names: [...CLASSES].reverse(),
+    }).freshBecause ?? '',
     /class 0 is “ant”/,
   );
 });
@@ -105,22 +130,31 @@ test('a head without names of classes is taken over, with a notice; LABEL_0 is n
   ]) {
     const { freshBecause, notices } = headOf(beside);
     assert.equal(freshBecause, null);
-    assert.match(notices.join('\n'), /names no classes: its head’s outputs are taken to be in the data set’s order \(cat, dog, cow, …\)/);
+    assert.match(
+      notices.join('\n'),
+      /names no classes: its head’s outputs are taken to be in the data set’s order \(cat, dog, cow, …\)/,
+    );
   }
 });
 
 /** A file of ours of these classes. */
 function ours(classes: string[], warnings: string[] = []): string {
   const valuesOf = (name: string): Float32Array => initialValues(name, mha, 2);
-  return writeCheckpoint(encodeModel(valuesOf, { variant: 'mha', model: mha, classes, state: null, steps: 3, warnings }), {
-    model_type: 'beit',
-    hidden_size: 12,
-  });
+  return writeCheckpoint(
+    encodeModel(valuesOf, { variant: 'mha', model: mha, classes, state: null, steps: 3, warnings }),
+    {
+      model_type: 'beit',
+      hidden_size: 12,
+    },
+  );
 }
 
 test('a file of ours is taken by its own card, whatever lies beside it: heads, classes, and the warnings it came with', () => {
   assert.deepEqual(convertCheckpoint(ours(CLASSES), mha, 0, CLASSES).warnings, []);
-  assert.match(convertCheckpoint(ours([...CLASSES].reverse()), mha, 0, CLASSES).freshBecause ?? '', /class 0 is “ant” there/);
+  assert.match(
+    convertCheckpoint(ours([...CLASSES].reverse()), mha, 0, CLASSES).freshBecause ?? '',
+    /class 0 is “ant” there/,
+  );
   assert.deepEqual(convertCheckpoint(ours(CLASSES, ['w']), mha, 0, CLASSES).warnings, ['w']);
   assert.match(convertCheckpoint(ours([]), mha, 0, CLASSES).notices.join('\n'), /names no classes/);
 });
@@ -135,7 +169,13 @@ test('the number of classes may be left to the checkpoint: 0 without a head, and
   );
   assert.equal(shape.numClasses, 0);
   const file = writeCheckpoint(
-    encodeModel((name) => values[name] as Float32Array, { variant: 'mha', model: shape, classes: [], state: null, steps: 0 }),
+    encodeModel((name) => values[name] as Float32Array, {
+      variant: 'mha',
+      model: shape,
+      classes: [],
+      state: null,
+      steps: 0,
+    }),
   );
   const again = convertCheckpoint(file, mha, 0, CLASSES);
   assert.match(again.freshBecause ?? '', /the checkpoint has no head/);

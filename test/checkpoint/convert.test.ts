@@ -23,7 +23,11 @@ const refused = (code: string, message: RegExp) => (error: unknown) =>
 
 test('timm’s fused qkv becomes q, k and v, and every other tensor is taken over as it is, the final norm too', () => {
   const tensors = timmTensors();
-  const { values, fresh, fromKvHeads } = convertCheckpoint(write('timm.safetensors', encodeSafetensors(tensors)), mha, 0);
+  const { values, fresh, fromKvHeads } = convertCheckpoint(
+    write('timm.safetensors', encodeSafetensors(tensors)),
+    mha,
+    0,
+  );
   assert.deepEqual([fresh, fromKvHeads], [[], 6]);
   assert.deepEqual(values['norm.weight'], tensors['norm.weight']?.data);
   const fused = tensors['blocks.1.attn.qkv.weight']?.data as Float32Array;
@@ -40,7 +44,8 @@ test('K and V become the mean over neighbouring heads, weights and biases; q and
     const headLength = source.length / 6;
     (values[name] as Float32Array).forEach((value, i) => {
       const g = Math.floor(i / headLength);
-      const mean = [0, 1, 2].reduce((sum, h) => sum + (source[(3 * g + h) * headLength + (i % headLength)] as number), 0) / 3;
+      const mean =
+        [0, 1, 2].reduce((sum, h) => sum + (source[(3 * g + h) * headLength + (i % headLength)] as number), 0) / 3;
       assert.ok(Math.abs(value - mean) < 1e-7);
     });
   }
@@ -52,8 +57,14 @@ test('a head of another number of classes is drawn afresh and named, and depends
   const file = write('head.safetensors', encodeSafetensors(timmTensors()));
   const { values, fresh } = convertCheckpoint(file, { ...mha, numClasses: 3 }, 42);
   assert.deepEqual(fresh, ['head.weight', 'head.bias']);
-  assert.deepEqual(values['head.weight'], convertCheckpoint(file, { ...mha, numClasses: 3, kvHeads: 1 }, 42).values['head.weight']);
-  assert.notDeepEqual(values['head.weight'], convertCheckpoint(file, { ...mha, numClasses: 3 }, 43).values['head.weight']);
+  assert.deepEqual(
+    values['head.weight'],
+    convertCheckpoint(file, { ...mha, numClasses: 3, kvHeads: 1 }, 42).values['head.weight'],
+  );
+  assert.notDeepEqual(
+    values['head.weight'],
+    convertCheckpoint(file, { ...mha, numClasses: 3 }, 43).values['head.weight'],
+  );
 });
 
 test('values that are not finite are refused with the tensor’s name', () => {
@@ -95,5 +106,8 @@ test('KV heads that were merged are not merged again, nor are heads counted othe
     () => convertCheckpoint(file, { ...mha, kvHeads: 1 }, 0),
     refused('usage', /holds 6 heads with 2 KV heads \(dgqa-ema\); the config wants 6 heads with 1 KV head/),
   );
-  assert.throws(() => convertCheckpoint(file, { ...mha, heads: 12, kvHeads: 2 }, 0), refused('usage', /the config wants 12 heads/));
+  assert.throws(
+    () => convertCheckpoint(file, { ...mha, heads: 12, kvHeads: 2 }, 0),
+    refused('usage', /the config wants 12 heads/),
+  );
 });

@@ -11,7 +11,8 @@ import { writeCheckpoint } from './tensors.js';
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
 /** The beginning of a zip archive whose first file has this name. */
-const zip = (name: string): Buffer => Buffer.concat([latin1('PK\x03\x04'), Buffer.alloc(26), latin1(name), Buffer.alloc(40)]);
+const zip = (name: string): Buffer =>
+  Buffer.concat([latin1('PK\x03\x04'), Buffer.alloc(26), latin1(name), Buffer.alloc(40)]);
 const tar = Buffer.alloc(1024);
 tar.write('model.pth');
 tar.write('ustar', 257);
@@ -26,7 +27,12 @@ const FILES: [what: string, bytes: Buffer, message: RegExp, hint: RegExp][] = [
   ],
   ['a web page', latin1('<!DOCTYPE html>\n<html><body>Not found</body></html>'), /a web page \(HTML\)/, /hf download/],
   ['a web page without a doctype', latin1('\n  <html lang="en">'), /a web page \(HTML\)/, /hf download/],
-  ['a server’s error', latin1('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'), /an XML document/, /hf download/],
+  [
+    'a server’s error',
+    latin1('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>'),
+    /an XML document/,
+    /hf download/,
+  ],
   ['a word of an error', latin1('Entry not found'), /is a text file/, /hf download/],
   ['torch.save', zip('archive/data.pkl'), /PyTorch \(pickle in a zip archive/, /save_file/],
   ['torch.save of a named file', zip('vit/data.pkl'), /PyTorch/, /save_file/],
@@ -72,7 +78,8 @@ test('a folder is refused with the checkpoints in it named; a pipe is not waited
   const refused = (file: string, message: RegExp, hint: RegExp): void =>
     assert.throws(
       () => openSafetensors(file),
-      (error) => error instanceof GqaError && error.code === 'io' && message.test(error.message) && hint.test(error.hint ?? ''),
+      (error) =>
+        error instanceof GqaError && error.code === 'io' && message.test(error.message) && hint.test(error.hint ?? ''),
     );
   refused(folder, /is a folder; a checkpoint is one \.safetensors file/, /Give the file: .*model\.safetensors$/);
   fs.rmSync(inside);

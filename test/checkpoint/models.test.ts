@@ -1,4 +1,7 @@
-/** Checkpoints as timm, Hugging Face and torchvision write them: logits as theirs, which models/make.py computed with torch. */
+/**
+ * Checkpoints as timm, Hugging Face and torchvision write them: logits as theirs, which models/make.py computed with
+ * torch.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { before, test } from 'node:test';
@@ -13,14 +16,24 @@ before(async () => {
 });
 
 const MODELS = 'test/checkpoint/models';
-const expected = JSON.parse(fs.readFileSync(`${MODELS}/expected.json`, 'utf8')) as { pictures: number[]; logits: Record<string, number[]> };
+const expected = JSON.parse(fs.readFileSync(`${MODELS}/expected.json`, 'utf8')) as {
+  images: number[];
+  logits: Record<string, number[]>;
+};
 const wanted = { imageSize: 8, patchSize: 4, embedDim: 24, depth: 2, heads: 4, kvHeads: 4, mlpRatio: 2, numClasses: 5 };
 
 function logitsOf({ values, shape }: Converted): number[] {
   return tf.tidy(() => {
     const params = paramsFrom(shape, (name) => values[name] as Float32Array);
-    const images = tf.tensor(expected.pictures, [3, 8, 8, 3]);
-    const pass = { shape, variant: 'mha', state: [], allocation: { by: 'state' }, noise: null, weights: tf.ones([3]) } as const;
+    const images = tf.tensor(expected.images, [3, 8, 8, 3]);
+    const pass = {
+      shape,
+      variant: 'mha',
+      state: [],
+      allocation: { by: 'state' },
+      noise: null,
+      weights: tf.ones([3]),
+    } as const;
     return [...forward(params, images, { ...pass, state: [] }).logits.dataSync()];
   });
 }
@@ -34,7 +47,11 @@ const notices: Record<string, RegExp[]> = {
   'hf-vit': [/Hugging Face’s names behind “vit\.”/, /eps is 1e-12$/],
   'hf-vit-newer': [/Hugging Face’s names behind “net\.vit\.”/, /eps is 1e-12, as such checkpoints/],
   'hf-vit-eps': [/Hugging Face’s names behind “vit\.”/, /eps is 1e-12$/],
-  'hf-dinov2': [/Hugging Face’s names behind “dinov2\.”/, /left out of the checkpoint: the mask token/, /LayerScale is folded/],
+  'hf-dinov2': [
+    /Hugging Face’s names behind “dinov2\.”/,
+    /left out of the checkpoint: the mask token/,
+    /LayerScale is folded/,
+  ],
   torchvision: [/torchvision’s names/],
 };
 

@@ -16,7 +16,8 @@ import { temporaryFolder } from '../cli-run.js';
 
 const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
-const configOf = (...sets: string[]): Config => parseConfig('data: { name: cifar10 }\nmodel: { size: small }', 'x.yaml', sets).config;
+const configOf = (...sets: string[]): Config =>
+  parseConfig('data: { name: cifar10 }\nmodel: { size: small }', 'x.yaml', sets).config;
 
 /** A checkpoint of nobody's making, with `files` beside it. */
 function checkpointWith(files: Record<string, unknown>): string {
@@ -34,10 +35,19 @@ function found({ config: { data } }: Settled): Record<string, unknown> {
 }
 
 const refused = (message: RegExp) => (error: unknown) =>
-  error instanceof GqaError && error.code === 'usage' && message.test(error.message) && error.message.split('\n').length <= 10;
+  error instanceof GqaError &&
+  error.code === 'usage' &&
+  message.test(error.message) &&
+  error.message.split('\n').length <= 10;
 
 const timm = (cfg: Record<string, unknown>, more: Record<string, unknown> = {}): Record<string, unknown> => ({
-  'config.json': { architecture: 'deit_small_patch16_224', num_classes: 1000, num_features: 384, pretrained_cfg: cfg, ...more },
+  'config.json': {
+    architecture: 'deit_small_patch16_224',
+    num_classes: 1000,
+    num_features: 384,
+    pretrained_cfg: cfg,
+    ...more,
+  },
 });
 const DEIT = {
   ...IMAGENET,
@@ -58,7 +68,9 @@ const HF = {
   size: { height: 224, width: 224 },
   do_convert_rgb: null,
 };
-const huggingFace = (changes: Record<string, unknown>): Record<string, unknown> => ({ 'preprocessor_config.json': { ...HF, ...changes } });
+const huggingFace = (changes: Record<string, unknown>): Record<string, unknown> => ({
+  'preprocessor_config.json': { ...HF, ...changes },
+});
 
 /** What lies beside the checkpoint, and what comes of it. */
 const UNDERSTOOD: [what: string, files: Record<string, unknown>, expected: Partial<Preprocessing>][] = [
@@ -102,22 +114,41 @@ const UNDERSTOOD: [what: string, files: Record<string, unknown>, expected: Parti
     }),
     { resize: 'crop', cropPct: 1, interpolation: 'bicubic' },
   ],
-  ['a crop of the whole', huggingFace({ do_center_crop: true, crop_size: 224 }), { ...IMAGENET, interpolation: 'bicubic' }],
-  ['do_normalize false', huggingFace({ do_normalize: false }), { mean: [0, 0, 0], std: [1, 1, 1], interpolation: 'bicubic' }],
-  ['processor_config.json', { 'processor_config.json': { image_processor: HF } }, { ...IMAGENET, interpolation: 'bicubic' }],
+  [
+    'a crop of the whole',
+    huggingFace({ do_center_crop: true, crop_size: 224 }),
+    { ...IMAGENET, interpolation: 'bicubic' },
+  ],
+  [
+    'do_normalize false',
+    huggingFace({ do_normalize: false }),
+    { mean: [0, 0, 0], std: [1, 1, 1], interpolation: 'bicubic' },
+  ],
+  [
+    'processor_config.json',
+    { 'processor_config.json': { image_processor: HF } },
+    { ...IMAGENET, interpolation: 'bicubic' },
+  ],
   [
     'both, of one mind',
     { ...timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 }), ...huggingFace({ image_mean: [0.4851, 0.456, 0.406] }) },
     { ...IMAGENET, interpolation: 'bicubic' },
   ],
   ['timm’s config.json of a model of another width', timm(DEIT, { num_features: 192 }), {}],
-  ['Hugging Face’s config.json of the model, which says nothing', { 'config.json': { model_type: 'vit', image_size: 224 } }, {}],
+  [
+    'Hugging Face’s config.json of the model, which says nothing',
+    { 'config.json': { model_type: 'vit', image_size: 224 } },
+    {},
+  ],
 ];
 
 for (const [what, files, expected] of UNDERSTOOD) {
   test(`beside the checkpoint: ${what}`, () => {
     const settled = settlePreprocessing(configOf(), checkpointWith(files));
-    assert.deepEqual(found(settled), found({ config: { data: { ...DEFAULT_PREPROCESSING, ...expected } } } as unknown as Settled));
+    assert.deepEqual(
+      found(settled),
+      found({ config: { data: { ...DEFAULT_PREPROCESSING, ...expected } } } as unknown as Settled),
+    );
     assert.deepEqual(settled.warnings, []);
     assert.ok(settled.notices.length > 0 || Object.keys(expected).length === 0);
   });
@@ -129,15 +160,23 @@ test('what is taken from beside the checkpoint is told with its file, and so are
   assert.match(notices.join('\n'), /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
   assert.match(notices.join('\n'), /data\.resize crop, data\.crop_pct 0\.9, .*, as .*config\.json says/);
   const silent = settlePreprocessing(configOf(), checkpointWith({}));
-  assert.match(silent.notices.join('\n'), /data\.mean \[0\.5, 0\.5, 0\.5\].*neither the config nor .*model\.safetensors says otherwise/);
+  assert.match(
+    silent.notices.join('\n'),
+    /data\.mean \[0\.5, 0\.5, 0\.5\].*neither the config nor .*model\.safetensors says otherwise/,
+  );
   assert.deepEqual(settlePreprocessing(configOf(), null).notices, []);
 });
 
 /** What gqa does not do: the setting that the config has to say for it to go on, and what the message holds. */
 const REFUSED: [what: string, files: Record<string, unknown>, message: RegExp, sets: string[]][] = [
   ['border', timm({ ...DEIT, crop_mode: 'border' }), /crop_mode "border"/, ['data.resize=crop']],
-  ['squash and then a crop', timm({ ...DEIT, crop_mode: 'squash' }), /crop_mode "squash" with crop_pct 0\.9/, ['data.resize=squash']],
-  ['a crop beyond the picture', timm({ ...DEIT, crop_pct: 1.1 }), /crop_pct 1\.1/, ['data.resize=crop']],
+  [
+    'squash and then a crop',
+    timm({ ...DEIT, crop_mode: 'squash' }),
+    /crop_mode "squash" with crop_pct 0\.9/,
+    ['data.resize=squash'],
+  ],
+  ['a crop beyond the image', timm({ ...DEIT, crop_pct: 1.1 }), /crop_pct 1\.1/, ['data.resize=crop']],
   ['a border cut off', timm({ ...DEIT, crop_border_pixels: 4 }), /crop_border_pixels 4/, ['data.resize=crop']],
   [
     'lanczos',
@@ -147,7 +186,12 @@ const REFUSED: [what: string, files: Record<string, unknown>, message: RegExp, s
   ],
   ['random', timm({ ...DEIT, interpolation: 'random' }), /interpolation "random"/, ['data.interpolation=bicubic']],
   ['PIL’s lanczos', huggingFace({ resample: 1 }), /resample 1; gqa has bilinear \(2\)/, ['data.interpolation=bicubic']],
-  ['one channel', timm({ ...DEIT, mean: [0.13] }), /mean \[0\.13\]; gqa takes three numbers/, ['data.mean=[0.1,0.1,0.1]']],
+  [
+    'one channel',
+    timm({ ...DEIT, mean: [0.13] }),
+    /mean \[0\.13\]; gqa takes three numbers/,
+    ['data.mean=[0.1,0.1,0.1]'],
+  ],
   [
     '0 to 255',
     timm({ ...DEIT, mean: [123.675, 116.28, 103.53] }),
@@ -155,7 +199,12 @@ const REFUSED: [what: string, files: Record<string, unknown>, message: RegExp, s
     ['data.mean=[0.485,0.456,0.406]'],
   ],
   ['a deviation of 0', timm({ ...DEIT, std: [0, 0.2, 0.2] }), /std \[0,0\.2,0\.2\]/, ['data.std=[0.2,0.2,0.2]']],
-  ['do_rescale false', huggingFace({ do_rescale: false }), /do_rescale false/, ['data.mean=[0.5,0.5,0.5]', 'data.std=[0.5,0.5,0.5]']],
+  [
+    'do_rescale false',
+    huggingFace({ do_rescale: false }),
+    /do_rescale false/,
+    ['data.mean=[0.5,0.5,0.5]', 'data.std=[0.5,0.5,0.5]'],
+  ],
   [
     'a scale of its own',
     huggingFace({ rescale_factor: 1 / 127.5 }),
@@ -175,9 +224,19 @@ const REFUSED: [what: string, files: Record<string, unknown>, message: RegExp, s
     /size 256 of DeiTFeatureExtractor, do_center_crop with crop_size 224/,
     ['data.resize=crop'],
   ],
-  ['not square', huggingFace({ size: { height: 224, width: 192 } }), /size \{"height":224,"width":192\}/, ['data.resize=squash']],
+  [
+    'not square',
+    huggingFace({ size: { height: 224, width: 192 } }),
+    /size \{"height":224,"width":192\}/,
+    ['data.resize=squash'],
+  ],
   ['the longest edge', huggingFace({ size: { longest_edge: 224 } }), /longest_edge/, ['data.resize=squash']],
-  ['the shortest edge without a crop', huggingFace({ size: { shortest_edge: 224 } }), /shortest_edge/, ['data.resize=crop']],
+  [
+    'the shortest edge without a crop',
+    huggingFace({ size: { shortest_edge: 224 } }),
+    /shortest_edge/,
+    ['data.resize=crop'],
+  ],
   [
     'a rule of its own',
     huggingFace({ size: { shortest_edge: 224 }, image_processor_type: 'ConvNextImageProcessor' }),
@@ -193,7 +252,15 @@ const REFUSED: [what: string, files: Record<string, unknown>, message: RegExp, s
   ],
   [
     'two files that contradict each other',
-    { ...timm(DEIT), ...huggingFace({ size: { shortest_edge: 248 }, do_center_crop: true, crop_size: 224, image_mean: [0.5, 0.5, 0.5] }) },
+    {
+      ...timm(DEIT),
+      ...huggingFace({
+        size: { shortest_edge: 248 },
+        do_center_crop: true,
+        crop_size: 224,
+        image_mean: [0.5, 0.5, 0.5],
+      }),
+    },
     /config\.json says data\.mean \[0\.485, 0\.456, 0\.406\], but .*preprocessor_config\.json says data\.mean \[0\.5/,
     ['data.mean=[0.5,0.5,0.5]'],
   ],
@@ -204,7 +271,10 @@ for (const [what, files, message, sets] of REFUSED) {
     const checkpoint = checkpointWith(files);
     assert.throws(() => settlePreprocessing(configOf(), checkpoint), refused(message));
     const { warnings } = settlePreprocessing(configOf(...sets), checkpoint);
-    assert.ok(warnings.length > 0 && warnings.every((line) => /^the config says data\./.test(line)), warnings.join('\n'));
+    assert.ok(
+      warnings.length > 0 && warnings.every((line) => /^the config says data\./.test(line)),
+      warnings.join('\n'),
+    );
   });
 }
 
@@ -213,8 +283,14 @@ test('the config goes before the checkpoint; that they differ is a warning, that
   const other = settlePreprocessing(configOf('data.mean=[0.5,0.5,0.5]', 'data.resize=squash'), checkpoint);
   assert.deepEqual(found(other), { ...DEFAULT_PREPROCESSING, std: IMAGENET.std, interpolation: 'bicubic' });
   assert.deepEqual(other.warnings.length, 2);
-  assert.match(other.warnings[0] as string, /the config says data\.mean \[0\.5, 0\.5, 0\.5\], but .*config\.json says data\.mean \[0\.485/);
-  const same = settlePreprocessing(configOf('data.mean=[0.485,0.456,0.406]', 'data.resize=crop', 'data.crop_pct=0.9'), checkpoint);
+  assert.match(
+    other.warnings[0] as string,
+    /the config says data\.mean \[0\.5, 0\.5, 0\.5\], but .*config\.json says data\.mean \[0\.485/,
+  );
+  const same = settlePreprocessing(
+    configOf('data.mean=[0.485,0.456,0.406]', 'data.resize=crop', 'data.crop_pct=0.9'),
+    checkpoint,
+  );
   assert.deepEqual(same.warnings, []);
   const part = settlePreprocessing(configOf('data.crop_pct=0.95'), checkpoint);
   assert.deepEqual([part.config.data.resize, part.config.data.cropPct, part.warnings.length], ['crop', 0.95, 1]);
@@ -223,7 +299,7 @@ test('the config goes before the checkpoint; that they differ is a warning, that
   assert.equal(settlePreprocessing(configOf('data.resize=crop'), null).config.data.cropPct, 0.875);
 });
 
-test('crop_pct where pictures are squashed does nothing, and is refused', () => {
+test('crop_pct where images are squashed does nothing, and is refused', () => {
   for (const checkpoint of [null, checkpointWith({})])
     assert.throws(
       () => settlePreprocessing(configOf('data.crop_pct=0.9'), checkpoint),
@@ -231,30 +307,45 @@ test('crop_pct where pictures are squashed does nothing, and is refused', () => 
     );
 });
 
-test('pictures of another size than model.image_size are a warning; the size that a model was made for goes before that of its origin', () => {
+test('images of another size than model.image_size are a warning; the size that a model was made for goes before that of its origin', () => {
   const small = settlePreprocessing(configOf(), checkpointWith(timm({ ...DEIT, input_size: [3, 384, 384] })));
-  assert.match(small.warnings.join('\n'), /of pictures of 384 pixels, but model\.image_size is 224/);
+  assert.match(small.warnings.join('\n'), /of images of 384 pixels, but model\.image_size is 224/);
   const made = timm({ ...DEIT, input_size: [3, 384, 384] }, { model_args: { img_size: 224 } });
   assert.deepEqual(settlePreprocessing(configOf(), checkpointWith(made)).warnings, []);
 });
 
-const SHAPE: ModelShape = { imageSize: 8, patchSize: 4, embedDim: 4, depth: 1, heads: 1, kvHeads: 1, mlpRatio: 1, numClasses: 2 };
+const SHAPE: ModelShape = {
+  imageSize: 8,
+  patchSize: 4,
+  embedDim: 4,
+  depth: 1,
+  heads: 1,
+  kvHeads: 1,
+  mlpRatio: 1,
+  numClasses: 2,
+};
 
-function ours(pictures?: Preprocessing): string {
+function ours(images?: Preprocessing): string {
   const file = path.join(temporaryFolder(), 'ours.safetensors');
   const card = { variant: 'mha' as const, model: SHAPE, classes: ['a', 'b'], state: null, steps: 1 };
-  const bytes = encodeModel((name) => initialValues(name, SHAPE, 1), pictures === undefined ? card : { ...card, pictures });
+  const bytes = encodeModel((name) => initialValues(name, SHAPE, 1), images === undefined ? card : { ...card, images });
   fs.writeFileSync(file, bytes);
   fs.writeFileSync(path.join(path.dirname(file), 'config.json'), JSON.stringify(timm(DEIT)['config.json']));
   return file;
 }
 
-test('a file of ours goes before what lies beside it; one from before it told of pictures is of 0.5, squashed bilinearly', () => {
-  const pictures: Preprocessing = { mean: [0.1, 0.2, 0.3], std: [0.4, 0.5, 0.6], resize: 'crop', cropPct: 0.95, interpolation: 'bicubic' };
-  assert.deepEqual(found(settlePreprocessing(configOf(), ours(pictures))), pictures);
+test('a file of ours goes before what lies beside it; one from before it told of images is of 0.5, squashed bilinearly', () => {
+  const images: Preprocessing = {
+    mean: [0.1, 0.2, 0.3],
+    std: [0.4, 0.5, 0.6],
+    resize: 'crop',
+    cropPct: 0.95,
+    interpolation: 'bicubic',
+  };
+  assert.deepEqual(found(settlePreprocessing(configOf(), ours(images))), images);
   const old = settlePreprocessing(configOf(), ours());
   assert.deepEqual([found(old), old.notices, old.warnings], [DEFAULT_PREPROCESSING, [], []]);
-  const against = settlePreprocessing(configOf('data.std=[1,1,1]'), ours(pictures));
+  const against = settlePreprocessing(configOf('data.std=[1,1,1]'), ours(images));
   assert.match(
     against.warnings.join('\n'),
     /the config says data\.std \[1, 1, 1\], but .*ours\.safetensors says data\.std \[0\.4, 0\.5, 0\.6\]/,
@@ -263,7 +354,11 @@ test('a file of ours goes before what lies beside it; one from before it told of
 
 test('a teacher may have another mean and deviation, but no other resize; of one that says nothing the student’s are taken, aloud', () => {
   const student: Preprocessing = { ...DEFAULT_PREPROCESSING, interpolation: 'bicubic' };
-  const { mean, std, notices } = settledTeacher(checkpointWith(timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 })), 384, student);
+  const { mean, std, notices } = settledTeacher(
+    checkpointWith(timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 })),
+    384,
+    student,
+  );
   assert.deepEqual({ mean, std }, IMAGENET);
   assert.match(notices.join('\n'), /folded into its patch projection/);
   assert.throws(

@@ -59,7 +59,8 @@ test('half, bfloat16, double and integer tensors are converted to float32', () =
   assert.deepEqual([...readTensor(opened, 'i')], [-41]);
 });
 
-const entry = (dtype: string, shape: unknown, offsets: unknown): string => JSON.stringify({ dtype, shape, data_offsets: offsets });
+const entry = (dtype: string, shape: unknown, offsets: unknown): string =>
+  JSON.stringify({ dtype, shape, data_offsets: offsets });
 
 const lies: [what: string, file: () => string, message: RegExp][] = [
   ['is missing', () => path.join(folder, 'nowhere'), /cannot be opened \(ENOENT\)/],
@@ -70,7 +71,11 @@ const lies: [what: string, file: () => string, message: RegExp][] = [
   ['has no JSON in its header', () => fileWith('{"a":', 0), /is not JSON/],
   ['has a header that is not an object', () => fileWith('[1]', 0), /does not begin with \{/],
   ['has a header that is not UTF-8', () => fileWith(Buffer.from([0x7b, 0xff, 0xfe, 0x7d]), 0), /not UTF-8/],
-  ['names a tensor twice', () => fileWith(`{"a":${entry('F32', [1], [0, 4])},"a":${entry('F32', [1], [0, 4])}}`, 4), /names a twice/],
+  [
+    'names a tensor twice',
+    () => fileWith(`{"a":${entry('F32', [1], [0, 4])},"a":${entry('F32', [1], [0, 4])}}`, 4),
+    /names a twice/,
+  ],
   ['has an unknown dtype', () => fileWith(`{"a":${entry('F8', [1], [0, 1])}}`, 1), /entry of tensor a: dtype/],
   ['has a negative size', () => fileWith(`{"a":${entry('F32', [-1], [0, 4])}}`, 4), /entry of tensor a: shape/],
   [
@@ -78,11 +83,27 @@ const lies: [what: string, file: () => string, message: RegExp][] = [
     () => fileWith(`{"a":${entry('F32', [3], [0, 8])}}`, 8),
     /needs 12 bytes, its offsets 0–8 hold 8/,
   ],
-  ['has a shape whose product overflows', () => fileWith(`{"a":${entry('F32', [2 ** 40, 2 ** 40], [0, 0])}}`, 0), /needs .* bytes/],
-  ['has a gap', () => fileWith(`{"a":${entry('F32', [1], [0, 4])},"b":${entry('F32', [1], [8, 12])}}`, 12), /overlap or gap/],
-  ['has overlapping tensors', () => fileWith(`{"a":${entry('F32', [2], [0, 8])},"b":${entry('F32', [1], [4, 8])}}`, 8), /overlap or gap/],
+  [
+    'has a shape whose product overflows',
+    () => fileWith(`{"a":${entry('F32', [2 ** 40, 2 ** 40], [0, 0])}}`, 0),
+    /needs .* bytes/,
+  ],
+  [
+    'has a gap',
+    () => fileWith(`{"a":${entry('F32', [1], [0, 4])},"b":${entry('F32', [1], [8, 12])}}`, 12),
+    /overlap or gap/,
+  ],
+  [
+    'has overlapping tensors',
+    () => fileWith(`{"a":${entry('F32', [2], [0, 8])},"b":${entry('F32', [1], [4, 8])}}`, 8),
+    /overlap or gap/,
+  ],
   ['is cut short', () => fileWith(`{"a":${entry('F32', [4], [0, 16])}}`, 10), /cut short/],
-  ['has bytes behind its tensors', () => fileWith(`{"a":${entry('F32', [1], [0, 4])}}`, 9), /its tensors end at byte \d+, the file at/],
+  [
+    'has bytes behind its tensors',
+    () => fileWith(`{"a":${entry('F32', [1], [0, 4])}}`, 9),
+    /its tensors end at byte \d+, the file at/,
+  ],
   ['has metadata that is not text', () => fileWith('{"__metadata__":{"a":1}}', 0), /__metadata__/],
 ];
 
@@ -144,7 +165,10 @@ test('a number that float32 cannot hold is refused, not rounded', () => {
     assert.throws(opened(dtype, write), message);
   assert.deepEqual([...opened('I32', (bytes) => bytes.writeInt32LE(2 ** 24 + 2))()], [2 ** 24 + 2]);
   assert.deepEqual([...opened('I64', (bytes) => bytes.writeBigInt64LE(2n ** 40n))()], [2 ** 40]);
-  assert.deepEqual([...opened('F64', (bytes) => bytes.writeDoubleLE(Number.POSITIVE_INFINITY))()], [Number.POSITIVE_INFINITY]);
+  assert.deepEqual(
+    [...opened('F64', (bytes) => bytes.writeDoubleLE(Number.POSITIVE_INFINITY))()],
+    [Number.POSITIVE_INFINITY],
+  );
 });
 
 test('a header string of 20 MB, one of quotes and backslashes, and one nested deeply are read or refused, not thrown over', () => {
@@ -152,7 +176,10 @@ test('a header string of 20 MB, one of quotes and backslashes, and one nested de
   const long = 'x'.repeat(20_000_000);
   assert.equal(openSafetensors(fileWith(`{"__metadata__":{"k":"${long}"},${tensor}}`, 4)).metadata.k, long);
   const escapes = '\\\\\\"'.repeat(100_000);
-  assert.equal(openSafetensors(fileWith(`{"__metadata__":{"k":"${escapes}","l":"\\\\"},${tensor}}`, 4)).metadata.k?.length, 200_000);
+  assert.equal(
+    openSafetensors(fileWith(`{"__metadata__":{"k":"${escapes}","l":"\\\\"},${tensor}}`, 4)).metadata.k?.length,
+    200_000,
+  );
   assert.throws(
     () => openSafetensors(fileWith(`{"${long}":1,"${long}":1}`, 0)),
     (error: Error) => /names x{97}… twice/.test(error.message),
@@ -182,7 +209,10 @@ test('a tensor’s name that holds a line break or is endless stands in a messag
 });
 
 test('a file changed at any one byte of its header is refused or describes tensors within the file', () => {
-  const good = encodeSafetensors({ a: { shape: [2, 2], data: new Float32Array(4) }, b: { shape: [3], data: new Float32Array(3) } });
+  const good = encodeSafetensors({
+    a: { shape: [2, 2], data: new Float32Array(4) },
+    b: { shape: [3], data: new Float32Array(3) },
+  });
   const headerEnd = 8 + Number(good.readBigUInt64LE(0));
   for (let at = 0; at < headerEnd; at++) {
     for (const flip of [1, 0x10, 0x80]) {
@@ -191,7 +221,8 @@ test('a file changed at any one byte of its header is refused or describes tenso
       const file = path.join(folder, 'fuzz.safetensors');
       fs.writeFileSync(file, bytes);
       try {
-        for (const { begin, end } of openSafetensors(file).tensors.values()) assert.ok(begin >= headerEnd && end <= bytes.length);
+        for (const { begin, end } of openSafetensors(file).tensors.values())
+          assert.ok(begin >= headerEnd && end <= bytes.length);
       } catch (error) {
         assert.ok(error instanceof GqaError, String(error));
       }

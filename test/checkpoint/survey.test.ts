@@ -1,4 +1,7 @@
-/** What else real checkpoints hold: computed, left out with a notice, or refused by what it is, before any value is read. */
+/**
+ * What else real checkpoints hold: computed, left out with a notice, or refused by what it is, before any value is
+ * read.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
@@ -45,12 +48,24 @@ function refusal(file: string): string {
 }
 
 const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: RegExp][] = [
-  ['qk_norm', add('blocks.0.attn.q_norm.weight', 'blocks.0.attn.k_norm.weight'), /norms on queries and keys.*q_norm\.weight/],
+  [
+    'qk_norm',
+    add('blocks.0.attn.q_norm.weight', 'blocks.0.attn.k_norm.weight'),
+    /norms on queries and keys.*q_norm\.weight/,
+  ],
   ['a norm before the blocks', add('norm_pre.weight', 'norm_pre.bias'), /a norm before the blocks.*norm_pre/],
   ['registers', add('reg_token'), /register tokens.*reg_token/],
   ['a distillation token', add('dist_token', 'head_dist.weight'), /a distillation token.*dist_token/],
-  ['fc_norm in place of norm', renamed((name) => name.replace(/^norm\./, 'fc_norm.')), /fc_norm.*reads the mean of all patches/],
-  ['a norm inside attention', add('blocks.0.attn.norm.weight'), /a norm inside attention or MLP.*blocks\.0\.attn\.norm/],
+  [
+    'fc_norm in place of norm',
+    renamed((name) => name.replace(/^norm\./, 'fc_norm.')),
+    /fc_norm.*reads the mean of all patches/,
+  ],
+  [
+    'a norm inside attention',
+    add('blocks.0.attn.norm.weight'),
+    /a norm inside attention or MLP.*blocks\.0\.attn\.norm/,
+  ],
   ['a norm inside the MLP', add('blocks.1.mlp.norm.weight'), /a norm inside attention or MLP/],
   ['SwiGLU of EVA', add('blocks.0.mlp.fc1_g.weight', 'blocks.0.mlp.fc1_x.weight'), /a gated MLP \(SwiGLU\)/],
   ['SwiGLU of DINOv2', add('blocks.0.mlp.w12.weight'), /a gated MLP \(SwiGLU\)/],
@@ -78,7 +93,7 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
   ['weight norm', add('blocks.0.mlp.fc1.weight_g'), /weights in parts/],
   ['pruning masks', add('blocks.0.mlp.fc1.weight_mask'), /weights in parts/],
   ['batch norm', add('blocks.0.norm1.running_mean'), /batch norm/],
-  ['statistics inside the model', add('pixel_mean', 'pixel_std'), /mean and standard deviation of the pictures/],
+  ['statistics inside the model', add('pixel_mean', 'pixel_std'), /mean and standard deviation of the images/],
   ['talking heads', add('blocks.0.attn.proj_l.weight'), /another kind of attention/],
   ['an unknown name', add('blocks.0.surprise.weight', 'extra'), /unknown to gqa.*blocks\.0\.surprise\.weight, extra/],
   [
@@ -92,12 +107,20 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
   ['two heads', add('classifier.weight'), /two heads.*classifier/],
   [
     'two models',
-    (t) => Object.assign(t, Object.fromEntries(Object.entries(timmTensors()).map(([name, tensor]) => [`teacher.${name}`, tensor]))),
+    (t) =>
+      Object.assign(
+        t,
+        Object.fromEntries(Object.entries(timmTensors()).map(([name, tensor]) => [`teacher.${name}`, tensor])),
+      ),
     /a second model, under “teacher\.”/,
   ],
   ['norms without a bias', without(/norm[12]?\.bias$/), /norms without a bias \(RMS norm/],
   ['one norm without a bias', without(/^norm\.bias$/), /1 tensor is missing: norm\.bias/],
-  ['a qkv bias in one block only', without(/^blocks\.1\.attn\.qkv\.bias$/), /3 tensors are missing: blocks\.1\.attn\.q\.bias/],
+  [
+    'a qkv bias in one block only',
+    without(/^blocks\.1\.attn\.qkv\.bias$/),
+    /3 tensors are missing: blocks\.1\.attn\.q\.bias/,
+  ],
   ['LayerScale in one block only', add('blocks.0.ls1.gamma'), /1 tensor is missing: blocks\.1\.ls1\.gamma/],
   [
     'LayerScale of another width',
@@ -127,9 +150,21 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
     /position embeddings of the form \[1, 2, 2, 12\]/,
   ],
   ['positions of no square', (t) => Object.assign(t, { pos_embed: filled(1, 7, 12) }), /7 tokens, which are no square/],
-  ['pictures of one channel', (t) => Object.assign(t, { 'patch_embed.proj.weight': filled(12, 1, 8, 8) }), /pictures with channels: 1;/],
-  ['patches by a matrix', (t) => Object.assign(t, { 'patch_embed.proj.weight': filled(12, 192) }), /kernel of the form \[12, 192\]/],
-  ['patches that are not square', (t) => Object.assign(t, { 'patch_embed.proj.weight': filled(12, 3, 8, 4) }), /patches of 8 × 4 pixels/],
+  [
+    'images of one channel',
+    (t) => Object.assign(t, { 'patch_embed.proj.weight': filled(12, 1, 8, 8) }),
+    /images with channels: 1;/,
+  ],
+  [
+    'patches by a matrix',
+    (t) => Object.assign(t, { 'patch_embed.proj.weight': filled(12, 192) }),
+    /kernel of the form \[12, 192\]/,
+  ],
+  [
+    'patches that are not square',
+    (t) => Object.assign(t, { 'patch_embed.proj.weight': filled(12, 3, 8, 4) }),
+    /patches of 8 × 4 pixels/,
+  ],
   [
     'a block too many',
     (t) =>
@@ -149,13 +184,21 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
     (t) => Object.assign(t, { pos_embed: filled(1, 10, 12) }),
     /image_size is 24, in the config 16\n {2}position embeddings of 10 tokens: 24 pixels with patch 8/,
   ],
-  ['no ViT at all', renamed((name) => name.replace(/^(blocks|patch_embed)/, 'things')), /is no ViT whose names gqa knows.*\d+ tensors/],
+  [
+    'no ViT at all',
+    renamed((name) => name.replace(/^(blocks|patch_embed)/, 'things')),
+    /is no ViT whose names gqa knows.*\d+ tensors/,
+  ],
   ['Swin', renamed((name) => (name.startsWith('blocks') ? `layers.0.${name}` : name)), /a network of stages \(Swin/],
-  ['ResNet', renamed((name) => name.replace(/^blocks\.(\d+)/, 'layer1.$1').replace(/^patch_embed/, 'conv1')), /a convolutional network/],
+  [
+    'ResNet',
+    renamed((name) => name.replace(/^blocks\.(\d+)/, 'layer1.$1').replace(/^patch_embed/, 'conv1')),
+    /a convolutional network/,
+  ],
   [
     'CLIP',
     renamed((name) => `vision_model.${name.replace('blocks', 'encoder.layers').replace('patch_embed', 'patch')}`),
-    /a model of pictures and text/,
+    /a model of images and text/,
   ],
 ];
 
@@ -187,7 +230,9 @@ const HARMLESS: [what: string, change: (tensors: Tensors) => unknown, notice: Re
     (t) =>
       Object.assign(
         t,
-        Object.fromEntries(Object.entries(timmTensors()).map(([name, { shape }]) => [`model_ema.module.${name}`, filled(...shape)])),
+        Object.fromEntries(
+          Object.entries(timmTensors()).map(([name, { shape }]) => [`model_ema.module.${name}`, filled(...shape)]),
+        ),
       ),
     /left out.*averaged copies of the weights/,
   ],
@@ -236,11 +281,19 @@ test('a head beside the model is taken over with a warning', () => {
 const HEADS: [what: string, change: (tensors: Tensors) => unknown, because: RegExp | null][] = [
   ['no head', without(/^head/), /the checkpoint has no head/],
   ['a bias only', without(/^head\.weight/), /has a bias only/],
-  ['a head of another width', (t) => Object.assign(t, { 'head.weight': filled(5, 24) }), /head is \[5, 24\], where one of \[classes, 12\]/],
+  [
+    'a head of another width',
+    (t) => Object.assign(t, { 'head.weight': filled(5, 24) }),
+    /head is \[5, 24\], where one of \[classes, 12\]/,
+  ],
   ['a head of convolution', (t) => Object.assign(t, { 'head.weight': filled(5, 12, 1, 1) }), /head is \[5, 12, 1, 1\]/],
   ['a bias of another length', (t) => Object.assign(t, { 'head.bias': filled(4) }), /has a bias of \[4\]/],
   ['a head of two layers', renamed((name) => name.replace(/^head\./, 'head.0.')), /no single linear layer \(head\.0\./],
-  ['a head of other classes', (t) => Object.assign(t, { 'head.weight': filled(7, 12), 'head.bias': filled(7) }), /head has 7 classes/],
+  [
+    'a head of other classes',
+    (t) => Object.assign(t, { 'head.weight': filled(7, 12), 'head.bias': filled(7) }),
+    /head has 7 classes/,
+  ],
   ['a head without a bias', without(/^head\.bias/), null],
 ];
 
@@ -266,7 +319,8 @@ test('LayerScale is folded: rows and bias times gamma, rounded once', () => {
   const gamma = Float32Array.from({ length: 12 }, (_, i) => 0.1 + 0.3 * i);
   const file = writeCheckpoint(
     timmTensors((t) => {
-      for (const i of [0, 1]) for (const ls of ['ls1', 'ls2']) t[`blocks.${i}.${ls}.gamma`] = { shape: [12], data: gamma };
+      for (const i of [0, 1])
+        for (const ls of ['ls1', 'ls2']) t[`blocks.${i}.${ls}.gamma`] = { shape: [12], data: gamma };
     }),
   );
   const { values } = convertCheckpoint(file, mha, 0);
@@ -276,7 +330,9 @@ test('LayerScale is folded: rows and bias times gamma, rounded once', () => {
     ['blocks.1.mlp.fc2.weight', 24],
     ['blocks.1.mlp.fc2.bias', 1],
   ] as const) {
-    const expected = (plain[name] as Float32Array).map((value, i) => Math.fround(value * (gamma[Math.floor(i / row)] as number)));
+    const expected = (plain[name] as Float32Array).map((value, i) =>
+      Math.fround(value * (gamma[Math.floor(i / row)] as number)),
+    );
     assert.deepEqual(values[name], expected);
     assert.notDeepEqual(values[name], plain[name]);
   }
@@ -284,7 +340,9 @@ test('LayerScale is folded: rows and bias times gamma, rounded once', () => {
 });
 
 test('a file of a hundred million unknown bytes is refused without reading them', () => {
-  const header = Buffer.from(JSON.stringify({ big: { dtype: 'F32', shape: [25_000_000], data_offsets: [0, 100_000_000] } }));
+  const header = Buffer.from(
+    JSON.stringify({ big: { dtype: 'F32', shape: [25_000_000], data_offsets: [0, 100_000_000] } }),
+  );
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
   const file = writeCheckpoint(Buffer.concat([length, header]));

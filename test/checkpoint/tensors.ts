@@ -6,7 +6,16 @@ import { encodeSafetensors, type TensorData } from '../../src/checkpoint/safeten
 import { initialValues, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 
-export const mha: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 12, depth: 2, heads: 6, kvHeads: 6, mlpRatio: 2, numClasses: 5 };
+export const mha: ModelShape = {
+  imageSize: 16,
+  patchSize: 8,
+  embedDim: 12,
+  depth: 2,
+  heads: 6,
+  kvHeads: 6,
+  mlpRatio: 2,
+  numClasses: 5,
+};
 
 export type Tensors = Record<string, TensorData>;
 
@@ -28,14 +37,21 @@ export function timmTensors(change: (tensors: Tensors) => unknown = () => {}): T
     }
     const fused = `${part[1]}qkv${part[3]}`;
     const before = tensors[fused]?.data ?? new Float32Array(0);
-    tensors[fused] = { shape: [3 * (shape[0] as number), ...shape.slice(1)], data: Float32Array.of(...before, ...data) };
+    tensors[fused] = {
+      shape: [3 * (shape[0] as number), ...shape.slice(1)],
+      data: Float32Array.of(...before, ...data),
+    };
   }
   change(tensors);
   return tensors;
 }
 
 /** A file in a folder of its own, so that nothing lies beside it but what `beside` says. */
-export function writeCheckpoint(bytes: Buffer | Tensors, beside: Record<string, unknown> | null = null, name = 'vit.safetensors'): string {
+export function writeCheckpoint(
+  bytes: Buffer | Tensors,
+  beside: Record<string, unknown> | null = null,
+  name = 'vit.safetensors',
+): string {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-checkpoint-'));
   if (beside !== null) fs.writeFileSync(path.join(folder, 'config.json'), JSON.stringify(beside));
   fs.writeFileSync(path.join(folder, name), Buffer.isBuffer(bytes) ? bytes : encodeSafetensors(bytes));

@@ -1,4 +1,4 @@
-/** A checkpoint that timm made and trained, on real pictures: the logits, loss and top-1 that torch gave for it. */
+/** A checkpoint that timm made and trained, on real images: the logits, loss and top-1 that torch gave for it. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -12,7 +12,7 @@ const CHECKPOINT = path.join(SHARED, 'vit_cifar10_timm.safetensors');
 const ZIP = path.join(SHARED, 'cifar10-jpeg.zip');
 const missing = [CHECKPOINT, `${CHECKPOINT}.json`, ZIP].filter((file) => !fs.existsSync(file));
 
-/** All test pictures and one training picture of each class, as an image folder. */
+/** All test images and one training image of each class, as an image folder. */
 async function unpacked(): Promise<string> {
   const folder = temporaryFolder();
   await withZip(ZIP, async (files) => {
@@ -26,15 +26,19 @@ async function unpacked(): Promise<string> {
 
 const skip = missing.length > 0 && `not there: ${missing.join(', ')}`;
 
-test('a ViT that timm trained has torch’s top-1, loss and logits on the 10,000 test pictures of CIFAR-10', { skip }, async (t) => {
+test('a ViT that timm trained has torch’s top-1, loss and logits on the 10,000 test images of CIFAR-10', {
+  skip,
+}, async (t) => {
   const reference = JSON.parse(fs.readFileSync(`${CHECKPOINT}.json`, 'utf8'));
   const root = await unpacked();
   t.after(() => fs.rmSync(path.dirname(root), { recursive: true }));
   const wasm = gqa(['doctor', '--device', 'native']).code !== 0;
-  // On wasm a tenth of the pictures, of all classes, has to do.
+  // On wasm a tenth of the images, of all classes, has to do.
   const limit = wasm ? ['--set', 'data.limit={train: null, test: 1000}'] : [];
   const logits = path.join(root, 'logits.safetensors');
-  const sets = ['model.variant=mha', 'model.kv_heads=null', `data.root=${root}`, 'train.protocol=paper'].flatMap((set) => ['--set', set]);
+  const sets = ['model.variant=mha', 'model.kv_heads=null', `data.root=${root}`, 'train.protocol=paper'].flatMap(
+    (set) => ['--set', set],
+  );
   const ran = gqa([
     'eval',
     '--checkpoint',
@@ -50,7 +54,7 @@ test('a ViT that timm trained has torch’s top-1, loss and logits on the 10,000
   assert.equal(ran.code, 0, ran.stderr);
   const { top1, loss } = JSON.parse(ran.stdout);
   if (wasm) {
-    assert.ok(Math.abs(top1 - reference.top1) < 0.05, `top-1 ${top1} on a tenth of the pictures`);
+    assert.ok(Math.abs(top1 - reference.top1) < 0.05, `top-1 ${top1} on a tenth of the images`);
     return;
   }
   assert.ok(Math.abs(top1 - reference.top1) <= 0.0005, `top-1 ${top1}, torch ${reference.top1}`);
@@ -58,5 +62,5 @@ test('a ViT that timm trained has torch’s top-1, loss and logits on the 10,000
   const ours = readTensor(openSafetensors(logits), 'logits');
   const theirs = (reference.first_64_logits as number[][]).flat();
   const largest = Math.max(...theirs.map((value, i) => Math.abs(value - (ours[i] as number))));
-  assert.ok(largest <= 1e-3, `the first 64 pictures’ logits differ by up to ${largest}`);
+  assert.ok(largest <= 1e-3, `the first 64 images’ logits differ by up to ${largest}`);
 });

@@ -1,4 +1,7 @@
-/** Checkpoints through the commands: a head of other classes is no measurement, and what cannot be decided is warned of to the end. */
+/**
+ * Checkpoints through the commands: a head of other classes is no measurement, and what cannot be decided is warned of
+ * to the end.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -15,9 +18,13 @@ const file = (name: string): string => path.join(folder, name);
 const train = (runName: string, ...args: string[]): Ran =>
   gqa(['train', '--config', CONFIG, '--runs-dir', folder, '--run-name', runName, ...MHA, ...args]);
 const from = (name: string): string[] => ['--set', `model.pretrained=${file(name)}`];
-const runFile = (runName: string, name: string): string => fs.readFileSync(path.join(folder, 'smoke', runName, name), 'utf8');
+const runFile = (runName: string, name: string): string =>
+  fs.readFileSync(path.join(folder, 'smoke', runName, name), 'utf8');
 
-/** A trained model of ours; the same with the names of its classes in reverse; with other names; and without our card, as timm would have it, with and without its head. */
+/**
+ * A trained model of ours; the same with the names of its classes in reverse; with other names; and without our card,
+ * as timm would have it, with and without its head.
+ */
 before(() => {
   const ran = train('mha');
   assert.equal(ran.code, 0, ran.stderr);
@@ -30,7 +37,9 @@ before(() => {
     classes: [...card.classes].reverse(),
   });
   fs.writeFileSync(file('reversed.safetensors'), reversed);
-  const tensors = [...trained.tensors].map(([name, { shape }]) => [name, { shape, data: readTensor(trained, name) }] as const);
+  const tensors = [...trained.tensors].map(
+    ([name, { shape }]) => [name, { shape, data: readTensor(trained, name) }] as const,
+  );
   fs.writeFileSync(file('bare.safetensors'), encodeSafetensors(Object.fromEntries(tensors)));
   fs.writeFileSync(
     file('headless.safetensors'),
@@ -52,14 +61,23 @@ test('a head of other classes is drawn afresh, and “as converted” is then no
     .split('\n')
     .map((line) => line.split(','));
   const row = Object.fromEntries((titles as string[]).map((title, i) => [title, first?.[i]]));
-  assert.deepEqual([row.row, row.epoch, row.val_loss, row.val_top1, row.val_top5, row.test_top1], ['epoch', '0', '', '', '', '']);
-  assert.match(train('fresh-text', ...from('headless.safetensors')).stdout, /as converted, validation: – \(fresh head\)\n/);
+  assert.deepEqual(
+    [row.row, row.epoch, row.val_loss, row.val_top1, row.val_top5, row.test_top1],
+    ['epoch', '0', '', '', '', ''],
+  );
+  assert.match(
+    train('fresh-text', ...from('headless.safetensors')).stdout,
+    /as converted, validation: – \(fresh head\)\n/,
+  );
 });
 
 test('a head of other classes is refused where it would be measured or would teach', () => {
   const evaluated = gqa(['eval', '--checkpoint', file('reversed.safetensors'), '--config', CONFIG, ...MHA]);
   assert.equal(evaluated.code, 2);
-  assert.match(evaluated.stderr, /has no head for the 10 classes of fashion-mnist: the checkpoint’s are others: class 0 is “Ankle boot”/);
+  assert.match(
+    evaluated.stderr,
+    /has no head for the 10 classes of fashion-mnist: the checkpoint’s are others: class 0 is “Ankle boot”/,
+  );
   const refused = (message: RegExp, ...args: string[]): void => {
     const ran = train('refused', ...args);
     assert.equal(ran.code, 2, ran.stderr);
@@ -71,7 +89,11 @@ test('a head of other classes is refused where it would be measured or would tea
     '--set',
     `train.distill_from=${file('reversed.safetensors')}`,
   );
-  refused(/cannot teach this model.*the checkpoint has no head/, '--set', `train.distill_from=${file('headless.safetensors')}`);
+  refused(
+    /cannot teach this model.*the checkpoint has no head/,
+    '--set',
+    `train.distill_from=${file('headless.safetensors')}`,
+  );
   refused(
     /train\.epochs is 0, and the head would be a fresh one: the checkpoint has no head/,
     ...from('headless.safetensors'),
@@ -98,7 +120,10 @@ test('a number of heads that nothing confirms is warned of in the first lines, t
     `model.pretrained=${path.join(folder, 'smoke/mha/checkpoints/best/model.safetensors')}`,
     '--json',
   );
-  assert.deepEqual([JSON.parse(confirmed.stdout).warnings, JSON.parse(runFile('not-warned', 'meta.json')).warnings], [[], []]);
+  assert.deepEqual(
+    [JSON.parse(confirmed.stdout).warnings, JSON.parse(runFile('not-warned', 'meta.json')).warnings],
+    [[], []],
+  );
 });
 
 test('a sweep tells its points’ warnings once, at its end', () => {

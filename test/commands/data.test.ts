@@ -13,7 +13,10 @@ import { serveFolder } from '../data/fetch/serve.js';
 import { place, placeSmallIdx, testFolder } from '../data/files.js';
 
 /** @param whileRunning may send a signal */
-function start(args: string[], whileRunning: (kill: (signal: NodeJS.Signals) => void) => void = () => {}): Promise<Ran> {
+function start(
+  args: string[],
+  whileRunning: (kill: (signal: NodeJS.Signals) => void) => void = () => {},
+): Promise<Ran> {
   const child = spawn(process.execPath, [resolve('bin/gqa.js'), ...args]);
   const texts = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr'] as const) {
@@ -41,7 +44,10 @@ test('data list: a line a data set, and where the one that is there was found', 
   placeSmallIdx(join(root, 'fashion-mnist'));
   const table = gqa(['data', 'list', '--root', root]);
   assert.equal(table.code, 0);
-  assert.match(table.stdout, new RegExp(`^fashion-mnist +10 +60000 +10000 +31 MB +yes +${join(root, 'fashion-mnist')}$`, 'm'));
+  assert.match(
+    table.stdout,
+    new RegExp(`^fashion-mnist +10 +60000 +10000 +31 MB +yes +${join(root, 'fashion-mnist')}$`, 'm'),
+  );
   assert.match(table.stdout, /^cifar100 +100 +50000 +10000 +169 MB +no +npx gqa data fetch cifar100$/m);
   const { sets } = JSON.parse(gqa(['data', 'list', '--root', root, '--json']).stdout) as {
     sets: { name: string; present: boolean | null; folder: string | null; looked_for_in: string[] }[];
@@ -117,7 +123,10 @@ test('data fetch: Ctrl-C keeps what came, says how to go on, and the next call a
     }, 20);
   });
   assert.equal(stopped.code, 130, stopped.stderr);
-  assert.match(stopped.stderr, /stopped by SIGINT; what was downloaded is kept in .*\nThe same command goes on from there/);
+  assert.match(
+    stopped.stderr,
+    /stopped by SIGINT; what was downloaded is kept in .*\nThe same command goes on from there/,
+  );
   assert.match(stopped.stderr, /fetching cifar-10-binary\.tar\.gz 1\.0\/170\.1 MB/);
   assert.equal(statSync(part).size, 1_000_000);
   assert.ok(!existsSync(join(root, '.cifar10.fetch/lock')));
@@ -137,7 +146,10 @@ test('data verify: report, overview and exit 0 for a folder in order; exit 3 wit
   const files = ['--overview', join(root, 'o.png'), '--report', join(root, 'r.json')];
   const good = gqa(['data', 'verify', 'image-folder', '--root', root, '--json', ...files]);
   assert.equal(good.code, 0, good.stderr);
-  const report = JSON.parse(good.stdout) as { problems: string[]; splits: { train: { per_class: number[]; width: number[] } } };
+  const report = JSON.parse(good.stdout) as {
+    problems: string[];
+    splits: { train: { per_class: number[]; width: number[] } };
+  };
   assert.deepEqual([report.problems, report.splits.train.per_class, report.splits.train.width], [[], [1, 1], [5, 5]]);
   assert.deepEqual(JSON.parse(readFileSync(join(root, 'r.json'), 'utf8')), report);
   assert.equal((await sharp(join(root, 'o.png')).metadata()).format, 'png');
@@ -145,11 +157,11 @@ test('data verify: report, overview and exit 0 for a folder in order; exit 3 wit
   place(root, 'test/b/2.png', (await png('red')).subarray(0, 50));
   const bad = gqa(['data', 'verify', 'image-folder', '--root', root]);
   assert.equal(bad.code, 3);
-  assert.match(bad.stderr, /test: 1 picture does not decode:\n.*test\/b\/2\.png/);
+  assert.match(bad.stderr, /test: 1 image does not decode:\n.*test\/b\/2\.png/);
   assert.match(bad.stdout, /^wrong: 1$/m);
   const subset = gqa(['data', 'verify', 'fashion-mnist', '--root', 'datasets/fashion-mnist-subset', '--json']);
   assert.equal(subset.code, 3);
-  assert.match(subset.stderr, /train: 2000 pictures; 60000 are official/);
+  assert.match(subset.stderr, /train: 2000 images; 60000 are official/);
   assert.equal((JSON.parse(subset.stdout) as { problems: string[] }).problems.length, 4);
 });
 
@@ -158,7 +170,7 @@ const jpeg = (color: string): Promise<Buffer> =>
     .jpeg()
     .toBuffer();
 
-/** JPEGs of one size, two classes of four training pictures and a test picture. */
+/** JPEGs of one size, two classes of four training images and a test image. */
 async function imageFolder(t: TestContext): Promise<string> {
   const root = testFolder(t);
   for (const [name, color] of [
@@ -173,23 +185,39 @@ async function imageFolder(t: TestContext): Promise<string> {
 
 const ofFolder = (root: string, ...sets: string[]): string[] => [
   ...['--config', 'configs/smoke.yaml'],
-  ...['data.name=image-folder', `data.root=${root}`, 'data.limit=null', 'data.augment=paper', ...sets].flatMap((set) => ['--set', set]),
+  ...['data.name=image-folder', `data.root=${root}`, 'data.limit=null', 'data.augment=paper', ...sets].flatMap(
+    (set) => ['--set', set],
+  ),
 ];
 
 test('data preview: a PNG with a row an example, the original in the first column', async (t) => {
   const root = await imageFolder(t);
   const out = join(testFolder(t), 'preview.png');
-  const { code, stdout, stderr } = gqa(['data', 'preview', ...ofFolder(root), '--rows', '2', '--columns', '4', '--out', out, '--json']);
+  const { code, stdout, stderr } = gqa([
+    'data',
+    'preview',
+    ...ofFolder(root),
+    '--rows',
+    '2',
+    '--columns',
+    '4',
+    '--out',
+    out,
+    '--json',
+  ]);
   assert.equal(code, 0, stderr);
-  assert.deepEqual(JSON.parse(stdout), { file: out, pictures: 2, columns: 4, augment: 'paper', crosses_at: '32x32' });
+  assert.deepEqual(JSON.parse(stdout), { file: out, images: 2, columns: 4, augment: 'paper', crosses_at: '32x32' });
   const { data, info } = await sharp(out).raw().toBuffer({ resolveWithObject: true });
-  assert.deepEqual([info.width, info.height], [4 * 98 + 2, 2 * 98 + 2]); // 32 pixels, each three by three, and two between
-  const at = (row: number, column: number): number[] => [...data.subarray((row * info.width + column) * 3).subarray(0, 3)];
+  // 32 pixels, each three by three, and two between
+  assert.deepEqual([info.width, info.height], [4 * 98 + 2, 2 * 98 + 2]);
+  const at = (row: number, column: number): number[] => [
+    ...data.subarray((row * info.width + column) * 3).subarray(0, 3),
+  ];
   const dominant = ([red, , blue]: number[]): string => ((red as number) > (blue as number) ? 'red' : 'blue');
   assert.deepEqual([at(50, 50), at(148, 50)].map(dominant).sort(), ['blue', 'red']);
 });
 
-test('bench data: pictures a second, every stage, and whether a step would wait', async (t) => {
+test('bench data: images a second, every stage, and whether a step would wait', async (t) => {
   const root = await imageFolder(t);
   const bench = (stepMs: string): Record<string, unknown> => {
     const args = [
@@ -211,7 +239,7 @@ test('bench data: pictures a second, every stage, and whether a step would wait'
     return JSON.parse(stdout) as Record<string, unknown>;
   };
   const short = bench('0.000001');
-  assert.deepEqual([short.pictures, short.crosses_at, short.batch_size, short.workers], [8, '32x32', 4, 1]);
+  assert.deepEqual([short.images, short.crosses_at, short.batch_size, short.workers], [8, '32x32', 4, 1]);
   assert.ok((short.images_per_s as number) > 0 && (short.images_per_s_rounds as number[]).length === 2);
   const stages = short.stage_ms_per_image as Record<string, number>;
   assert.deepEqual(Object.keys(stages), ['read', 'decode', 'augment', 'resize', 'place']);
@@ -221,10 +249,20 @@ test('bench data: pictures a second, every stage, and whether a step would wait'
   assert.deepEqual([long.starves, long.data_wait], [false, 0]);
 });
 
-test('bench data says what is wrong with a picture: exit 3, naming it', async (t) => {
+test('bench data says what is wrong with a image: exit 3, naming it', async (t) => {
   const root = await imageFolder(t);
   const cut = place(root, 'train/cats/2.jpg', (await jpeg('green')).subarray(0, 200));
-  const { code, stdout, stderr } = gqa(['bench', 'data', ...ofFolder(root), '--batches', '3', '--rounds', '1', '--batch-size', '4']);
+  const { code, stdout, stderr } = gqa([
+    'bench',
+    'data',
+    ...ofFolder(root),
+    '--batches',
+    '3',
+    '--rounds',
+    '1',
+    '--batch-size',
+    '4',
+  ]);
   assert.deepEqual([code, stdout], [3, '']);
   assert.match(stderr, new RegExp(`${cut} \\(200 bytes\\) does not decode`));
 });

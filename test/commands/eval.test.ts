@@ -1,4 +1,7 @@
-/** What `gqa eval` writes beside its figures: looked at before anything is computed, written after the figures are printed, whatever its size. */
+/**
+ * What `gqa eval` writes beside its figures: looked at before anything is computed, written after the figures are
+ * printed, whatever its size.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -34,7 +37,13 @@ before(async () => {
     'train.protocol=paper',
     'train.steps=1',
   ];
-  const small = ['device=wasm', 'model.variant=gqa', 'model.image_size=8', 'model.patch_size=8', `eval.batch_size=${IN_BATCH}`];
+  const small = [
+    'device=wasm',
+    'model.variant=gqa',
+    'model.image_size=8',
+    'model.patch_size=8',
+    `eval.batch_size=${IN_BATCH}`,
+  ];
   const args = ['--config', 'configs/smoke.yaml', '--runs-dir', path.join(folder, 'runs'), '--run-name', 'r'];
   const ran = gqa(['train', ...args, ...[...sets, ...small].flatMap((set) => ['--set', set])]);
   assert.equal(ran.code, 0, ran.stderr);

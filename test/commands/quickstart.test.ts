@@ -16,6 +16,9 @@ test('the quickstart goes from MHA to a table of uptrained variants on wasm, and
   ];
   const { code, stdout, stderr } = gqa(['quickstart', '--device', 'wasm', '--runs-dir', folder, ...small]);
   assert.equal(code, 0, stderr);
-  assert.match(stderr.split('\n')[0] as string, /^quickstart, made smaller for wasm: 256 training and 200 test pictures, one epoch/);
+  assert.match(
+    stderr.split('\n')[0] as string,
+    /^quickstart, made smaller for wasm: 256 training and 200 test images, one epoch/,
+  );
   for (const variant of ['mha', 'gqa', 'dgqa-ema']) assert.match(stdout, new RegExp(`^${variant} .* done `, 'm'));
 });

@@ -1,4 +1,7 @@
-/** Data sets with a validation part, without a test split, of one split, of one class, and changed since a run: what train and eval make of them. */
+/**
+ * Data sets with a validation part, without a test split, of one split, of one class, and changed since a run: what
+ * train and eval make of them.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -10,12 +13,12 @@ import { gqa, temporaryFolder } from '../cli-run.js';
 const folder = temporaryFolder();
 const CONFIG = path.join(folder, 'config.yaml');
 const CLASSES = ['ant', 'bee', 'cat'];
-/** Pictures of each class. */
+/** Images of each class. */
 const COUNTS = { train: 6, val: 2, test: 3 } as const;
 type Split = keyof typeof COUNTS;
 
-/** Pictures of 8 × 8, all different, each of its class's brightness. */
-async function placePicture(root: string, split: string, label: string, number: number): Promise<void> {
+/** Images of 8 × 8, all different, each of its class's brightness. */
+async function placeImage(root: string, split: string, label: string, number: number): Promise<void> {
   const noise = draws(CLASSES.indexOf(label), `${split}/${number}`);
   const pixels = Buffer.from(Array.from({ length: 192 }, () => 80 * CLASSES.indexOf(label) + noise.below(60)));
   const at = path.join(root, split, label, `${number}.png`);
@@ -28,7 +31,8 @@ async function placePicture(root: string, split: string, label: string, number: 
 async function placeSet(name: string, splits: Record<string, Split>, classes = CLASSES): Promise<string> {
   const root = path.join(folder, name);
   for (const [as, split] of Object.entries(splits))
-    for (const label of classes) for (let number = 0; number < COUNTS[split]; number++) await placePicture(root, as, label, number);
+    for (const label of classes)
+      for (let number = 0; number < COUNTS[split]; number++) await placeImage(root, as, label, number);
   return root;
 }
 
@@ -69,9 +73,9 @@ interface Report {
 test('a folder val is the validation part: nothing is held out of train, and the best epoch is chosen on it', () => {
   const ran = train(sets[0]!, 'all');
   assert.equal(ran.code, 0, ran.stderr);
-  assert.match(ran.stderr, /3 classes, 18 training, 6 validation and 9 test pictures/);
+  assert.match(ran.stderr, /3 classes, 18 training, 6 validation and 9 test images/);
   assert.match(ran.stderr, /brings its validation part/);
-  assert.match(ran.stderr, /18 training, 6 validation, 9 test pictures/);
+  assert.match(ran.stderr, /18 training, 6 validation, 9 test images/);
   const report = JSON.parse(ran.stdout) as Report;
   assert.equal(report.test?.images, 9);
   const again = gqa(['eval', report.run, '--split', 'val', '--json']);
@@ -92,7 +96,10 @@ test('train and val alone: no test figure anywhere; protocol paper refuses; data
     .split('\n')
     .map((line) => line.split(','));
   const cell = (row: string[] | undefined, column: string): string | undefined => row?.[columns.indexOf(column)];
-  assert.deepEqual([cell(rows.at(-1), 'row'), cell(rows.at(-1), 'test_top1'), cell(rows.at(-1), 'test_loss')], ['best', '', '']);
+  assert.deepEqual(
+    [cell(rows.at(-1), 'row'), cell(rows.at(-1), 'test_top1'), cell(rows.at(-1), 'test_loss')],
+    ['best', '', ''],
+  );
   assert.notEqual(cell(rows[0], 'val_top1'), '');
   const tested = gqa(['eval', report.run]);
   assert.equal(tested.code, 2, tested.stderr);
@@ -107,10 +114,18 @@ test('train and val alone: no test figure anywhere; protocol paper refuses; data
 test('eval on a folder of one split, with fewer classes than the checkpoint: labels by name, told; a key-driven variant has nothing to be calibrated on', async () => {
   const { run } = JSON.parse(train(sets[0]!, 'whole').stdout) as Report;
   const root = await placeSet('one', { '': 'test' }, ['bee', 'cat']);
-  const ran = gqa(['eval', run, '--set', `data.root=${root}`, '--json', '--logits', path.join(folder, 'one.safetensors')]);
+  const ran = gqa([
+    'eval',
+    run,
+    '--set',
+    `data.root=${root}`,
+    '--json',
+    '--logits',
+    path.join(folder, 'one.safetensors'),
+  ]);
   assert.equal(ran.code, 0, ran.stderr);
   assert.match(ran.stderr, /its 2 class folders are the test split/);
-  assert.match(ran.stderr, /no pictures of 1 of the checkpoint's 3 classes: ant/);
+  assert.match(ran.stderr, /no images of 1 of the checkpoint's 3 classes: ant/);
   const whole = gqa(['eval', run, '--json', '--logits', path.join(folder, 'whole.safetensors')]);
   const labels = (file: string): number[] => {
     const bytes = fs.readFileSync(path.join(folder, file));
@@ -121,23 +136,32 @@ test('eval on a folder of one split, with fewer classes than the checkpoint: lab
   assert.deepEqual(labels('one.safetensors'), [1, 1, 1, 2, 2, 2]);
   assert.deepEqual(labels('whole.safetensors'), [0, 0, 0, 1, 1, 1, 2, 2, 2]);
   assert.equal(whole.code, 0);
-  const keyed = gqa(['eval', run, '--set', `data.root=${root}`, '--set', 'model.variant=kdgqa', '--set', 'model.kv_heads=2']);
+  const keyed = gqa([
+    'eval',
+    run,
+    '--set',
+    `data.root=${root}`,
+    '--set',
+    'model.variant=kdgqa',
+    '--set',
+    'model.kv_heads=2',
+  ]);
   assert.equal(keyed.code, 3, keyed.stderr);
-  assert.match(keyed.stderr, /no training pictures to calibrate it on/);
+  assert.match(keyed.stderr, /no training images to calibrate it on/);
 });
 
 test('a data set that changed since the run is told, in the last lines and in --json', async () => {
   const root = await placeSet('changing', { train: 'train', test: 'test' });
   const { run } = JSON.parse(train(root, 'before', 'data.val_fraction=0.3').stdout) as Report;
   const meta = JSON.parse(fs.readFileSync(path.join(run, 'meta.json'), 'utf8'));
-  assert.deepEqual([meta.data.splits.train.pictures, meta.data.splits.val, meta.data.splits.test.pictures], [18, null, 9]);
+  assert.deepEqual([meta.data.splits.train.images, meta.data.splits.val, meta.data.splits.test.images], [18, null, 9]);
   assert.match(meta.data.splits.train.sha256, /^[0-9a-f]{64}$/);
-  await placePicture(root, 'train', 'bee', 99);
+  await placeImage(root, 'train', 'bee', 99);
   fs.renameSync(path.join(root, 'test/cat/0.png'), path.join(root, 'test/cat/7.png'));
   const ran = gqa(['eval', run, '--split', 'val']);
   assert.equal(ran.code, 0, ran.stderr);
   const said =
-    /warning: the data set is not as the run saw it.*train: 18 pictures then, 19 now; test: 9 pictures as then, but not the same ones/;
+    /warning: the data set is not as the run saw it.*train: 18 images then, 19 now; test: 9 images as then, but not the same ones/;
   assert.match(ran.stdout.trim().split('\n').at(-1) ?? '', said);
   assert.match(ran.stderr, said);
   const { warnings } = JSON.parse(gqa(['eval', run, '--split', 'val', '--json']).stdout);
@@ -154,7 +178,17 @@ test('one class is refused by train and eval before anything is made', async () 
 
 test('a folder for temporary files that is not there is exit 5, with its name', (t) => {
   const ran = gqa(
-    ['train', '--config', CONFIG, '--runs-dir', path.join(folder, 'runs'), '--set', `data.root=${sets[0]}`, '--device', 'cpu'],
+    [
+      'train',
+      '--config',
+      CONFIG,
+      '--runs-dir',
+      path.join(folder, 'runs'),
+      '--set',
+      `data.root=${sets[0]}`,
+      '--device',
+      'cpu',
+    ],
     undefined,
     { TMPDIR: path.join(folder, 'nowhere') },
   );

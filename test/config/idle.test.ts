@@ -30,9 +30,19 @@ const keys: [key: string, value: string, reason: RegExp, effect: string[]][] = [
   ['model.calibration_images', '9', /variant gqa allocates nothing/, ['model.variant=kdgqa']],
   ['model.eval_allocation', 'batch', /variant gqa allocates nothing/, ['model.variant=dgqa-ema']],
   ['model.eval_noise', 'off', /variant gqa has no noise/, ['model.variant=pgqa']],
-  ['data.cache_gb', '3', /no data\.cache is named/, ['data.cache=pictures']],
-  ['train.distill_weight', '0.9', /there is no teacher: name one by train\.distill_from/, ['train.distill_from=t.safetensors']],
-  ['train.distill_temperature', '4', /there is no teacher: name one by train\.distill_from/, ['train.distill_from=t.safetensors']],
+  ['data.cache_gb', '3', /no data\.cache is named/, ['data.cache=images']],
+  [
+    'train.distill_weight',
+    '0.9',
+    /there is no teacher: name one by train\.distill_from/,
+    ['train.distill_from=t.safetensors'],
+  ],
+  [
+    'train.distill_temperature',
+    '4',
+    /there is no teacher: name one by train\.distill_from/,
+    ['train.distill_from=t.safetensors'],
+  ],
 ];
 
 test('a key without effect is refused from --set, told or refused from a file, and accepted where it has one', () => {
@@ -57,7 +67,10 @@ test('in a file, what may be meant for another variant is told; a distillation w
     else {
       const notices = told('train', text);
       assert.equal(notices.length, 1, key);
-      assert.match(notices[0] ?? '', new RegExp(`^x\\.yaml:\\d+:\\d+ ${key} is .*, but ${reason.source}: it has no effect$`));
+      assert.match(
+        notices[0] ?? '',
+        new RegExp(`^x\\.yaml:\\d+:\\d+ ${key} is .*, but ${reason.source}: it has no effect$`),
+      );
     }
     for (const command of ['eval', 'convert', 'bench step', 'bench data', 'data preview'] as const)
       assert.deepEqual(told(command, text), [], key);
@@ -68,7 +81,10 @@ test('the same under protocol paper, with a learning rate of 0, and with the tea
   const paper = inFile('train.protocol', 'paper');
   assert.match(refused('train', paper, ['data.val_fraction=0.2']), /train\.protocol paper has no validation part/);
   assert.match(told('train', inFile('data.val_fraction', '0.2', paper)).join(), /data\.val_fraction is 0\.2, but/);
-  assert.match(refused('train', base, ['train.lr=0', 'train.warmup_steps=3']), /train\.warmup_steps is 3, but train\.lr is 0/);
+  assert.match(
+    refused('train', base, ['train.lr=0', 'train.warmup_steps=3']),
+    /train\.warmup_steps is 3, but train\.lr is 0/,
+  );
   const teacher = ['train.distill_from=t.safetensors', 'train.distill_weight=1'];
   assert.match(
     refused('train', base, [...teacher, 'train.label_smoothing=0.1']),
@@ -109,17 +125,17 @@ const unused: [command: ConfigCommand, set: string, message: RegExp][] = [
   ['eval', 'train.distill_from=t.safetensors', /gqa eval/],
   ['eval', 'data.mixup=0.8', /gqa eval/],
   ['eval', 'model.pretrained=x.safetensors', /gqa eval measures the checkpoint it is given/],
-  ['convert', 'data.root=x', /gqa convert reads the checkpoint it is given, and no picture/],
+  ['convert', 'data.root=x', /gqa convert reads the checkpoint it is given, and no image/],
   ['convert', 'model.pretrained=x.safetensors', /gqa convert/],
   ['convert', 'model.window_size=3', /gqa convert/],
   ['convert', 'train.epochs=1', /gqa convert/],
-  ['bench step', 'model.pretrained=x.safetensors', /gqa bench step runs fresh weights on synthetic pictures/],
+  ['bench step', 'model.pretrained=x.safetensors', /gqa bench step runs fresh weights on synthetic images/],
   ['bench step', 'data.augment=paper', /gqa bench step/],
   ['bench step', 'data.limit={train: 3}', /gqa bench step/],
   ['bench step', 'train.lr=1', /gqa bench step/],
   ['bench data', 'train.lr=1', /gqa bench data measures the input pipeline alone/],
   ['bench data', 'model.variant=mqa', /gqa bench data/],
-  ['data preview', 'data.limit.train=3', /gqa data preview shows training pictures alone/],
+  ['data preview', 'data.limit.train=3', /gqa data preview shows training images alone/],
   ['data preview', 'train.batch_size=3', /gqa data preview/],
 ];
 
@@ -146,11 +162,25 @@ test('--set of a key that the command does not use is refused; in the file it is
     ['convert', ['model.variant=mqa', 'seed=3']],
     [
       'bench step',
-      ['data.mixup=0.8', 'train.precision=float16', 'train.recompute=blocks', 'train.batch_size=3', 'model.variant=mqa', 'device=cpu'],
+      [
+        'data.mixup=0.8',
+        'train.precision=float16',
+        'train.recompute=blocks',
+        'train.batch_size=3',
+        'model.variant=mqa',
+        'device=cpu',
+      ],
     ],
     [
       'bench data',
-      ['data.augment=paper', 'data.workers=3', 'data.limit=30', 'train.batch_size=3', 'data.cache=x', 'data.random_erasing=0.5'],
+      [
+        'data.augment=paper',
+        'data.workers=3',
+        'data.limit=30',
+        'train.batch_size=3',
+        'data.cache=x',
+        'data.random_erasing=0.5',
+      ],
     ],
     ['data preview', ['data.augment=paper', 'data.random_erasing=0.5', 'data.root=x', 'seed=3']],
   ];
@@ -171,7 +201,10 @@ test("the project's own configs are told nothing in the sweeps and runs that the
     assert.deepEqual(requireEffect(name, [readConfig(path.join('configs', name), [])], 'train'), [], name);
   }
   const micro = ['mha', 'gqa', 'kdgqa', 'dgqa-ema', 'pgqa'].map((variant) =>
-    readConfig('configs/cifar10-micro.yaml', [`model.variant=${variant}`, ...(variant === 'mha' ? ['model.kv_heads=null'] : [])]),
+    readConfig('configs/cifar10-micro.yaml', [
+      `model.variant=${variant}`,
+      ...(variant === 'mha' ? ['model.kv_heads=null'] : []),
+    ]),
   );
   assert.deepEqual(requireEffect('cifar10-micro.yaml', micro, 'sweep'), []);
 });

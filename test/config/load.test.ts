@@ -145,9 +145,18 @@ test('mean and std are three numbers of pixels of 0 to 1 each, and a part belong
       'x.yaml:1:29 data.std is [0, 0.5, 0.5], expected three numbers above 0 and of at most 1 (red, green, blue; of pixels of 0 to 1) or null',
     ],
     ['resize: border', 'x.yaml:1:32 data.resize is "border", expected one of squash, crop or null'],
-    ['interpolation: lanczos', 'x.yaml:1:39 data.interpolation is "lanczos", expected one of bilinear, bicubic or null'],
-    ['resize: crop, crop_pct: 1.5', 'x.yaml:1:48 data.crop_pct is 1.5, expected a number above 0 and of at most 1 or null'],
-    ['resize: squash, crop_pct: 0.9', 'x.yaml:1:50 data.crop_pct is 0.9, but data.resize is squash: only resize crop has it'],
+    [
+      'interpolation: lanczos',
+      'x.yaml:1:39 data.interpolation is "lanczos", expected one of bilinear, bicubic or null',
+    ],
+    [
+      'resize: crop, crop_pct: 1.5',
+      'x.yaml:1:48 data.crop_pct is 1.5, expected a number above 0 and of at most 1 or null',
+    ],
+    [
+      'resize: squash, crop_pct: 0.9',
+      'x.yaml:1:50 data.crop_pct is 0.9, but data.resize is squash: only resize crop has it',
+    ],
   ];
   for (const [data, problem] of cases) assert.deepEqual(problems(text(data)), [problem]);
   const { config } = parseConfig(text('resize: crop, crop_pct: 0.9, interpolation: bicubic'), 'x.yaml', [
@@ -229,11 +238,14 @@ test('--set wins over the file, the last one of a key over the others, and its v
 });
 
 test('--set of one split leaves the other split as the file limits both', () => {
-  assert.deepEqual(parse('data: { name: cifar10, limit: 100 }\nmodel: { size: micro }', ['data.limit.test=5']).data.limit, {
-    train: 100,
-    val: 100,
-    test: 5,
-  });
+  assert.deepEqual(
+    parse('data: { name: cifar10, limit: 100 }\nmodel: { size: micro }', ['data.limit.test=5']).data.limit,
+    {
+      train: 100,
+      val: 100,
+      test: 5,
+    },
+  );
   assert.deepEqual(parse(minimal, ['data.limit.test=5']).data.limit, { train: null, val: null, test: 5 });
 });
 
@@ -262,8 +274,14 @@ test('rules between keys: heads, KV heads, patches, sizes, warm-up, validation',
     model('size: small, variant: gqa, kv_heads: 5'),
     /^x\.yaml:2:47 model\.kv_heads is 5, but must divide heads \(6\): 1, 2, 3 or 6$/,
   );
-  assert.match(model('size: small, variant: gqa, kv_heads: 0'), /model\.kv_heads is 0, expected a whole number from 1 to 1024 or null/);
-  assert.match(model('size: small, variant: gqa'), /model\.kv_heads is missing: variant gqa needs it, a divisor of heads \(6\)/);
+  assert.match(
+    model('size: small, variant: gqa, kv_heads: 0'),
+    /model\.kv_heads is 0, expected a whole number from 1 to 1024 or null/,
+  );
+  assert.match(
+    model('size: small, variant: gqa'),
+    /model\.kv_heads is missing: variant gqa needs it, a divisor of heads \(6\)/,
+  );
   assert.match(model('size: small, kv_heads: 3'), /model\.kv_heads is 3, but variant mha has 6: leave it out/);
   assert.match(model('size: small, variant: mqa, kv_heads: 3'), /model\.kv_heads is 3, but variant mqa has 1/);
   assert.match(model('size: small, depth: 3'), /model\.depth is 3, but size small has 12/);
@@ -283,11 +301,11 @@ test('rules between keys: heads, KV heads, patches, sizes, warm-up, validation',
     problems(minimal, ['train.steps=3', 'train.warmup_steps=3']).join(),
     /train\.warmup_steps is 3, but training stops after 3 steps/,
   );
-  assert.match(problems(minimal, ['data.limit=1']).join(), /data\.limit leaves 1 training picture/);
+  assert.match(problems(minimal, ['data.limit=1']).join(), /data\.limit leaves 1 training image/);
   assert.equal(parse(minimal, ['data.limit=1', 'train.protocol=paper']).data.limit.train, 1);
   assert.match(
     problems(minimal, ['data.cutmix=1', 'train.batch_size=1']).join(),
-    /data\.cutmix is 1, but train\.batch_size is 1: a picture alone has no partner/,
+    /data\.cutmix is 1, but train\.batch_size is 1: a image alone has no partner/,
   );
   assert.match(problems(minimal, ['data.mixup=0']).join(), /data\.mixup is 0, expected .* null/);
 });
@@ -306,7 +324,10 @@ test('a config file that is missing, a folder, or no text is named, and its fold
     assert.throws(
       () => loadConfig(path.join(folder, file), []),
       (error) =>
-        error instanceof GqaError && error.code === 'usage' && message.test(error.message) && (hint?.test(error.hint ?? '') ?? true),
+        error instanceof GqaError &&
+        error.code === 'usage' &&
+        message.test(error.message) &&
+        (hint?.test(error.hint ?? '') ?? true),
     );
   refused('food-smal.yaml', /config .*food-smal\.yaml does not exist/, /Did you mean .*food-small\.yaml\?/);
   refused('none/x.yaml', /does not exist/);
@@ -343,7 +364,14 @@ test('what dumpConfig writes, loadConfig reads back as the same config', () => {
       `data.workers=${pick(['auto', '0', '3'])}`,
       `model.size=${size}`,
       ...(size === 'custom'
-        ? ['model.image_size=30', 'model.patch_size=5', 'model.embed_dim=36', 'model.depth=3', 'model.heads=6', 'model.mlp_ratio=2.5']
+        ? [
+            'model.image_size=30',
+            'model.patch_size=5',
+            'model.embed_dim=36',
+            'model.depth=3',
+            'model.heads=6',
+            'model.mlp_ratio=2.5',
+          ]
         : []),
       `model.variant=${variant}`,
       `model.kv_heads=${kvHeads}`,
@@ -362,7 +390,9 @@ test('a config torn at random is accepted or refused with a place, never anythin
   const flat = 'dataset: cifar10\nsize: s\natt_scheme: gqa\npretrained: False\nnum_kv_heads: 3\nout_dir: a/b\n';
   const sources = [
     flat,
-    ...readdirSync('configs').flatMap((name) => (name.endsWith('.yaml') ? [readFileSync(path.join('configs', name), 'utf8')] : [])),
+    ...readdirSync('configs').flatMap((name) =>
+      name.endsWith('.yaml') ? [readFileSync(path.join('configs', name), 'utf8')] : [],
+    ),
   ];
   const scraps = [
     'null',
@@ -397,13 +427,18 @@ test('a config torn at random is accepted or refused with a place, never anythin
     for (let cut = 0; cut <= below(3); cut++) {
       const at = below(text.length + 1);
       text =
-        below(2) === 0 ? text.slice(0, at) + scraps[below(scraps.length)] + text.slice(at) : text.slice(0, at) + text.slice(at + below(12));
+        below(2) === 0
+          ? text.slice(0, at) + scraps[below(scraps.length)] + text.slice(at)
+          : text.slice(0, at) + text.slice(at + below(12));
     }
     try {
       parse(text);
       counts.accepted++;
     } catch (error) {
-      assert.ok(error instanceof GqaError && error.code === 'usage', `${JSON.stringify(text)}: ${(error as Error).stack}`);
+      assert.ok(
+        error instanceof GqaError && error.code === 'usage',
+        `${JSON.stringify(text)}: ${(error as Error).stack}`,
+      );
       for (const line of error.message.split('\n')) assert.match(line, /^x\.yaml:( \d+ problems$|\d+:\d+ \S)/);
       counts.refused++;
     }

@@ -83,7 +83,8 @@ test('a path is taken as it stands, whatever YAML would make of it', () => {
 test('a name may look like a number, a date or a word of YAML', () => {
   for (const name of ['007', '1e5', '2026-11-26', 'yes', 'no', 'true', 'null', '0x10', '1_000', '-', '12', '1.0'])
     assert.equal(parse(`name=${name}`).name, name);
-  for (const name of ['a b', 'a#b', 'a #b', ' a', '.inf', '~']) assert.match(refused(`name=${name}`), /name is .*, expected a folder name/);
+  for (const name of ['a b', 'a#b', 'a #b', ' a', '.inf', '~'])
+    assert.match(refused(`name=${name}`), /name is .*, expected a folder name/);
 });
 
 test('text wholly in quotes is the text in them; a quote that begins it and does not end it is refused', () => {
@@ -93,7 +94,13 @@ test('text wholly in quotes is the text in them; a quote that begins it and does
   assert.equal(parse(`data.root=${JSON.stringify('"quoted" \\ \n')}`).data.root, '"quoted" \\ \n');
   assert.equal(parse('model.pretrained="null"').model.pretrained, 'null');
   assert.equal(parse('data.root="~"', 'device="cpu"').device, 'cpu');
-  for (const set of ['data.root="a', 'data.root="a" b', 'data.root="a" #b', "data.root='a' 'b'", 'data.root="C:\\data"'])
+  for (const set of [
+    'data.root="a',
+    'data.root="a" b',
+    'data.root="a" #b',
+    "data.root='a' 'b'",
+    'data.root="C:\\data"',
+  ])
     assert.match(refused(set), /begins with a quote, but is no text in quotes: leave the quotes out, or write "/, set);
 });
 
@@ -105,7 +112,10 @@ test('null is nothing where a key may be nothing, and a name where not; ~ alone 
   };
   for (const [key, pathIn] of Object.entries(nullable)) {
     for (const text of ['null', 'Null', 'NULL']) assert.equal(pathIn(parse(`${key}=x`, `${key}=${text}`)), null);
-    assert.match(refused(`${key}=~`), /~ is null in YAML and the home folder in a shell: write null, or the name of the folder$/);
+    assert.match(
+      refused(`${key}=~`),
+      /~ is null in YAML and the home folder in a shell: write null, or the name of the folder$/,
+    );
   }
   assert.equal(parse('data.root=null').data.root, 'null');
   for (const text of ['', ' ', '\t']) assert.match(refused(`data.root=${text}`), /has no value after "="/);
@@ -120,7 +130,10 @@ test('of numbers, lists of words and mappings nothing is lost', () => {
     'device= cpu ',
     'train.steps=~',
   );
-  assert.deepEqual([config.train.lr, config.seed, config.train.epochs, config.device, config.train.steps], [1e-4, 16, 10, 'cpu', null]);
+  assert.deepEqual(
+    [config.train.lr, config.seed, config.train.epochs, config.device, config.train.steps],
+    [1e-4, 16, 10, 'cpu', null],
+  );
   for (const set of [
     'train.lr=1e-4 # x',
     'train.lr=1e-4 #',
@@ -154,7 +167,7 @@ test('of numbers, lists of words and mappings nothing is lost', () => {
   for (const [set, message] of others) assert.match(refused(set), message, set);
 });
 
-test('pictures come from the folder that --set names, though its name holds a #', async () => {
+test('images come from the folder that --set names, though its name holds a #', async () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'gqa-hash-'));
   for (const [set, classes] of [
     ['set', 3],
@@ -182,12 +195,16 @@ test('a path in a file that a comment cuts is refused where the whole of it is t
     /x\.yaml:3:9 data\.root is ".*set", since # begins a comment, but ".*set #2" is there too: put the path in quotes$/,
   );
   assert.equal(root(`"${folder}/set #2"`), `${folder}/set #2`);
-  assert.equal(root(`${folder}/set # my pictures`), `${folder}/set`);
+  assert.equal(root(`${folder}/set # my images`), `${folder}/set`);
   assert.equal(root(`${folder}/set`), `${folder}/set`);
   const before = process.cwd();
   process.chdir(folder);
   try {
-    const commented = parseConfig('data: { name: cifar10 }\nmodel:\n  size: micro\n  pretrained: # from scratch\n', 'x.yaml', []);
+    const commented = parseConfig(
+      'data: { name: cifar10 }\nmodel:\n  size: micro\n  pretrained: # from scratch\n',
+      'x.yaml',
+      [],
+    );
     assert.equal(commented.config.model.pretrained, null);
     assert.throws(
       () => parseConfig('data: { name: cifar10 }\nmodel:\n  size: micro\n  pretrained: #1.safetensors\n', 'x.yaml', []),

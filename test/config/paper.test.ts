@@ -44,7 +44,15 @@ test("the README's file implies what train.py hard-codes", () => {
   const { protocol, epochs, batchSize, optimizer, lr, weightDecay, schedule } = config.train;
   assert.deepEqual(
     { protocol, epochs, batchSize, optimizer, lr, weightDecay, schedule },
-    { protocol: 'paper', epochs: 5, batchSize: 32, optimizer: 'adamw', lr: 1e-5, weightDecay: 0.01, schedule: 'constant' },
+    {
+      protocol: 'paper',
+      epochs: 5,
+      batchSize: 32,
+      optimizer: 'adamw',
+      lr: 1e-5,
+      weightDecay: 0.01,
+      schedule: 'constant',
+    },
   );
 });
 
@@ -71,11 +79,25 @@ test('an empty dataset, as the README prints it, is named', () => {
 test('every scheme, size and data set of the paper has its name here', () => {
   const base = (keys: Record<string, string>) =>
     parse(
-      Object.entries({ dataset: 'cifar10', size: 's', att_scheme: 'gqa', pretrained: 'False', num_kv_heads: '3', ...keys })
+      Object.entries({
+        dataset: 'cifar10',
+        size: 's',
+        att_scheme: 'gqa',
+        pretrained: 'False',
+        num_kv_heads: '3',
+        ...keys,
+      })
         .map(([key, value]) => `${key}: ${value}`)
         .join('\n'),
     ).config;
-  const schemes = { mhsa: 'mha', gqa: 'gqa', kdgqa: 'kdgqa', dgqa_diff: 'dgqa-diff', dgqa_ema: 'dgqa-ema', pgqa: 'pgqa' };
+  const schemes = {
+    mhsa: 'mha',
+    gqa: 'gqa',
+    kdgqa: 'kdgqa',
+    dgqa_diff: 'dgqa-diff',
+    dgqa_ema: 'dgqa-ema',
+    pgqa: 'pgqa',
+  };
   for (const [theirs, ours] of Object.entries(schemes)) assert.equal(base({ att_scheme: theirs }).model.variant, ours);
   for (const [theirs, ours] of Object.entries({ s: 384, b: 768, l: 1024 }))
     assert.equal(base({ size: theirs, num_kv_heads: '1' }).model.embedDim, ours);
@@ -91,13 +113,16 @@ test('every scheme, size and data set of the paper has its name here', () => {
     assert.equal(base({ dataset: theirs }).data.name, ours);
   }
   const custom = base({ size: 'c', embed_dim: '48', num_layers: '2', num_heads: '3' }).model;
-  assert.deepEqual([custom.size, custom.imageSize, custom.patchSize, custom.depth, custom.kvHeads], ['custom', 224, 16, 2, 3]);
+  assert.deepEqual(
+    [custom.size, custom.imageSize, custom.patchSize, custom.depth, custom.kvHeads],
+    ['custom', 224, 16, 2, 3],
+  );
   assert.equal(base({ pretrained: 'False' }).model.pretrained, null);
   assert.equal(base({ pretrained: 'w.safetensors' }).model.pretrained, 'w.safetensors');
   assert.equal(base({}).name, 'p');
 });
 
-test('num_kv_heads beside mhsa is ignored as in the paper, and grey pictures are said to become three channels', () => {
+test('num_kv_heads beside mhsa is ignored as in the paper, and grey images are said to become three channels', () => {
   const { config, notices } = parse(
     'dataset: mnist\nsize: s\natt_scheme: mhsa\npretrained: False\nnum_kv_heads: 2\nin_chans: 1\nnum_classes: 10\n',
   );
@@ -107,7 +132,9 @@ test('num_kv_heads beside mhsa is ignored as in the paper, and grey pictures are
 });
 
 test('a sweep over an mhsa file can choose another variant, for which num_kv_heads counts', () => {
-  const { config } = parse('dataset: mnist\nsize: s\natt_scheme: mhsa\npretrained: False\nnum_kv_heads: 2\n', ['model.variant=gqa']);
+  const { config } = parse('dataset: mnist\nsize: s\natt_scheme: mhsa\npretrained: False\nnum_kv_heads: 2\n', [
+    'model.variant=gqa',
+  ]);
   assert.deepEqual([config.model.variant, config.model.kvHeads], ['gqa', 2]);
 });
 
@@ -115,13 +142,19 @@ test('values that do not fit the data set, the model or the form are refused', (
   const base = 'dataset: cifar10\nsize: s\natt_scheme: gqa\npretrained: False\nnum_kv_heads: 3\n';
   const cases: [string, RegExp][] = [
     [`${base}num_classes: 100\n`, /^p\.yaml:6:14 num_classes is 100, but cifar10 has 10$/],
-    [`${base}in_chans: 1\n`, /in_chans is 1, but the pictures of cifar10 have 3 channels/],
+    [`${base}in_chans: 1\n`, /in_chans is 1, but the images of cifar10 have 3 channels/],
     [`${base}in_chans: 4\n`, /in_chans is 4, expected 3 or 1/],
     [base.replace('cifar10', 'cinic'), /dataset is "cinic", expected one of .*did you mean cinic10\?/],
     [base.replace('gqa', 'dgqa-ema'), /att_scheme is "dgqa-ema".*did you mean dgqa_ema\?/],
-    [base.replace('size: s', 'size: c'), /embed_dim is missing: size c \(custom\) needs embed_dim, num_layers and num_heads/],
+    [
+      base.replace('size: s', 'size: c'),
+      /embed_dim is missing: size c \(custom\) needs embed_dim, num_layers and num_heads/,
+    ],
     [base.replace('size: s', 'size: x'), /size is "x", expected one of s, b, l, c$/],
-    [base.replace('num_kv_heads', 'num_kv_head'), /p\.yaml:5:1 num_kv_head is not a known key: did you mean num_kv_heads\?/],
+    [
+      base.replace('num_kv_heads', 'num_kv_head'),
+      /p\.yaml:5:1 num_kv_head is not a known key: did you mean num_kv_heads\?/,
+    ],
     [base.replace('pretrained: False\n', ''), /pretrained is missing, expected true, false or the path/],
     [`${base}lr: 1e-4\n`, /lr is not a known key: .*--set train\.lr=/],
     [`${base}out_dir: ../..\n`, /out_dir is "\.\.", expected a folder name/],
@@ -138,7 +171,13 @@ test('flat and nested keys in one file are refused, each flat key with the neste
 });
 
 test('--set changes what the paper implies', () => {
-  const { config } = parse(filled, ['model.pretrained=null', 'train.epochs=1', 'data.augment=light', 'model.kv_heads=3', 'seed=1']);
+  const { config } = parse(filled, [
+    'model.pretrained=null',
+    'train.epochs=1',
+    'data.augment=light',
+    'model.kv_heads=3',
+    'seed=1',
+  ]);
   assert.deepEqual(
     [config.train.epochs, config.data.augment, config.model.kvHeads, config.seed, config.model.pretrained],
     [1, 'light', 3, 1, null],

@@ -18,7 +18,9 @@ test('every key that holds free text is a path, but for the name of the run', ()
   const text = leafPaths(expected).filter((leaf) => {
     const [section = '', key] = leaf.split('.');
     const node = key === undefined ? expected.properties?.[section] : expected.properties?.[section]?.properties?.[key];
-    return (node?.anyOf ?? [node]).some((option) => option?.type === 'string' && !option.enum && option.const === undefined);
+    return (node?.anyOf ?? [node]).some(
+      (option) => option?.type === 'string' && !option.enum && option.const === undefined,
+    );
   });
   assert.deepEqual(text.sort(), [...pathKeys, 'name'].sort());
 });
@@ -38,7 +40,10 @@ test('~ is the home folder in every path, from file and flag', () => {
     assert.equal(pathOf(read(`${key}=~/a b/x`), key), path.join(os.homedir(), 'a b/x'), key);
     const [section, name] = key.split('.');
     const file = parseConfig(
-      `data:\n  name: cifar10\nmodel:\n  size: micro\ntrain:\n  epochs: 1\n`.replace(`${section}:\n`, `${section}:\n  ${name}: ~/y\n`),
+      `data:\n  name: cifar10\nmodel:\n  size: micro\ntrain:\n  epochs: 1\n`.replace(
+        `${section}:\n`,
+        `${section}:\n  ${name}: ~/y\n`,
+      ),
       'x.yaml',
       [],
     );
@@ -48,7 +53,14 @@ test('~ is the home folder in every path, from file and flag', () => {
   assert.equal(read('data.root=~').data.root, os.homedir());
   assert.equal(read('data.root=./~x').data.root, './~x');
   assert.equal(read('data.root=a~/x').data.root, 'a~/x');
-  assert.deepEqual(['', 'x', '~', '~/', '~ann', '~+'].map(expandHome), ['', 'x', os.homedir(), os.homedir(), null, null]);
+  assert.deepEqual(['', 'x', '~', '~/', '~ann', '~+'].map(expandHome), [
+    '',
+    'x',
+    os.homedir(),
+    os.homedir(),
+    null,
+    null,
+  ]);
 });
 
 test('a NUL in a path is refused with its place', () => {
@@ -62,7 +74,10 @@ test('what is missing is told with the nearest that is there', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'gqa-missing-'));
   writeFileSync(path.join(folder, 'vit.safetensors'), '');
   assert.equal(missing(path.join(folder, 'vit.safetensors')), undefined);
-  assert.equal(missing(path.join(folder, 'vitt.safetensors')), `${folder}/vitt.safetensors does not exist; did you mean vit.safetensors?`);
+  assert.equal(
+    missing(path.join(folder, 'vitt.safetensors')),
+    `${folder}/vitt.safetensors does not exist; did you mean vit.safetensors?`,
+  );
   assert.equal(missing(path.join(folder, 'a/b/c')), `${folder}/a/b/c does not exist (${folder} does)`);
   assert.match(missing('$HOME/x') ?? '', /does not exist \(.* does\); variables are not expanded$/);
 });

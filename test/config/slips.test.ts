@@ -16,13 +16,21 @@ function told(text: string): string {
 
 /** What is wrong, the text, and the whole message or (with `m`) one of its lines. */
 const slips: [what: string, text: string, message: RegExp][] = [
-  ['no colon', 'seed 42\ndata:\n  name: cifar10\n', /^x\.yaml:1:1 "seed 42" lacks a colon after the key: write "seed: 42"$/],
+  [
+    'no colon',
+    'seed 42\ndata:\n  name: cifar10\n',
+    /^x\.yaml:1:1 "seed 42" lacks a colon after the key: write "seed: 42"$/,
+  ],
   [
     'no colon in a section',
     'data:\n  name: cifar10\n  root x/y\n  limit: 3\n',
     /^x\.yaml:3:3 "root x\/y" lacks a colon after the key: write "root: x\/y"$/,
   ],
-  ['no colon after a section', 'data:\n  name: cifar10\nmodel\n  size: micro\n', /^x\.yaml:3:1 "model" lacks a colon: write "model:"$/],
+  [
+    'no colon after a section',
+    'data:\n  name: cifar10\nmodel\n  size: micro\n',
+    /^x\.yaml:3:1 "model" lacks a colon: write "model:"$/,
+  ],
   [
     'no colon in the only line of a section',
     'data:\n  name cifar10\n',
@@ -35,7 +43,11 @@ const slips: [what: string, text: string, message: RegExp][] = [
   ],
   ['a tab', 'data:\n\tname: cifar10\n', /^x\.yaml:2:1 a tab cannot indent in YAML: use blanks$/],
   ['a tab after blanks', 'data:\n  name: cifar10\n\troot: x\n', /^x\.yaml:3:1 a tab cannot indent/],
-  ['a quote that is not closed', 'data: { name: cifar10, root: "x }\nmodel: 3\n', /^x\.yaml:1:30 this quote is not closed$/],
+  [
+    'a quote that is not closed',
+    'data: { name: cifar10, root: "x }\nmodel: 3\n',
+    /^x\.yaml:1:30 this quote is not closed$/,
+  ],
   ['an apostrophe in single quotes', "name: 'it's'\n", /^x\.yaml:1:11 text goes on after the closing quote/],
   [
     'a backslash in double quotes',
@@ -43,31 +55,67 @@ const slips: [what: string, text: string, message: RegExp][] = [
     /\\d means nothing in double quotes: write \\\\ for a backslash, or use single quotes$/,
   ],
   ['a bracket that is not closed', 'seed: 1\ndata: [1\nmodel: 2\n', /^x\.yaml:2:7 this \[ is not closed$/],
-  ['a brace that is not closed', 'data: { name: cifar10\nmodel: { size: micro }\n', /^x\.yaml:1:7 this \{ is not closed$/],
+  [
+    'a brace that is not closed',
+    'data: { name: cifar10\nmodel: { size: micro }\n',
+    /^x\.yaml:1:7 this \{ is not closed$/,
+  ],
   ['a brace too many', 'data: { name: cifar10 }}\n', /^x\.yaml:1:24 } closes what nothing opened$/],
   ['no comma', 'data: { name: cifar10 root: x }\n', /^x\.yaml:1:15 a comma is missing/],
-  ['indented too deep', 'data:\n  name: cifar10\n   root: x\n', /^x\.yaml:3:4 this line is indented deeper than the key before it/],
+  [
+    'indented too deep',
+    'data:\n  name: cifar10\n   root: x\n',
+    /^x\.yaml:3:4 this line is indented deeper than the key before it/,
+  ],
   [
     'indented otherwise',
     'data:\n   name: cifar10\n  root: x\n',
     /^x\.yaml:3:1 this line begins in another column than the keys of the section above it/,
   ],
-  ['a first line that is indented', ' seed: 1\ndata: 2\n', /^x\.yaml:2:1 this line begins further left than the first one/],
+  [
+    'a first line that is indented',
+    ' seed: 1\ndata: 2\n',
+    /^x\.yaml:2:1 this line begins further left than the first one/,
+  ],
   ['a key twice', 'seed: 1\nseed: 2\n', /^x\.yaml:2:1 seed is given twice; the first time at x\.yaml:1:1$/m],
-  ['no blank after the colon', 'seed:42\ndata:\n  name: a\n', /^x\.yaml:1:1 "seed:42" lacks a blank after the colon: write "seed: 42"$/],
-  ['no blank in a section', 'data:\n  name:cifar10\n', /"name:cifar10" lacks a blank after the colon: write "name: cifar10"$/m],
+  [
+    'no blank after the colon',
+    'seed:42\ndata:\n  name: a\n',
+    /^x\.yaml:1:1 "seed:42" lacks a blank after the colon: write "seed: 42"$/,
+  ],
+  [
+    'no blank in a section',
+    'data:\n  name:cifar10\n',
+    /"name:cifar10" lacks a blank after the colon: write "name: cifar10"$/m,
+  ],
   [
     'no blank in braces',
     'data: { name:cifar10 }\n',
     /data\."name:cifar10" is not a known key: it lacks a blank after the colon: write "name: cifar10"$/m,
   ],
   ['curly quotes around a key', '“seed”: 1\n', /curly quotes are letters in YAML/],
-  ['curly quotes around a value', 'name: “x”\n', /name is "“x”", .*curly quotes are letters in YAML: leave them out, or write "$/m],
+  [
+    'curly quotes around a value',
+    'name: “x”\n',
+    /name is "“x”", .*curly quotes are letters in YAML: leave them out, or write "$/m,
+  ],
   ['a list', '- data: 1\n', /^x\.yaml:1:1 the file holds a list; expected a mapping of keys/],
   ['= for :', 'seed = 1\ndata = 2\n', /"seed = 1" has "=" where YAML wants ": ": write "seed: 1"$/],
-  ['= after a section', 'data:\n  name: a\nseed = 1\n', /^x\.yaml:3:1 "seed = 1" has "=" where YAML wants ": ": write "seed: 1"$/],
-  ['= in a section', 'data:\n  name = cifar10\n  root = x\n', /"name = cifar10" has "=" where YAML wants ": ": write "name: cifar10"$/m],
-  ['a section of TOML', '[data]\nname = "a"\n', /^x\.yaml:2:1 \[data\] begins a section in TOML and INI files; in YAML write "data:"/],
+  [
+    '= after a section',
+    'data:\n  name: a\nseed = 1\n',
+    /^x\.yaml:3:1 "seed = 1" has "=" where YAML wants ": ": write "seed: 1"$/,
+  ],
+  [
+    '= in a section',
+    'data:\n  name = cifar10\n  root = x\n',
+    /"name = cifar10" has "=" where YAML wants ": ": write "name: cifar10"$/m,
+  ],
+  [
+    'a section of TOML',
+    '[data]\nname = "a"\n',
+    /^x\.yaml:2:1 \[data\] begins a section in TOML and INI files; in YAML write "data:"/,
+  ],
   ['two colons', 'name: a: b\n', /^x\.yaml:1:7 the value "a: b" holds another colon: put it in quotes$/],
   ['a value with @', 'name: @x\n', /^x\.yaml:1:7 a value that begins with @ must stand in quotes$/],
   ['a value with %', 'name: %x\n', /begins with % must stand in quotes$/],
@@ -80,7 +128,11 @@ const slips: [what: string, text: string, message: RegExp][] = [
     /^x\.yaml:3:1 name is empty but for &x: text that begins with & must stand in quotes$/,
   ],
   ['a value with - ', 'name: - x\n', /begins with "- " must stand in quotes$/],
-  ['a merge conflict', '<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> x\n', /^x\.yaml:1:1 a merge conflict is left in the file/],
+  [
+    'a merge conflict',
+    '<<<<<<< HEAD\nseed: 1\n=======\nseed: 2\n>>>>>>> x\n',
+    /^x\.yaml:1:1 a merge conflict is left in the file/,
+  ],
   ['blanks that are none', 'data:\n\u00a0\u00a0name: a\n', /begins with a blank that is none in YAML \(U\+00A0\)/],
   ['a comment of another language', '{ // c\n "seed": 1 }', /a comment begins with # in YAML/],
   ['a colon too many', 'data::\n  name: a\n', /"data:" is not a known key: it has a colon too many/],
@@ -95,13 +147,18 @@ for (const [what, text, message] of slips) {
 }
 
 test('CRLF and a byte order mark are no mistakes', () => {
-  const { config } = parseConfig('\ufeffdata: { name: cifar10 }\r\nmodel: { size: micro }\r\nseed: 7\r\n', 'x.yaml', []);
+  const { config } = parseConfig(
+    '\ufeffdata: { name: cifar10 }\r\nmodel: { size: micro }\r\nseed: 7\r\n',
+    'x.yaml',
+    [],
+  );
   assert.equal(config.seed, 7);
 });
 
 test('an empty anchor is the only one refused: anchors with a value are read', () => {
   assert.equal(
-    parseConfig('data: { name: cifar10 }\nmodel: { size: micro }\nseed: &s 7\ntrain: { epochs: *s }\n', 'x.yaml', []).config.train.epochs,
+    parseConfig('data: { name: cifar10 }\nmodel: { size: micro }\nseed: &s 7\ntrain: { epochs: *s }\n', 'x.yaml', [])
+      .config.train.epochs,
     7,
   );
 });

@@ -33,7 +33,7 @@ export function idxBytes(shape: number[], bytes: ArrayLike<number>): Buffer {
   return Buffer.from([0, 0, 8, shape.length, ...sizes, ...Array.from(bytes)]);
 }
 
-/** Four files: 5 training and 2 test pictures of 2 rows and 3 columns; pixel values count upwards. */
+/** Four files: 5 training and 2 test images of 2 rows and 3 columns; pixel values count upwards. */
 export function placeSmallIdx(folder: string): void {
   const upwards = (length: number): number[] => Array.from({ length }, (_, i) => i);
   place(folder, 'train-images-idx3-ubyte', idxBytes([5, 2, 3], upwards(30)));
@@ -48,7 +48,9 @@ export function failure(code: string, ...parts: string[]): (error: unknown) => b
     const { code: found, message } = error as { code?: string; message?: string };
     const missing = parts.filter((part) => !message?.includes(part));
     if (found === code && missing.length === 0) return true;
-    throw new Error(`expected a ${code} error with ${JSON.stringify(missing.length > 0 ? missing : parts)}, got ${found}: ${message}`);
+    throw new Error(
+      `expected a ${code} error with ${JSON.stringify(missing.length > 0 ? missing : parts)}, got ${found}: ${message}`,
+    );
   };
 }
 
@@ -59,9 +61,10 @@ export function withTest(dataset: Dataset): Dataset & { test: Split } {
   return { ...dataset, test };
 }
 
-export const openBoth = async (wanted: Wanted): Promise<Dataset & { test: Split }> => withTest(await openDataset(wanted));
+export const openBoth = async (wanted: Wanted): Promise<Dataset & { test: Split }> =>
+  withTest(await openDataset(wanted));
 
-/** Labels of `sizes[c]` pictures of each class, interleaved. */
+/** Labels of `sizes[c]` images of each class, interleaved. */
 export function labelsOf(sizes: number[]): Int32Array {
   const rows = sizes.flatMap((size, label) => Array.from({ length: size }, (_, i) => ({ label, at: i / size })));
   return Int32Array.from(rows.sort((a, b) => a.at - b.at || a.label - b.label).map(({ label }) => label));

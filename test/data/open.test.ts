@@ -16,7 +16,7 @@ function classCounts({ labels }: Split): number[] {
   return counts;
 }
 
-/** For every picture a hash of label and pixels. */
+/** For every image a hash of label and pixels. */
 function hashes({ labels, source }: Split): string[] {
   assert.ok(source.kind === 'raw');
   const { height, width, pixels } = source;
@@ -29,7 +29,7 @@ function hashes({ labels, source }: Split): string[] {
   );
 }
 
-test('reads the subset of the repository: 2,000 and 1,000 pictures, equally many of each class, none twice', async () => {
+test('reads the subset of the repository: 2,000 and 1,000 images, equally many of each class, none twice', async () => {
   const { from, classes, train, test: other } = await openBoth({ name: 'fashion-mnist', root: SUBSET });
   assert.equal(from, resolve(SUBSET));
   assert.equal(classes[9], 'Ankle boot');
@@ -38,7 +38,7 @@ test('reads the subset of the repository: 2,000 and 1,000 pictures, equally many
   assert.equal(new Set([...hashes(train), ...hashes(other)]).size, 3000);
 });
 
-test("the subset's pictures are the originals with their labels", {
+test("the subset's images are the originals with their labels", {
   skip: existsSync(DEBIAN) ? false : `${DEBIAN} is not there`,
 }, async () => {
   const subset = await openBoth({ name: 'fashion-mnist', root: SUBSET });
@@ -57,7 +57,8 @@ test("the subset's pictures are the originals with their labels", {
 test('prefers root itself, then its folders, and tells which one it took', async (t) => {
   const root = testFolder(t);
   const from = async (): Promise<Dataset['from']> => (await openDataset({ name: 'fashion-mnist', root })).from;
-  await assert.rejects(from(), failure('data', root)); // a root that was chosen is meant, though the package may be installed
+  // a root that was chosen is meant, though the package may be installed
+  await assert.rejects(from(), failure('data', root));
   placeSmallIdx(join(root, 'FashionMNIST/raw'));
   assert.equal(await from(), join(root, 'FashionMNIST/raw'));
   placeSmallIdx(join(root, 'fashion-mnist'));
@@ -66,7 +67,9 @@ test('prefers root itself, then its folders, and tells which one it took', async
   assert.equal(await from(), root);
 });
 
-test('takes the installed package when no root was chosen', { skip: !existsSync(DEBIAN) && `${DEBIAN} is not installed` }, async () => {
+test('takes the installed package when no root was chosen', {
+  skip: !existsSync(DEBIAN) && `${DEBIAN} is not installed`,
+}, async () => {
   assert.equal((await openDataset({ name: 'fashion-mnist', root: 'datasets' })).from, DEBIAN);
 });
 
@@ -78,11 +81,17 @@ test('a folder that has some of the files is not passed over for the next one', 
 
 test('says which files were expected and where it looked', async (t) => {
   const root = testFolder(t);
-  await assert.rejects(openDataset({ name: 'mnist', root }), failure('data', 'train-images-idx3-ubyte', join(root, 'mnist')));
+  await assert.rejects(
+    openDataset({ name: 'mnist', root }),
+    failure('data', 'train-images-idx3-ubyte', join(root, 'mnist')),
+  );
   await assert.rejects(
     openDataset({ name: 'cifar10', root }),
     failure('data', 'data_batch_5.bin', 'test_batch.bin', join(root, 'cifar-10-batches-bin')),
   );
-  await assert.rejects(openDataset({ name: 'cifar100', root }), failure('data', 'fine_label_names.txt', join(root, 'cifar-100-binary')));
+  await assert.rejects(
+    openDataset({ name: 'cifar100', root }),
+    failure('data', 'fine_label_names.txt', join(root, 'cifar-100-binary')),
+  );
   await assert.rejects(openDataset({ name: 'image-folder', root }), failure('data', join(root, 'train'), '<class>'));
 });

@@ -14,7 +14,7 @@ test('takes everything for null, for a count that is too large, and for the exac
   for (const count of [null, 5, 6]) assert.deepEqual([...takeStratified(labels, count, 1, 'limit')], [0, 1, 2, 3, 4]);
 });
 
-test('keeps proportions to less than one picture, sorted and without repeats, for every count', () => {
+test('keeps proportions to less than one image, sorted and without repeats, for every count', () => {
   const sizes = [50, 30, 17, 3];
   const labels = labelsOf(sizes);
   for (let count = 1; count <= 100; count++) {
@@ -26,7 +26,7 @@ test('keeps proportions to less than one picture, sorted and without repeats, fo
     );
     for (const [label, found] of classCounts(labels, indices).entries()) {
       const share = (count * sizes[label]!) / 100;
-      // The smallest class may be lifted to one picture, at the cost of the largest.
+      // The smallest class may be lifted to one image, at the cost of the largest.
       assert.ok(Math.abs(found - share) < 1 || count < 34, `${found} of class ${label} for ${share}`);
       if (count >= 4) assert.ok(found >= 1);
     }
@@ -41,7 +41,7 @@ test('depends on seed and stream only', () => {
   assert.notEqual(take(1, 'a'), take(1, 'b'));
 });
 
-test('takes one of every class before any second when there are as many classes as pictures', () => {
+test('takes one of every class before any second when there are as many classes as images', () => {
   const labels = labelsOf([90, 5, 4, 1]);
   assert.deepEqual(classCounts(labels, takeStratified(labels, 4, 3, 'limit')), [1, 1, 1, 1]);
 });
@@ -57,7 +57,7 @@ test('holds out a stratified part, disjoint from the rest and together with it t
   );
 });
 
-test('never holds out the last training picture of a class', () => {
+test('never holds out the last training image of a class', () => {
   const labels = labelsOf([5, 1, 1]);
   const { train, validation } = holdOut(labels, indicesOf(7), 0.99, 5);
   assert.deepEqual(classCounts(labels, train), [1, 1, 1]);
@@ -65,5 +65,8 @@ test('never holds out the last training picture of a class', () => {
 });
 
 test('says so when nothing can be held out', () => {
-  assert.throws(() => holdOut(labelsOf([1, 1]), indicesOf(2), 0.5, 1), failure('usage', '2 training pictures of 2 classes'));
+  assert.throws(
+    () => holdOut(labelsOf([1, 1]), indicesOf(2), 0.5, 1),
+    failure('usage', '2 training images of 2 classes'),
+  );
 });

@@ -9,7 +9,8 @@ before(async () => {
   await startBackend('auto');
 });
 
-const allocated = (scores: number[], heads: number): number[] => Array.from(tf.tidy(() => allocate(tf.tensor1d(scores), heads).dataSync()));
+const allocated = (scores: number[], heads: number): number[] =>
+  Array.from(tf.tidy(() => allocate(tf.tensor1d(scores), heads).dataSync()));
 
 test('shares are rounded half to even, as in torch', () => {
   assert.deepEqual(allocated([0.5, 1.5, 2, 4], 8), [0, 2, 2, 4]);

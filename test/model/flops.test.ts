@@ -18,6 +18,15 @@ test('ViT-S, B and L at 224 have the multiply-adds that timm states for MHA: 4.6
 });
 
 test('fewer KV heads save projections of K and V, nothing of the attention itself', () => {
-  const vit = { imageSize: 32, patchSize: 8, embedDim: 48, depth: 1, heads: 6, kvHeads: 6, mlpRatio: 4, numClasses: 10 };
+  const vit = {
+    imageSize: 32,
+    patchSize: 8,
+    embedDim: 48,
+    depth: 1,
+    heads: 6,
+    kvHeads: 6,
+    mlpRatio: 4,
+    numClasses: 10,
+  };
   assert.equal(forwardFlops(vit) - forwardFlops({ ...vit, kvHeads: 3 }), 2 * 17 * 48 * 2 * 24);
 });

@@ -29,7 +29,10 @@ const shapeWith = (kvHeads: number): ModelShape => ({
   numClasses: 7,
 });
 
-/** Weights large enough that attention is far from uniform, and key heads of unlike norms; K and V pooled from the same MHA model for every K. */
+/**
+ * Weights large enough that attention is far from uniform, and key heads of unlike norms; K and V pooled from the same
+ * MHA model for every K.
+ */
 function params(shape: ModelShape): Params {
   const full = { ...shape, kvHeads: shape.heads };
   const specs = parameterSpecs(full);
@@ -37,7 +40,9 @@ function params(shape: ModelShape): Params {
     const gain = specs[name]?.initial === 'normal 0.02' ? 15 : 1;
     const values = initialValues(name, full, 3).map((value) => value * gain);
     const biased = name.endsWith('.bias') ? values.map((_, i) => 0.05 * ((i % 5) - 2)) : values;
-    return /\.attn\.[kv]\./.test(name) ? meanPoolHeads(scaleHeads(biased, shape.heads), shape.heads, shape.kvHeads) : biased;
+    return /\.attn\.[kv]\./.test(name)
+      ? meanPoolHeads(scaleHeads(biased, shape.heads), shape.heads, shape.kvHeads)
+      : biased;
   });
 }
 
@@ -206,7 +211,8 @@ function directional(variant: VariantName, name: string): { tape: number; differ
     };
     const tape = tf.sum(tf.mul(tf.grad(value)(all[name] as tf.Tensor), direction)).dataSync()[0] as number;
     const h = 5e-3;
-    const at = (sign: number): number => value(tf.add(all[name] as tf.Tensor, tf.mul(direction, sign * h))).dataSync()[0] as number;
+    const at = (sign: number): number =>
+      value(tf.add(all[name] as tf.Tensor, tf.mul(direction, sign * h))).dataSync()[0] as number;
     return { tape, differences: (at(1) - at(-1)) / (2 * h) };
   });
 }

@@ -7,9 +7,14 @@ import { whyNoGpu } from '../../src/native/backend.js';
 import { locateNative } from '../../src/native/locate.js';
 
 const runtime = locateNative();
-const noNative = runtime.present ? false : `no native runtime here: ${runtime.candidates.map(({ reason }) => reason).join('; ')}`;
+const noNative = runtime.present
+  ? false
+  : `no native runtime here: ${runtime.candidates.map(({ reason }) => reason).join('; ')}`;
 
-/** Starts the backend in a process of its own, since one process has one backend, and multiplies two matrices through our import of tfjs-core. */
+/**
+ * Starts the backend in a process of its own, since one process has one backend, and multiplies two matrices through
+ * our import of tfjs-core.
+ */
 function start(device: string, env: NodeJS.ProcessEnv = {}) {
   const backend = pathToFileURL(builtFile('src/native/backend.js')).href;
   const code = `
@@ -24,7 +29,10 @@ function start(device: string, env: NodeJS.ProcessEnv = {}) {
     } catch (error) {
       console.log(JSON.stringify({ code: error.code, message: error.message, hint: error.hint }));
     }`;
-  const result = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8', env: { ...process.env, ...env } });
+  const result = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
   assert.equal(result.status, 0, result.stderr);
   const lines = result.stdout.trim().split('\n');
   assert.equal(lines.length, 1, `something else was written to stdout: ${result.stdout}`);
@@ -43,7 +51,9 @@ test('wasm starts, computes, has gradients, and says nothing by itself', () => {
   assert.equal(result.stderr, '');
 });
 
-test('native starts on libtensorflow, computes through the same tfjs-core, and takes GPU memory as needed', { skip: noNative }, () => {
+test('native starts on libtensorflow, computes through the same tfjs-core, and takes GPU memory as needed', {
+  skip: noNative,
+}, () => {
   const result = start('native');
   assert.equal(result.found.name, 'tensorflow');
   assert.equal(result.found.version, runtime.version);

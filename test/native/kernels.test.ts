@@ -16,7 +16,12 @@ function counting(shape: number[], factor: number): tf.Tensor {
 }
 
 /** The definition, in JavaScript: batch dimensions broadcast, sums in order. */
-function product(a: tf.Tensor, b: tf.Tensor, transposeA: boolean, transposeB: boolean): { shape: number[]; values: number[] } {
+function product(
+  a: tf.Tensor,
+  b: tf.Tensor,
+  transposeA: boolean,
+  transposeB: boolean,
+): { shape: number[]; values: number[] } {
   const [m, k] = transposeA ? [a.shape.at(-1)!, a.shape.at(-2)!] : [a.shape.at(-2)!, a.shape.at(-1)!];
   const n = transposeB ? b.shape.at(-2)! : b.shape.at(-1)!;
   const batch = tf.broadcast_util.assertAndGetBroadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2));
@@ -110,7 +115,9 @@ test('the gradient of matMul has the shape of a side that was broadcast, summed 
 });
 
 test('the gradient passes through a choice that depends on the differentiated value', () => {
-  const gradient = tf.grad((x) => tf.sum(tf.where(tf.greater(x, 2), tf.square(x), tf.zerosLike(x))))(tf.tensor1d([1, 2, 3, 4]));
+  const gradient = tf.grad((x) => tf.sum(tf.where(tf.greater(x, 2), tf.square(x), tf.zerosLike(x))))(
+    tf.tensor1d([1, 2, 3, 4]),
+  );
   assert.deepEqual([...gradient.dataSync()], [0, 0, 6, 8]);
 });
 
@@ -121,14 +128,17 @@ test('oneHot on wasm is right in both dtypes', () => {
 });
 
 test('round on wasm takes halves to the even neighbour', () => {
-  assert.deepEqual([...tf.round(tf.tensor1d([0.5, 1.5, 2.5, 3.5, -1.5, 8388609])).dataSync()], [0, 2, 2, 4, -2, 8388609]);
+  assert.deepEqual(
+    [...tf.round(tf.tensor1d([0.5, 1.5, 2.5, 3.5, -1.5, 8388609])).dataSync()],
+    [0, 2, 2, 4, -2, 8388609],
+  );
 });
 
 test('erf on wasm is right to 2e-7', () => {
   const cases = [0, 1e-3, 0.1, 0.5, 1, 2, 3, -1];
   const expected = [
-    0, 0.0011283787909692, 0.1124629160182849, 0.5204998778130465, 0.8427007929497149, 0.9953222650189527, 0.9999779095030014,
-    -0.8427007929497149,
+    0, 0.0011283787909692, 0.1124629160182849, 0.5204998778130465, 0.8427007929497149, 0.9953222650189527,
+    0.9999779095030014, -0.8427007929497149,
   ];
   for (const [i, found] of tf.erf(tf.tensor1d(cases)).dataSync().entries()) {
     assert.ok(Math.abs(found - expected[i]!) < 2e-7, `erf(${cases[i]}) = ${found}, expected ${expected[i]}`);
@@ -136,8 +146,8 @@ test('erf on wasm is right to 2e-7', () => {
 });
 
 test('resizeBilinear on wasm samples at half-pixel centres', () => {
-  const picture = tf.tensor4d([0, 4, 8, 12], [1, 2, 2, 1]);
-  const found = tf.image.resizeBilinear(picture, [4, 4], false, true);
+  const image = tf.tensor4d([0, 4, 8, 12], [1, 2, 2, 1]);
+  const found = tf.image.resizeBilinear(image, [4, 4], false, true);
   assert.deepEqual([...found.dataSync()], [0, 1, 3, 4, 2, 3, 5, 6, 6, 7, 9, 10, 8, 9, 11, 12]);
 });
 
@@ -155,7 +165,10 @@ test('the other operations that the model and its allocation use are right on wa
   assert.deepEqual(read(top.values), [3, 3, 6, 5]);
   assert.deepEqual(read(top.indices), [1, 2, 0, 1]);
   assert.deepEqual(read(tf.isFinite(tf.tensor1d([1, Number.NaN, Number.POSITIVE_INFINITY]))), [1, 0, 0]);
-  assert.deepEqual(read(tf.transpose(tf.reshape(tf.range(0, 8), [1, 2, 2, 1, 2]), [0, 3, 2, 1, 4])), [0, 1, 4, 5, 2, 3, 6, 7]);
+  assert.deepEqual(
+    read(tf.transpose(tf.reshape(tf.range(0, 8), [1, 2, 2, 1, 2]), [0, 3, 2, 1, 4])),
+    [0, 1, 4, 5, 2, 3, 6, 7],
+  );
   assert.deepEqual(
     read(
       tf.pad(x, [

@@ -11,7 +11,10 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 function project(name: string, record: unknown): string {
   const root = path.join(folder, name);
   mkdirSync(path.join(root, 'node_modules'), { recursive: true });
-  writeFileSync(path.join(root, 'node_modules/.gqa-native.json'), typeof record === 'string' ? record : JSON.stringify(record));
+  writeFileSync(
+    path.join(root, 'node_modules/.gqa-native.json'),
+    typeof record === 'string' ? record : JSON.stringify(record),
+  );
   return root;
 }
 
@@ -50,8 +53,14 @@ test('a library that was removed after set-up is not present, and the last candi
 });
 
 test('reasons keep the order in which set-up tried the candidates', () => {
-  const candidates = ['GQA_LIBTENSORFLOW', 'cache', 'wheel'].map((name) => ({ name, taken: false, reason: `${name} failed` }));
-  const found = locateNative(project('wasm', { ...RECORD, runtime: 'wasm', library: null, version: null, addon: null, candidates }));
+  const candidates = ['GQA_LIBTENSORFLOW', 'cache', 'wheel'].map((name) => ({
+    name,
+    taken: false,
+    reason: `${name} failed`,
+  }));
+  const found = locateNative(
+    project('wasm', { ...RECORD, runtime: 'wasm', library: null, version: null, addon: null, candidates }),
+  );
   assert.deepEqual([found.present, found.candidates], [false, candidates]);
 });
 

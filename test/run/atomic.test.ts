@@ -46,7 +46,9 @@ test('a file in a folder that is missing, or is a file, is exit 5', () => {
   assert.equal(readFileSync(path.join(folder, 'file'), 'utf8'), 'kept');
 });
 
-test('a full disk is told in words, with a hint', { skip: process.platform !== 'linux' && '/dev/full is a Linux device' }, () => {
+test('a full disk is told in words, with a hint', {
+  skip: process.platform !== 'linux' && '/dev/full is a Linux device',
+}, () => {
   let caught: unknown;
   try {
     writeFileSync('/dev/full', 'x');

@@ -19,14 +19,21 @@ test('one line tells an epoch: training, what the best epoch is chosen on, speed
     'epoch 3/10 · train loss 0.7123 top-1 80.2 % · validation loss 0.8012 top-1 77.0 % (best) · 375 images/s · 0:05, 1:10 left',
   );
   assert.equal(
-    epochLine({ ...result, epoch: 0, train: null, imagesPerSecond: null }, { ...end, best: false, secondsLeft: null }, 'test'),
+    epochLine(
+      { ...result, epoch: 0, train: null, imagesPerSecond: null },
+      { ...end, best: false, secondsLeft: null },
+      'test',
+    ),
     'as converted · test loss 0.8012 top-1 77.0 % · 0:05',
   );
 });
 
 test('steps that float16 left out stand beside the epoch; none are not spoken of', () => {
   assert.match(epochLine({ ...result, stepsLeftOut: 3 }, end, 'test'), /^epoch 3\/10 · 3 steps left out · train loss/);
-  assert.match(epochLine({ ...result, stepsLeftOut: 1 }, end, 'test', 62), /^epoch 3\/10 · 1 step left out · test 77\.0 % \(best\)/);
+  assert.match(
+    epochLine({ ...result, stepsLeftOut: 1 }, end, 'test', 62),
+    /^epoch 3\/10 · 1 step left out · test 77\.0 % \(best\)/,
+  );
   assert.match(epochLine({ ...result, stepsLeftOut: 0 }, end, 'test'), /^epoch 3\/10 · train loss/);
 });
 
@@ -39,7 +46,8 @@ test('it fits every width from 40 columns on, with epoch, top-1, the mark of the
     for (let columns = 20; columns <= 200; columns++) {
       const line = epochLine(big, at, selection, columns);
       assert.ok(columnsIn(line) <= columns, `${columns} columns: ${line}`);
-      if (columns >= 40) assert.match(line, /^epoch \d+\/\d+ · .*77\.0 % \(best\).* · .*(1:02:55|1:10)( left)?$/, `${columns} columns`);
+      if (columns >= 40)
+        assert.match(line, /^epoch \d+\/\d+ · .*77\.0 % \(best\).* · .*(1:02:55|1:10)( left)?$/, `${columns} columns`);
     }
   }
 });

@@ -43,7 +43,14 @@ test('parts give way in the order that is stated, and only as far as needed', ()
     ['b', 'never comes back'],
   ] as const;
   const at = (columns: number): string => fitted(parts, shorter, columns);
-  assert.deepEqual([18, 17, 11, 10, 8, 7].map(at), ['aaaa · bbbb · cccc', 'aaaa · cccc', 'aaaa · cccc', 'aaaa · c', 'aaaa · c', 'aaaa ·…']);
+  assert.deepEqual([18, 17, 11, 10, 8, 7].map(at), [
+    'aaaa · bbbb · cccc',
+    'aaaa · cccc',
+    'aaaa · cccc',
+    'aaaa · c',
+    'aaaa · c',
+    'aaaa ·…',
+  ]);
 });
 
 test('a terminal has its columns, 80 where it does not tell; a file or a pipe has no bound', () => {

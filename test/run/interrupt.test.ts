@@ -62,7 +62,10 @@ test('every signal has its exit code and its words', () => {
     const controller = new AbortController();
     controller.abort(signal);
     const { code, message, hint } = interruption(controller.signal, ' after step 3', 'Go on.');
-    assert.deepEqual({ code, message, hint }, { code: name, message: `stopped by ${signal} after step 3`, hint: 'Go on.' });
+    assert.deepEqual(
+      { code, message, hint },
+      { code: name, message: `stopped by ${signal} after step 3`, hint: 'Go on.' },
+    );
   }
   assert.deepEqual(
     [129, 130, 143, 0, 6].map((code) => wasInterrupted(code)),
@@ -82,7 +85,9 @@ function deaf(): {
     const stop = listenForSignals((line) => console.log(line));
     stop.signal.addEventListener('abort', () => console.log('asked'));
     setInterval(() => {}, 1000); console.log('ready');`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let text = '';
   return {
     kill: (signal) => void child.kill(signal),
@@ -115,5 +120,6 @@ test('the first signal only asks, also when it comes twice at once (timeout and 
     }
   });
   assert.deepEqual(await ended, [130, null]);
-  assert.match(all, /^ready\nasked\nSIG(TERM|HUP): stopping; again to stop at once\n$/); // which of two pending signals comes first is the kernel's choice
+  // which of two pending signals comes first is the kernel's choice
+  assert.match(all, /^ready\nasked\nSIG(TERM|HUP): stopping; again to stop at once\n$/);
 });

@@ -111,10 +111,21 @@ test('on a terminal there is a bar, without a colour code, and it vanishes', asy
 
 test('no bar is wider than the terminal, whatever its width; epoch, top-1 and the time left are there from 40 columns on', () => {
   for (let columns = 20; columns <= 200; columns++) {
-    for (const label of ['epoch 3/10', 'epoch 12/100', 'epoch 100/1000 validation', 'test, best epoch (12)', '検証 エポック 3/10']) {
+    for (const label of [
+      'epoch 3/10',
+      'epoch 12/100',
+      'epoch 100/1000 validation',
+      'test, best epoch (12)',
+      '検証 エポック 3/10',
+    ]) {
       const line = halfway(columns, label);
       assert.ok(columnsIn(line) < columns, `${columns} columns: ${line}`);
-      if (columns >= 40) assert.match(line, /^(epoch \d+\/\d+|test|検証).* · (top-1 )?71\.2 % · 0:10( left)?( |$)/, `${columns} columns`);
+      if (columns >= 40)
+        assert.match(
+          line,
+          /^(epoch \d+\/\d+|test|検証).* · (top-1 )?71\.2 % · 0:10( left)?( |$)/,
+          `${columns} columns`,
+        );
     }
   }
 });
@@ -230,5 +241,12 @@ test('bytes are shown in MB with their rate; what was there before counts for ne
 });
 
 test('times', () => {
-  assert.deepEqual([0.4, 59.4, 59.6, 750, 3600, 3775].map(clockText), ['0:00', '0:59', '1:00', '12:30', '1:00:00', '1:02:55']);
+  assert.deepEqual([0.4, 59.4, 59.6, 750, 3600, 3775].map(clockText), [
+    '0:00',
+    '0:59',
+    '1:00',
+    '12:30',
+    '1:00:00',
+    '1:02:55',
+  ]);
 });

@@ -61,7 +61,10 @@ test('--run-name of a run that exists is exit 2 and changes nothing in it', () =
   const run = createRun({ ...place(runsDir, 'mine'), config, device });
   run.close();
   writeFileSync(path.join(run.path, 'config.yaml'), 'mine');
-  for (const again of [() => checkRun(place(runsDir, 'mine')), () => createRun({ ...place(runsDir, 'mine'), config, device })]) {
+  for (const again of [
+    () => checkRun(place(runsDir, 'mine')),
+    () => createRun({ ...place(runsDir, 'mine'), config, device }),
+  ]) {
     assert.throws(again, failure('usage', /run .*mine exists already/));
   }
   assert.deepEqual(readdirSync(path.join(runsDir, 'tiny')), ['mine']);
@@ -97,12 +100,22 @@ test('results.csv has a row an epoch and the test figures of the best one at the
   const run = createRun({ ...place(temporary()), config, device });
   const selection = { loss: 0.5, top1: 0.75, top5: null };
   run.epochDone({ epoch: 0, step: 0, lr: null, train: null, selection, imagesPerSecond: null });
-  run.epochDone({ epoch: 1, step: 7, lr: 1e-5, train: { loss: Number.NaN, top1: 1 / 3 }, selection, imagesPerSecond: 12.5, tensors: 99 });
+  run.epochDone({
+    epoch: 1,
+    step: 7,
+    lr: 1e-5,
+    train: { loss: Number.NaN, top1: 1 / 3 },
+    selection,
+    imagesPerSecond: 12.5,
+    tensors: 99,
+  });
   run.testDone({ epoch: 1, step: 7, test: { loss: 0.25, top1: 0.5, top5: 1 } });
   run.close();
   const [header, ...rows] = readFileSync(path.join(run.path, 'results.csv'), 'utf8').trimEnd().split('\n');
   assert.equal(header, resultColumns.join(','));
-  const [converted, first, best] = rows.map((row) => Object.fromEntries(row.split(',').map((cell, i) => [resultColumns[i], cell])));
+  const [converted, first, best] = rows.map((row) =>
+    Object.fromEntries(row.split(',').map((cell, i) => [resultColumns[i], cell])),
+  );
   assert.equal(rows.length, 3);
   assert.deepEqual(
     [converted?.row, converted?.epoch, converted?.train_loss, converted?.val_top1, converted?.test_top1],
@@ -121,7 +134,14 @@ test('results.csv has a row an epoch and the test figures of the best one at the
 test('under protocol paper the test split is never called val', () => {
   const paper = { ...config, train: { ...config.train, protocol: 'paper' as const } };
   const run = createRun({ ...place(temporary()), config: paper, device });
-  run.epochDone({ epoch: 1, step: 7, lr: 1e-5, train: null, selection: { loss: 0.5, top1: 0.75, top5: 1 }, imagesPerSecond: null });
+  run.epochDone({
+    epoch: 1,
+    step: 7,
+    lr: 1e-5,
+    train: null,
+    selection: { loss: 0.5, top1: 0.75, top5: 1 },
+    imagesPerSecond: null,
+  });
   run.close();
   const row = readFileSync(path.join(run.path, 'results.csv'), 'utf8').split('\n')[1]?.split(',') ?? [];
   assert.deepEqual([row[resultColumns.indexOf('val_top1')], row[resultColumns.indexOf('test_top1')]], ['', '0.75']);
@@ -132,7 +152,10 @@ test('metrics.jsonl shows a loss that is not finite', () => {
   run.logStep({ step: 1, train_loss: 0.5 });
   run.logStep({ step: 2, train_loss: Number.NaN });
   run.close();
-  assert.equal(readFileSync(path.join(run.path, 'metrics.jsonl'), 'utf8'), '{"step":1,"train_loss":0.5}\n{"step":2,"train_loss":"NaN"}\n');
+  assert.equal(
+    readFileSync(path.join(run.path, 'metrics.jsonl'), 'utf8'),
+    '{"step":1,"train_loss":0.5}\n{"step":2,"train_loss":"NaN"}\n',
+  );
 });
 
 test('a checkpoint is written under its name, and the old one is kept until the new one is whole', () => {
@@ -187,7 +210,10 @@ test('log.txt has what was said before the run and during it, each line with its
     ['epoch 1/5 · …', 'the loss is not finite', 'Lower train.lr.', ''],
   );
   const { parameters, kv_parameters, notices } = json(path.join(run.path, 'meta.json'));
-  assert.deepEqual({ parameters, kv_parameters, notices }, { parameters: 1000, kv_parameters: 300, notices: about.notices });
+  assert.deepEqual(
+    { parameters, kv_parameters, notices },
+    { parameters: 1000, kv_parameters: 300, notices: about.notices },
+  );
 });
 
 test('a log that cannot be written is told at the end of the epoch, and hides no error that comes before', () => {
@@ -204,7 +230,14 @@ test('a log that cannot be written is told at the end of the epoch, and hides no
     run.log('said on a full disk');
     run.log('said on a full disk, again');
     run.setStatus('running', { epoch: 0, step: 0 });
-    const result = { epoch: 1, step: 7, lr: 1e-5, train: null, selection: { loss: 0.5, top1: 0.75, top5: 1 }, imagesPerSecond: null };
+    const result = {
+      epoch: 1,
+      step: 7,
+      lr: 1e-5,
+      train: null,
+      selection: { loss: 0.5, top1: 0.75, top5: 1 },
+      imagesPerSecond: null,
+    };
     assert.throws(() => run.epochDone(result), failure('io', /cannot write .*log\.txt: the disk is full/));
   } finally {
     fs.writeSync = writeSync;

@@ -1,4 +1,7 @@
-/** A terminal of so many columns that remembers what it shows: carriage returns, line feeds, erasing below, line wrapping and reflow; enough for lines and bars. */
+/**
+ * A terminal of so many columns that remembers what it shows: carriage returns, line feeds, erasing below, line
+ * wrapping and reflow; enough for lines and bars.
+ */
 import { PassThrough } from 'node:stream';
 
 const erase = '\u001b[J';
@@ -13,7 +16,10 @@ export interface Screen {
   wrapped(): number;
 }
 
-/** @param columns may be changed later through `stream.columns`: lines that are on the screen already are broken anew, as terminals do */
+/**
+ * @param columns may be changed later through `stream.columns`: lines that are on the screen already are broken anew,
+ *   as terminals do
+ */
 export function screen(columns: number): Screen {
   const stream = Object.assign(new PassThrough(), { isTTY: true, columns });
   /** Logical lines, as arrays of characters; the cursor stands in one of them. */

@@ -12,7 +12,9 @@ test('columns are as wide as their widest cell, numbers at the right edge, no bl
   );
   assert.equal(
     table,
-    ['variant     top-1  state', '--------  -------  -----', 'mha        9.00 %  done', 'dgqa-ema  71.20 %', ''].join('\n'),
+    ['variant     top-1  state', '--------  -------  -----', 'mha        9.00 %  done', 'dgqa-ema  71.20 %', ''].join(
+      '\n',
+    ),
   );
 });
 
@@ -72,7 +74,8 @@ test('a table that is wider than the terminal: titles are broken, then optional 
 test('no line of a table is wider than the terminal, but for values of a list that are wider by themselves', () => {
   const longest = 'runs/a/dgqa-ema-kv3-s42'.length + 'top-1 as converted  '.length;
   for (let width = 20; width <= 200; width++)
-    for (const line of at(width)) assert.ok([...line].length <= Math.max(width, width < 30 ? longest : 0), `${width}: ${line}`);
+    for (const line of at(width))
+      assert.ok([...line].length <= Math.max(width, width < 30 ? longest : 0), `${width}: ${line}`);
 });
 
 test('characters that are drawn two columns wide are counted as two', () => {

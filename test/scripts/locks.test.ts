@@ -1,4 +1,7 @@
-/** Two processes that find the lock of a dead one at the same moment: only one gets it. Of set-up's lock and of that of `gqa data fetch`. */
+/**
+ * Two processes that find the lock of a dead one at the same moment: only one gets it. Of set-up's lock and of that of
+ * `gqa data fetch`.
+ */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -86,7 +89,9 @@ test('of many set-ups that race for dead locks, some of which die holding theirs
        ${dies ? "process.kill(process.pid, 'SIGKILL'); await new Promise(() => {});" : ''}`,
     )}`;
   const raced = (dies: boolean): Promise<string> => {
-    const child = spawn(process.execPath, ['--input-type=module', '-e', racer(dies)], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', racer(dies)], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     let said = '';
     child.stderr.on('data', (text) => {
       said += text;

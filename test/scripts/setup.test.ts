@@ -28,7 +28,7 @@ interface NativeRecord {
   flavour: 'cpu' | 'cuda';
   library: string | null;
   addon: string | null;
-  pictures: string | null;
+  images: string | null;
   candidates: Candidate[];
 }
 type Notice = (line: string) => void;
@@ -105,7 +105,9 @@ test('Node 20.9 to 24 is accepted, and any other version is named in one sentenc
     assert.match(scripts.nodeProblem(version) ?? '', new RegExp(`this is Node ${version}: install`));
 });
 
-test('candidates are tried in order, each with its reason, and wasm is left when there is no python3', { skip: notLinux }, async () => {
+test('candidates are tried in order, each with its reason, and wasm is left when there is no python3', {
+  skip: notLinux,
+}, async () => {
   const env = environment('no-python');
   const root = checkout('no-python');
   const record = await scripts.setUpNative(root, 'cpu', env, silent);
@@ -121,7 +123,9 @@ test('candidates are tried in order, each with its reason, and wasm is left when
   assert.match(scripts.describe(record), /^no native runtime, .*wasm.*no python3/);
 });
 
-test('a GQA_LIBTENSORFLOW that is no library folder is told at once and says what it lacks', { skip: notLinux }, async () => {
+test('a GQA_LIBTENSORFLOW that is no library folder is told at once and says what it lacks', {
+  skip: notLinux,
+}, async () => {
   const given = path.join(folder, 'not-a-library');
   mkdirSync(given);
   const told: string[] = [];
@@ -137,7 +141,11 @@ test('a python3 without pip, an unreachable registry, another hash and a full di
   const cases: [name: string, programs: Record<string, string>, reason: RegExp][] = [
     ['no-pip', { python3: 'case "$*" in *pip*) exit 1;; esac; exit 0' }, /has no pip/],
     ['no-network', failingPip('NewConnectionError: Temporary failure in name resolution'), /cannot be reached/],
-    ['other-hash', failingPip('ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.'), /SHA-256 differs/],
+    [
+      'other-hash',
+      failingPip('ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.'),
+      /SHA-256 differs/,
+    ],
     ['full-disk', failingPip('ERROR: Could not install: No space left on device'), /no space left/],
     ['unknown', failingPip('ERROR: No matching distribution found for tensorflow-cpu'), /No matching distribution/],
   ];
@@ -160,7 +168,10 @@ test('without a compiler, and with one that fails, the reason says which, and no
   const broken = environment('broken-compiler', {
     'c++': '[ "$1" = --version ] && exit 0; echo "fatal error: c_api.h: No such file" >&2; exit 1',
   });
-  assert.match(scripts.compileAddon(root, folder, 'tfjs_binding.node', target, broken) ?? '', /c\+\+ failed: fatal error: c_api\.h/);
+  assert.match(
+    scripts.compileAddon(root, folder, 'tfjs_binding.node', target, broken) ?? '',
+    /c\+\+ failed: fatal error: c_api\.h/,
+  );
   assert.match(
     scripts.compileAddon(root, folder, 'tfjs_binding.node', target, { ...broken, CXX: 'no-such-compiler' }) ?? '',
     /CXX \(no-such-compiler\) does not run/,
@@ -180,10 +191,10 @@ test('a second set-up of the native runtime starts no program and says nothing',
   assert.deepEqual(told, []);
 });
 
-const noPictures = noNative || (before?.pictures === null ? false : 'set-up compiled no addon for pictures on this machine');
+const noImages = noNative || (before?.images === null ? false : 'set-up compiled no addon for images on this machine');
 
-test('an addon for pictures that failed once is made anew when set-up is asked for, and not on the way to something else', {
-  skip: noPictures,
+test('an addon for images that failed once is made anew when set-up is asked for, and not on the way to something else', {
+  skip: noImages,
 }, async () => {
   const root = checkout('mend');
   symlinkSync(path.join(ROOT, 'node_modules/sharp'), path.join(root, 'node_modules/sharp'));
@@ -193,32 +204,37 @@ test('an addon for pictures that failed once is made anew when set-up is asked f
   for (const target of [path.join(root, placed), cache])
     cpSync(path.join(ROOT, placed, 'tfjs_binding.node'), path.join(target, 'tfjs_binding.node'));
   // As after a compilation that the disk was too full for: what lies in the cache does not load.
-  writeFileSync(path.join(cache, 'gqa_pictures.node'), 'cut short');
-  writeFileSync(path.join(root, 'node_modules/.gqa-native.json'), JSON.stringify({ ...before, pictures: 'it failed' }));
+  writeFileSync(path.join(cache, 'gqa_images.node'), 'cut short');
+  writeFileSync(path.join(root, 'node_modules/.gqa-native.json'), JSON.stringify({ ...before, images: 'it failed' }));
   const compiler = (script: string): NodeJS.ProcessEnv => ({
     ...environment('mend', { 'c++': `[ "$1" = --version ] && exit 0; ${script}` }),
     GQA_LIBTENSORFLOW: library!,
   });
-  const set = async (env: NodeJS.ProcessEnv, repair: boolean): Promise<{ pictures: string | null; told: string[]; placed: boolean }> => {
+  const set = async (
+    env: NodeJS.ProcessEnv,
+    repair: boolean,
+  ): Promise<{ images: string | null; told: string[]; placed: boolean }> => {
     const told: string[] = [];
-    const { pictures } = await scripts.setUpNative(root, 'cpu', env, (line) => told.push(line), repair);
-    assert.equal(scripts.readRecord(root)?.pictures, pictures);
-    return { pictures, told, placed: existsSync(path.join(root, placed, 'gqa_pictures.node')) };
+    const { images } = await scripts.setUpNative(root, 'cpu', env, (line) => told.push(line), repair);
+    assert.equal(scripts.readRecord(root)?.images, images);
+    return { images, told, placed: existsSync(path.join(root, placed, 'gqa_images.node')) };
   };
-  const good = (): NodeJS.ProcessEnv => compiler(`for last; do :; done; /bin/cp '${path.join(ROOT, placed, 'gqa_pictures.node')}' "$last"`);
-  assert.deepEqual(await set(good(), false), { pictures: 'it failed', told: [], placed: false });
+  const good = (): NodeJS.ProcessEnv =>
+    compiler(`for last; do :; done; /bin/cp '${path.join(ROOT, placed, 'gqa_images.node')}' "$last"`);
+  assert.deepEqual(await set(good(), false), { images: 'it failed', told: [], placed: false });
   const failed = await set(compiler('echo "fatal error: out of paper" >&2; exit 1'), true);
-  assert.match(failed.pictures ?? '', /out of paper/);
+  assert.match(failed.images ?? '', /out of paper/);
   assert.match(failed.told.join('\n'), /decoded by sharp .*out of paper/);
-  assert.deepEqual(await set(good(), true), { pictures: null, told: ['compiling the native addons'], placed: true });
-  assert.deepEqual(await set(compiler('exit 1'), true), { pictures: null, told: [], placed: true });
+  assert.deepEqual(await set(good(), true), { images: null, told: ['compiling the native addons'], placed: true });
+  assert.deepEqual(await set(compiler('exit 1'), true), { images: null, told: [], placed: true });
 });
 
 test('the packages of this checkout are as the lock file lists them, and a version that differs is noticed', () => {
   assert.equal(scripts.packagesMatch(ROOT), true);
   const root = path.join(folder, 'packages');
   mkdirSync(path.join(root, 'node_modules/a'), { recursive: true });
-  const lock = (version: string): string => JSON.stringify({ packages: { '': {}, 'node_modules/a': { version, integrity: 'x' } } });
+  const lock = (version: string): string =>
+    JSON.stringify({ packages: { '': {}, 'node_modules/a': { version, integrity: 'x' } } });
   writeFileSync(path.join(root, 'package-lock.json'), lock('1.0.0'));
   assert.equal(scripts.packagesMatch(root), false); // never installed
   writeFileSync(path.join(root, 'node_modules/.package-lock.json'), lock('1.0.0'));
@@ -233,7 +249,8 @@ test('the build runs only after a change, drops what was removed, and keeps the 
   const root = path.join(folder, 'build');
   mkdirSync(path.join(root, 'src'), { recursive: true });
   symlinkSync(path.join(ROOT, 'node_modules'), path.join(root, 'node_modules'));
-  for (const file of ['tsconfig.json', 'package.json', 'package-lock.json']) cpSync(path.join(ROOT, file), path.join(root, file));
+  for (const file of ['tsconfig.json', 'package.json', 'package-lock.json'])
+    cpSync(path.join(ROOT, file), path.join(root, file));
   const source = (name: string, text: string): void => writeFileSync(path.join(root, 'src', name), text);
   const build = (): string[] => {
     const told: string[] = [];
@@ -246,7 +263,10 @@ test('the build runs only after a change, drops what was removed, and keeps the 
   assert.deepEqual(build(), []);
   rmSync(path.join(root, 'src/removed.ts'));
   assert.equal(build().length, 1);
-  assert.deepEqual([existsSync(path.join(root, 'dist/src/kept.js')), existsSync(path.join(root, 'dist/src/removed.js'))], [true, false]);
+  assert.deepEqual(
+    [existsSync(path.join(root, 'dist/src/kept.js')), existsSync(path.join(root, 'dist/src/removed.js'))],
+    [true, false],
+  );
   source('kept.ts', "export const kept: number = 'no number';\n");
   assert.throws(build, /The build failed:\n.*kept\.ts/);
   assert.match(readFileSync(path.join(root, 'dist/src/kept.js'), 'utf8'), /kept = 1/);

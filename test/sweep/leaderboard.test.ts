@@ -15,7 +15,11 @@ const row = (freshHead: boolean): Row => {
     warnings: [],
   };
   const outcome: PointOutcome = { state: 'done', report, exitCode: 0 };
-  return { point: { variant: 'mha', kvHeads: 4, seed: 1, sets: [], runName: 'p' } as unknown as Row['point'], outcome, run: 'r' };
+  return {
+    point: { variant: 'mha', kvHeads: 4, seed: 1, sets: [], runName: 'p' } as unknown as Row['point'],
+    outcome,
+    run: 'r',
+  };
 };
 
 test('a fresh head has no figure as converted: – (fresh head) in the table, an empty cell in the CSV', () => {

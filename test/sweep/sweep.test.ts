@@ -44,7 +44,10 @@ function scene(): {
   const program = path.join(folder, 'stand-in.mjs');
   const main = path.join(folder, 'main.mjs');
   const root = path.resolve('datasets/fashion-mnist-subset');
-  writeFileSync(config, `data: { name: fashion-mnist, root: ${root} }\nmodel: { size: base, variant: gqa, kv_heads: 4 }\nseed: 7\n`);
+  writeFileSync(
+    config,
+    `data: { name: fashion-mnist, root: ${root} }\nmodel: { size: base, variant: gqa, kv_heads: 4 }\nseed: 7\n`,
+  );
   writeFileSync(program, standIn);
   const runsDir = path.join(folder, 'runs');
   // The sweep in a process of its own, as the command line runs it, with the stand-in for its child.
@@ -106,7 +109,10 @@ test('a run that fails, is killed or garbles its report is told when it happens 
   assert.match(stdout, /failed \(exit 0, but its report cannot be read/);
   assert.equal(rows[4], `gqa,4,7,100,0.5,3,0.75,0.8,0.7,0.9,0.85,9.25,done,0,,${at('gqa-kv4-s7')}`);
   assert.match(stderr, /mha chooses its KV heads itself \(12\)/);
-  assert.match(stderr, /the loss is NaN at step 3\n\[2\/5\] gqa, 1 KV head, seed 7: failed \(exit 6\)\n\[3\/5\] gqa, 2 KV heads/);
+  assert.match(
+    stderr,
+    /the loss is NaN at step 3\n\[2\/5\] gqa, 1 KV head, seed 7: failed \(exit 6\)\n\[3\/5\] gqa, 2 KV heads/,
+  );
   assert.match(stderr, /sweepFailures: 3 of 5 runs failed; see .*leaderboard\.csv/);
   assert.match(stdout, /^variant {2}KV heads {2}seed {2}K\/V parameters/);
   assert.match(stdout, /mha +12 +7 +100 +50\.00 % +75\.00 % +70\.00 % +9\.3|9\.2 +done/);
@@ -115,7 +121,7 @@ test('a run that fails, is killed or garbles its report is told when it happens 
 test('every run gets a config of its own, resolved with its own keys and the name of the sweep before the first starts', async () => {
   const { folder, runsDir, log, start } = scene();
   const { code, stderr } = await ended(
-    start({ set: ['train.lr=1', 'data.cache=pictures'], variants: ['gqa', 'mha'], seeds: [3, 4], device: 'wasm' }),
+    start({ set: ['train.lr=1', 'data.cache=images'], variants: ['gqa', 'mha'], seeds: [3, 4], device: 'wasm' }),
   );
   assert.equal(code, 0, stderr);
   const configOf = (run: string) => path.join(runsDir, 's', 'configs', `${run}.yaml`);
@@ -132,10 +138,10 @@ test('every run gets a config of its own, resolved with its own keys and the nam
     const { name, seed, device, model, train, data } = config;
     assert.equal(`${model.variant}-kv${model.kvHeads}-s${seed}`, run);
     assert.deepEqual([name, device, train.lr], ['s', 'wasm', 1]);
-    assert.deepEqual([data.root, data.cache], [path.resolve('datasets/fashion-mnist-subset'), path.resolve('pictures')]);
+    assert.deepEqual([data.root, data.cache], [path.resolve('datasets/fashion-mnist-subset'), path.resolve('images')]);
     assert.ok(written);
   }
-  assert.deepEqual(readdirSync(folder).includes('pictures'), false);
+  assert.deepEqual(readdirSync(folder).includes('images'), false);
 });
 
 test('a base config that is edited while the sweep runs changes no point', async () => {
@@ -153,18 +159,25 @@ test('a checkpoint that changes while the sweep runs is begun with by no other p
   const { folder, runsDir, log, start } = scene();
   const checkpoint = path.join(folder, 'vit.safetensors');
   writeFileSync(checkpoint, encodeSafetensors({}));
-  const { code, stderr } = await ended(start({ kvHeads: [4, 12], set: [`model.pretrained=${checkpoint}`] }, { EDITED: checkpoint }));
+  const { code, stderr } = await ended(
+    start({ kvHeads: [4, 12], set: [`model.pretrained=${checkpoint}`] }, { EDITED: checkpoint }),
+  );
   assert.equal(code, 7, stderr);
   assert.equal(readFileSync(log, 'utf8').trimEnd().split('\n').length, 1);
   assert.match(stderr, /gqa, 12 KV heads, seed 7: failed \(model\.pretrained changed after the sweep had begun\)/);
-  assert.match(readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8'), /\ngqa,12,.*,failed,,model\.pretrained changed/);
+  assert.match(
+    readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8'),
+    /\ngqa,12,.*,failed,,model\.pretrained changed/,
+  );
 });
 
 test('a checkpoint and data that are not there are told together, before anything is made', async () => {
   const { folder, start } = scene();
   const before = readdirSync(folder).sort();
   for (const form of [[], ['data.name=image-folder']]) {
-    const { code, stderr } = await ended(start({ set: ['model.pretrained=none.safetensors', 'data.root=nowhere', ...form] }));
+    const { code, stderr } = await ended(
+      start({ set: ['model.pretrained=none.safetensors', 'data.root=nowhere', ...form] }),
+    );
     assert.equal(code, 1, stderr);
     assert.match(
       stderr,
@@ -238,7 +251,9 @@ test('a run that does not listen yet when the signal comes is interrupted by it,
 test('a leaderboard that cannot be written stops no run, and its table is printed before it is told: exit 5', async () => {
   const { runsDir, start } = scene();
   const child = start({ kvHeads: [4, 3] });
-  const result = await ended(child, () => mkdirSync(path.join(runsDir, 's', 'leaderboard.csv', 'inner'), { recursive: true }));
+  const result = await ended(child, () =>
+    mkdirSync(path.join(runsDir, 's', 'leaderboard.csv', 'inner'), { recursive: true }),
+  );
   assert.equal(result.code, 5, result.stderr);
   assert.match(result.stdout, /gqa +4 .*done/);
   assert.match(result.stdout, /gqa +3 .*failed/);
@@ -248,7 +263,9 @@ test('a leaderboard that cannot be written stops no run, and its table is printe
 test('invalid points, and the name of a sweep that exists, are exit 2 with nothing made or started', () => {
   const { folder, config, runsDir } = scene();
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, [cli, 'sweep', '--config', config, '--runs-dir', runsDir, ...args], { encoding: 'utf8' });
+    spawnSync(process.execPath, [cli, 'sweep', '--config', config, '--runs-dir', runsDir, ...args], {
+      encoding: 'utf8',
+    });
   const before = readdirSync(folder).sort();
   const invalid = run('--kv-heads', '4,5,7');
   assert.equal(invalid.status, 2);
@@ -260,9 +277,13 @@ test('invalid points, and the name of a sweep that exists, are exit 2 with nothi
   assert.deepEqual(readdirSync(folder).sort(), before);
 
   writeFileSync(path.join(folder, 'taken'), '');
-  const taken = spawnSync(process.execPath, [cli, 'sweep', '--config', config, '--runs-dir', folder, '--name', 'taken'], {
-    encoding: 'utf8',
-  });
+  const taken = spawnSync(
+    process.execPath,
+    [cli, 'sweep', '--config', config, '--runs-dir', folder, '--name', 'taken'],
+    {
+      encoding: 'utf8',
+    },
+  );
   assert.equal(taken.status, 5, taken.stderr); // a file of that name is no sweep, and no folder either
 });
 
@@ -296,7 +317,9 @@ test('the smoke config goes through the real train command, wasm included', () =
   ];
   const { status, stdout, stderr } = spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
-  const { points } = JSON.parse(stdout) as { points: { run: string; state: string; report: { kv_parameters: number } }[] };
+  const { points } = JSON.parse(stdout) as {
+    points: { run: string; state: string; report: { kv_parameters: number } }[];
+  };
   assert.deepEqual(
     points.map(({ state }) => state),
     ['done', 'done'],

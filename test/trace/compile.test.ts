@@ -47,7 +47,9 @@ test('a linear fit trains in one native call a step, with its weights inside', {
   program.dispose();
 });
 
-test('variables are read and changed in the order of the function, also when the value read before is used after', { skip }, () => {
+test('variables are read and changed in the order of the function, also when the value read before is used after', {
+  skip,
+}, () => {
   const v = variable('v', [2]);
   const program = compile({
     start: traced({}, () => {
@@ -94,7 +96,12 @@ test('the fused Adam step is Adam, and what is read after it has seen it', { ski
         each.assign(tf.tensor1d([w0, m0, s0][i] as number[]));
       });
       const before = w.read();
-      const scalars = { stepSize: tf.scalar(0.1), epsilon: tf.scalar(1e-3), beta1: tf.scalar(0.9), beta2: tf.scalar(0.99) };
+      const scalars = {
+        stepSize: tf.scalar(0.1),
+        epsilon: tf.scalar(1e-3),
+        beta1: tf.scalar(0.9),
+        beta2: tf.scalar(0.99),
+      };
       applyAdam(w, { first: m, second: s, ...scalars, gradient });
       return { before, w: w.read(), m: m.read(), s: s.read() };
     }),
@@ -107,7 +114,10 @@ test('the fused Adam step is Adam, and what is read after it has seen it', { ski
     const expected = { before: w0, w: weight, m: first, s: second };
     for (const name of ['before', 'w', 'm', 's'] as const) {
       values(found[name]).forEach((value, i) => {
-        assert.ok(Math.abs(value - (expected[name][i] as number)) < 1e-5, `${name}[${i}]: ${value}, not ${expected[name][i]}`);
+        assert.ok(
+          Math.abs(value - (expected[name][i] as number)) < 1e-5,
+          `${name}[${i}]: ${value}, not ${expected[name][i]}`,
+        );
       });
     }
   });
@@ -144,7 +154,9 @@ test('a variable is added to and stepped in place, and what is read after it has
   program.dispose();
 });
 
-test('TensorFlow’s own operations: half the squared norm, a product that is 0 where the factor is, a value that waits', { skip }, () => {
+test('TensorFlow’s own operations: half the squared norm, a product that is 0 where the factor is, a value that waits', {
+  skip,
+}, () => {
   const program = compile({
     all: traced({ x: float32(3), factor: float32() }, ({ x, factor }) => ({
       half: halfSquaredNorm(x),
@@ -185,15 +197,20 @@ test('matrix products in another precision are cast there and back; nothing else
   }
 });
 
-test('inputs of every dtype arrive as they were given, bytes also where their number does not divide by four', { skip }, () => {
+test('inputs of every dtype arrive as they were given, bytes also where their number does not divide by four', {
+  skip,
+}, () => {
   const program = compile({
-    all: traced({ f: float32(2), i: int32(2), b: bool(2), four: bytes(2, 2), five: bytes(5), unused: int32() }, (x) => ({
-      f: tf.mul(x.f, 2),
-      i: tf.add(x.i, 1),
-      b: tf.logicalNot(x.b),
-      four: tf.cast(x.four, 'float32'),
-      five: x.five,
-    })),
+    all: traced(
+      { f: float32(2), i: int32(2), b: bool(2), four: bytes(2, 2), five: bytes(5), unused: int32() },
+      (x) => ({
+        f: tf.mul(x.f, 2),
+        i: tf.add(x.i, 1),
+        b: tf.logicalNot(x.b),
+        four: tf.cast(x.four, 'float32'),
+        five: x.five,
+      }),
+    ),
   });
   const pixels = Uint8Array.of(9, 0, 127, 128, 255, 1, 2, 3);
   tf.tidy(() => {
@@ -218,7 +235,12 @@ test('random numbers are those of the generator in TypeScript for the same seed,
   const key = streamKey(42, 'noise');
   const program = compile({
     draw: traced({ step: int32() }, ({ step }) => {
-      const counter = tf.stack([tf.scalar(0, 'int32'), tf.scalar(3, 'int32'), step as tf.Scalar, tf.scalar(0, 'int32')]);
+      const counter = tf.stack([
+        tf.scalar(0, 'int32'),
+        tf.scalar(3, 'int32'),
+        step as tf.Scalar,
+        tf.scalar(0, 'int32'),
+      ]);
       return { noise: uniform([5, 7], tf.tensor1d(Int32Array.from(key), 'int32'), counter) };
     }),
   });

@@ -10,7 +10,8 @@ const native = (await startBackend('auto')).name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';
 
 /** Compiles `body` of one input x, [4] float32. */
-const compiled = (body: (x: tf.Tensor) => tf.Tensor): unknown => compile({ f: traced({ x: float32(4) }, ({ x }) => ({ y: body(x) })) });
+const compiled = (body: (x: tf.Tensor) => tf.Tensor): unknown =>
+  compile({ f: traced({ x: float32(4) }, ({ x }) => ({ y: body(x) })) });
 
 const HERE = /called at .*limits\.test\.js:\d+:\d+/;
 
@@ -27,7 +28,11 @@ function refuses(run: () => unknown, ...parts: RegExp[]): void {
 }
 
 test('a host read is refused, with its place', { skip }, () => {
-  refuses(() => compiled((x) => tf.mul(x, tf.sum(x).dataSync()[0] as number)), /host read inside a compiled function/, HERE);
+  refuses(
+    () => compiled((x) => tf.mul(x, tf.sum(x).dataSync()[0] as number)),
+    /host read inside a compiled function/,
+    HERE,
+  );
   refuses(() => compiled((x) => tf.tensor(x.arraySync())), /host read inside a compiled function/, HERE);
 });
 
@@ -46,7 +51,10 @@ test('a branch on a tensor’s value is refused, since it has to read the value;
 
 test('inputs of other shapes, dtypes or names are refused at the call, with both signatures', { skip }, () => {
   const program = compile({
-    f: traced({ x: float32(4), n: int32(), raw: bytes(2, 2) }, ({ x, n, raw }) => ({ y: tf.add(x, tf.cast(n, 'float32')), raw })),
+    f: traced({ x: float32(4), n: int32(), raw: bytes(2, 2) }, ({ x, n, raw }) => ({
+      y: tf.add(x, tf.cast(n, 'float32')),
+      raw,
+    })),
   });
   const [x, raw] = [new Float32Array(4), new Uint8Array(4)];
   const expected = /f was compiled for \(n: int32 \[\]; raw: bytes \[2, 2\]; x: float32 \[4\]\), and called with/;
@@ -64,13 +72,17 @@ test('inputs of other shapes, dtypes or names are refused at the call, with both
   program.dispose();
 });
 
-test('unseeded random numbers are refused, TensorFlow.js’s and Math.random; seeded ones are a constant', { skip }, () => {
+test('unseeded random numbers are refused, TensorFlow.js’s and Math.random; seeded ones are a constant', {
+  skip,
+}, () => {
   refuses(() => compiled((x) => tf.add(x, tf.randomUniform([4]))), /unseeded random numbers/, HERE);
   refuses(() => compiled((x) => tf.add(x, tf.randomNormal([4]))), /unseeded random numbers/, HERE);
   refuses(() => compiled((x) => tf.dropout(x, 0.5)), /unseeded random numbers/, HERE);
   refuses(() => compiled((x) => tf.mul(x, Math.random())), /unseeded random numbers/, HERE);
   assert.ok(Math.random() < 1, 'Math.random is itself again');
-  const program = compile({ f: traced({ x: float32(3) }, ({ x }) => ({ y: tf.add(x, tf.randomUniform([3], 0, 1, 'float32', 7)) })) });
+  const program = compile({
+    f: traced({ x: float32(3) }, ({ x }) => ({ y: tf.add(x, tf.randomUniform([3], 0, 1, 'float32', 7)) })),
+  });
   tf.tidy(() => {
     const seeded = tf.randomUniform([3], 0, 1, 'float32', 7).dataSync();
     assert.deepEqual([...program.run.f({ x: new Float32Array(3) }).y.dataSync()], [...seeded]);
@@ -109,7 +121,9 @@ test('a function that returns a promise is refused', { skip }, () => {
   refuses(() => compile({ f: traced({ x: float32(4) }, (async () => ({})) as never) }), /f returns a promise/);
 });
 
-test('variables are for functions: not outside, not of another shape than declared, not before a value was assigned', { skip }, () => {
+test('variables are for functions: not outside, not of another shape than declared, not before a value was assigned', {
+  skip,
+}, () => {
   const v = variable('v', [4]);
   refuses(() => v.read(), /inside its functions only/);
   refuses(
@@ -122,7 +136,10 @@ test('variables are for functions: not outside, not of another shape than declar
     HERE,
   );
   const other = variable('v', [2]);
-  refuses(() => compiled((x) => tf.add(x, tf.add(v.read(), tf.sum(other.read())))), /two variables of different shapes are named v/);
+  refuses(
+    () => compiled((x) => tf.add(x, tf.add(v.read(), tf.sum(other.read())))),
+    /two variables of different shapes are named v/,
+  );
   const program = compile({ read: traced({}, () => ({ v: v.read() })) });
   assert.throws(() => program.run.read({}), /v/);
   program.dispose();

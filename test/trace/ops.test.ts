@@ -1,4 +1,7 @@
-/** Every rule of src/trace/ops.ts: the compiled operation gives what TensorFlow.js gives eagerly, in the same shape and dtype. */
+/**
+ * Every rule of src/trace/ops.ts: the compiled operation gives what TensorFlow.js gives eagerly, in the same shape and
+ * dtype.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
@@ -129,7 +132,12 @@ const CASES: Record<string, Case | Case[]> = {
     ({ x }) => tf.image.resizeBilinear(tf.reshape(x, [2, 3, 4, 1]) as tf.Tensor4D, [5, 7], false, true),
     ({ x }) => tf.image.resizeBilinear(tf.reshape(x, [2, 3, 4, 1]) as tf.Tensor4D, [2, 2], true),
   ],
-  constants: [() => tf.eye(3), () => tf.zeros([3, 3]), () => tf.ones([2], 'bool'), () => tf.tensor([[1, 2]], [1, 2], 'int32')],
+  constants: [
+    () => tf.eye(3),
+    () => tf.zeros([3, 3]),
+    () => tf.ones([2], 'bool'),
+    () => tf.tensor([[1, 2]], [1, 2], 'int32'),
+  ],
   gradients: [
     ({ x }) => tf.grad((z) => tf.sum(tf.mul(tf.softmax(z), z)))(x),
     ({ x, y }) => tf.grads((a, b) => tf.mean(tf.abs(tf.sub(a, b))))([x, y])[1] as tf.Tensor,
@@ -147,7 +155,9 @@ test('every rule has a case here', () => {
 });
 
 test('each compiled operation is the eager one: values, shape and dtype', { skip }, () => {
-  const cases = Object.entries(CASES).flatMap(([kernel, given]) => [given].flat().map((each, n) => [`${kernel}_${n}`, each] as const));
+  const cases = Object.entries(CASES).flatMap(([kernel, given]) =>
+    [given].flat().map((each, n) => [`${kernel}_${n}`, each] as const),
+  );
   const program = compile({
     all: traced({ x: float32(2, 3, 4), y: float32(3, 1), p: float32(4), i: int32(3) }, (inputs) =>
       Object.fromEntries(cases.map(([name, each]) => [name, each(inputs as unknown as Inputs)])),
@@ -163,13 +173,17 @@ test('each compiled operation is the eager one: values, shape and dtype', { skip
       p: tf.tensor1d([0.3, 1, 2.5, 0.7]),
       i: tf.tensor1d([2, 0, 1], 'int32'),
     };
-    const found = program.run.all(inputs as unknown as Parameters<typeof program.run.all>[0]) as Record<string, tf.Tensor>;
+    const found = program.run.all(inputs as unknown as Parameters<typeof program.run.all>[0]) as Record<
+      string,
+      tf.Tensor
+    >;
     for (const [name, each] of cases) {
       const [traced, eager] = [found[name] as tf.Tensor, each(inputs)];
       assert.deepEqual([traced.shape, traced.dtype], [eager.shape, eager.dtype], name);
       const expected = eager.dataSync();
       traced.dataSync().forEach((value, n) => {
-        const same = Object.is(value, expected[n]) || value === expected[n] || Math.abs(value - (expected[n] as number)) <= 1e-5;
+        const same =
+          Object.is(value, expected[n]) || value === expected[n] || Math.abs(value - (expected[n] as number)) <= 1e-5;
         assert.ok(same, `${name}[${n}]: ${value}, not ${expected[n]}`);
       });
     }

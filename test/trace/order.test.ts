@@ -1,4 +1,7 @@
-/** Control inputs: reads and updates in the order of the function, and nothing that is not needed. Recording needs no native runtime. */
+/**
+ * Control inputs: reads and updates in the order of the function, and nothing that is not needed. Recording needs no
+ * native runtime.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';

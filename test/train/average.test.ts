@@ -12,20 +12,29 @@ interface Case {
 }
 
 /** From timm's ModelEmaV3: averages.py beside it. */
-const { walk, cases } = JSON.parse(fs.readFileSync('test/data/timm/averages.json', 'utf8')) as { walk: number[][]; cases: Case[] };
+const { walk, cases } = JSON.parse(fs.readFileSync('test/data/timm/averages.json', 'utf8')) as {
+  walk: number[][];
+  cases: Case[];
+};
 
 for (const { decay, warmup, decays, averages } of cases) {
   test(`averages are timm's ModelEmaV3: decay ${decay}, ${warmup ? 'warmed up' : 'from the first step'}`, () => {
     const steps = [...averages.keys(), 999, 99_999, 9_999_999].map((before) => before + 1);
     steps.forEach((step, i) => {
-      assert.ok(Math.abs(decayAfter(step, { decay, warmup }) - (decays[i] as number)) < 1e-15, `decay after step ${step}`);
+      assert.ok(
+        Math.abs(decayAfter(step, { decay, warmup }) - (decays[i] as number)) < 1e-15,
+        `decay after step ${step}`,
+      );
     });
     let average = walk[0] as number[];
     averages.forEach((expected, i) => {
       const rate = rateAfter(i + 1, { decay, warmup });
       average = average.map((value, place) => Math.fround(value - rate * (value - (walk[i + 1]?.[place] as number))));
       average.forEach((value, place) => {
-        assert.ok(Math.abs(value - (expected[place] as number)) < 1e-6, `after step ${i + 1}: ${value}, not ${expected[place]}`);
+        assert.ok(
+          Math.abs(value - (expected[place] as number)) < 1e-6,
+          `after step ${i + 1}: ${value}, not ${expected[place]}`,
+        );
       });
     });
   });

@@ -20,21 +20,40 @@ before(async () => {
   native = (await startBackend('auto')).name === 'tensorflow';
 });
 
-const shape: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 24, depth: 3, heads: 6, kvHeads: 3, mlpRatio: 2, numClasses: 7 };
+const shape: ModelShape = {
+  imageSize: 16,
+  patchSize: 8,
+  embedDim: 24,
+  depth: 3,
+  heads: 6,
+  kvHeads: 3,
+  mlpRatio: 2,
+  numClasses: 7,
+};
 const IMAGES = 20;
 
 const optionsOf = (variant: VariantName, evalBatchSize: number): TrainerOptions => ({
   ...plain,
   pixels: DEFAULT_PREPROCESSING,
-  ...{ shape, variant, windowSize: 1, labelSmoothing: 0, adamw: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 }, seed: 1 },
+  ...{
+    shape,
+    variant,
+    windowSize: 1,
+    labelSmoothing: 0,
+    adamw: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 },
+    seed: 1,
+  },
   ...{ batchSize: 4, evalBatchSize, gradAccumSteps: 1, mix: false, precision: 'float32', height: 16, width: 16 },
   ...{ evalAllocation: 'frozen', evalNoise: 'fixed' },
 });
 
-/** The same pictures in batches of any size, the last one padded with rubbish. */
+/** The same images in batches of any size, the last one padded with rubbish. */
 async function* batches(batchSize: number): AsyncGenerator<Batch> {
-  const from = draws(4, 'pictures');
-  const all = Uint8Array.from({ length: IMAGES * 16 * 16 * 3 }, (_, i) => (from.below(256) * (1 + Math.floor(i / 768))) / IMAGES);
+  const from = draws(4, 'images');
+  const all = Uint8Array.from(
+    { length: IMAGES * 16 * 16 * 3 },
+    (_, i) => (from.below(256) * (1 + Math.floor(i / 768))) / IMAGES,
+  );
   for (let first = 0; first < IMAGES; first += batchSize) {
     const images = Math.min(batchSize, IMAGES - first);
     const pixels = new Uint8Array(batchSize * 768).fill(255);
@@ -45,7 +64,7 @@ async function* batches(batchSize: number): AsyncGenerator<Batch> {
 }
 
 for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
-  test(`calibration fills the state of ${variant}, and depends neither on how pictures are batched nor on how the trainer runs`, async () => {
+  test(`calibration fills the state of ${variant}, and depends neither on how images are batched nor on how the trainer runs`, async () => {
     const model = { shape, variant, params: initialParams(shape, 2), attention: initialAttention(shape, variant) };
     const states = [];
     for (const batchSize of [1, 6, 20]) {
@@ -72,8 +91,13 @@ for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
   });
 }
 
-test('evaluation counts real pictures only, whatever the batch size, and by batch leaves the model’s state as it was', async () => {
-  const model = { shape, variant: 'dgqa-ema' as const, params: initialParams(shape, 2), attention: initialAttention(shape, 'dgqa-ema') };
+test('evaluation counts real images only, whatever the batch size, and by batch leaves the model’s state as it was', async () => {
+  const model = {
+    shape,
+    variant: 'dgqa-ema' as const,
+    params: initialParams(shape, 2),
+    attention: initialAttention(shape, 'dgqa-ema'),
+  };
   const trainer = (evalBatchSize: number, evalAllocation: 'frozen' | 'batch'): Trainer => {
     const made = createEagerTrainer({ ...optionsOf(model.variant, evalBatchSize), evalAllocation });
     made.load(model, null);

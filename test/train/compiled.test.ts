@@ -25,7 +25,16 @@ const skip = native ? false : 'compiled functions need the native runtime: npm r
 
 const BATCH = 6;
 const SIDE = 12; // enlarged to the model's 16
-const BASE: ModelShape = { imageSize: 16, patchSize: 4, embedDim: 24, depth: 3, heads: 6, kvHeads: 3, mlpRatio: 2, numClasses: 7 };
+const BASE: ModelShape = {
+  imageSize: 16,
+  patchSize: 4,
+  embedDim: 24,
+  depth: 3,
+  heads: 6,
+  kvHeads: 3,
+  mlpRatio: 2,
+  numClasses: 7,
+};
 const VARIANTS = ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
 
 function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}): TrainerOptions {
@@ -51,7 +60,7 @@ function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}):
   };
 }
 
-/** Real pictures first; the padding is zero-weight rubbish. */
+/** Real images first; the padding is zero-weight rubbish. */
 function batchOf(index: number, real = BATCH): Batch {
   const from = draws(3, 'batch', index);
   return {
@@ -64,12 +73,17 @@ function batchOf(index: number, real = BATCH): Batch {
   };
 }
 
-/** Weights large enough to matter, and keys of which each head is stronger than the one before, so that allocations are uneven. */
+/**
+ * Weights large enough to matter, and keys of which each head is stronger than the one before, so that allocations are
+ * uneven.
+ */
 function loadInto(trainer: Trainer, { shape, variant }: TrainerOptions): void {
   const { embedDim, heads, kvHeads } = shape;
   tf.tidy(() => {
     const strength = tf.tensor2d(
-      Array.from({ length: (kvHeads * embedDim) / heads }, (_, row) => [4 * (1 + Math.floor((row * heads) / embedDim))]),
+      Array.from({ length: (kvHeads * embedDim) / heads }, (_, row) => [
+        4 * (1 + Math.floor((row * heads) / embedDim)),
+      ]),
     );
     const params = Object.fromEntries(
       Object.entries(initialParams(shape, 5)).map(([name, value]) => {
@@ -107,7 +121,10 @@ function assertClose(found: number[], expected: number[], tolerance: number, wha
   });
 }
 
-/** Ten optimizer steps of both trainers, side by side; the last batch is short. @param mixes with `mix`: which batch i is mixed how, in turn */
+/**
+ * Ten optimizer steps of both trainers, side by side; the last batch is short.
+ * @param mixes with `mix`: which batch i is mixed how, in turn
+ */
 function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
   const { variant, gradAccumSteps } = options;
   const [compiled, eager] = [createCompiledTrainer(options), createEagerTrainer(options)];
@@ -139,7 +156,7 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
     assert.deepEqual(compiled.readCounts(), eager.readCounts(), `allocation of step ${step}`);
     if (step === 0 && compiled.readCounts() !== null) {
       const model = eager.model();
-      assert.ok(marginOf(model, options) > 1e-3, 'pictures are such that rounding decides alike');
+      assert.ok(marginOf(model, options) > 1e-3, 'images are such that rounding decides alike');
       tf.dispose(model.params);
     }
     tensors.push(tf.memory().numTensors);
@@ -151,10 +168,15 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
       'allocations are uneven somewhere',
     );
 
-  const [found, expected] = both.map((trainer) => trainer.model()) as [ReturnType<Trainer['model']>, ReturnType<Trainer['model']>];
-  for (const [name, value] of Object.entries(expected.params)) assertClose(read(found.params[name] as tf.Tensor), read(value), 1e-4, name);
+  const [found, expected] = both.map((trainer) => trainer.model()) as [
+    ReturnType<Trainer['model']>,
+    ReturnType<Trainer['model']>,
+  ];
+  for (const [name, value] of Object.entries(expected.params))
+    assertClose(read(found.params[name] as tf.Tensor), read(value), 1e-4, name);
   expected.attention.forEach((block, i) => {
-    for (const [name, value] of Object.entries(block)) assertClose(read(found.attention[i]?.[name] as tf.Tensor), read(value), 1e-4, name);
+    for (const [name, value] of Object.entries(block))
+      assertClose(read(found.attention[i]?.[name] as tf.Tensor), read(value), 1e-4, name);
   });
   for (const trainer of both) trainer.beginEvaluation();
   for (let i = 0; i < 2; i++) tf.dispose(both.map((trainer) => trainer.evaluate(batchOf(50 + i, i === 1 ? 3 : BATCH))));
@@ -175,13 +197,19 @@ const EVERYTHING = {
 } as const;
 
 for (const variant of VARIANTS) {
-  test(`compiled = eager over ten steps at lr 1e-4, the last batch short: ${variant}`, { skip }, () => assertAlike(optionsOf(variant)));
+  test(`compiled = eager over ten steps at lr 1e-4, the last batch short: ${variant}`, { skip }, () =>
+    assertAlike(optionsOf(variant)),
+  );
 
-  test(`compiled = eager with every training option at once: ${variant}`, { skip }, () => assertAlike(optionsOf(variant, EVERYTHING)));
+  test(`compiled = eager with every training option at once: ${variant}`, { skip }, () =>
+    assertAlike(optionsOf(variant, EVERYTHING)),
+  );
 }
 
 for (const [option, value] of Object.entries(EVERYTHING)) {
-  test(`compiled = eager with one training option: ${option}`, { skip }, () => assertAlike(optionsOf('dgqa-ema', { [option]: value })));
+  test(`compiled = eager with one training option: ${option}`, { skip }, () =>
+    assertAlike(optionsOf('dgqa-ema', { [option]: value })),
+  );
 }
 
 const MIXES: Record<string, Mix> = {
@@ -191,15 +219,21 @@ const MIXES: Record<string, Mix> = {
 };
 
 for (const [name, mix] of Object.entries(MIXES)) {
-  test(`compiled = eager with mixed batches: ${name}`, { skip }, () => assertAlike(optionsOf('dgqa-ema', { mix: true }), [mix]));
+  test(`compiled = eager with mixed batches: ${name}`, { skip }, () =>
+    assertAlike(optionsOf('dgqa-ema', { mix: true }), [mix]),
+  );
 }
 
 const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
-test('compiled = eager with another mean and deviation, pictures enlarged in the graph or not', { skip }, () => {
+test('compiled = eager with another mean and deviation, images enlarged in the graph or not', { skip }, () => {
   assertAlike(optionsOf('gqa', { pixels: IMAGENET }));
   const options = optionsOf('mha', { pixels: IMAGENET });
-  const trainers = [createCompiledTrainer(options), createEagerTrainer(options), createCompiledTrainer(optionsOf('mha'))];
+  const trainers = [
+    createCompiledTrainer(options),
+    createEagerTrainer(options),
+    createCompiledTrainer(optionsOf('mha')),
+  ];
   const [compiled, eager, half] = trainers.map((trainer) => {
     loadInto(trainer, options);
     trainer.beginEvaluation();
@@ -213,11 +247,14 @@ test('compiled = eager with another mean and deviation, pictures enlarged in the
   for (const trainer of trainers) trainer.dispose();
 });
 
-test('a teacher of another mean and deviation says the same of the student’s pictures, once it is folded', () => {
+test('a teacher of another mean and deviation says the same of the student’s images, once it is folded', () => {
   const shape = optionsOf('mha').shape;
   const HALF = DEFAULT_PREPROCESSING;
   const values = Object.fromEntries(
-    Object.entries(initialParams(shape, 8)).map(([name, tensor]) => [name, tensor.dataSync().map((value) => 5 * value) as Float32Array]),
+    Object.entries(initialParams(shape, 8)).map(([name, tensor]) => [
+      name,
+      tensor.dataSync().map((value) => 5 * value) as Float32Array,
+    ]),
   );
   const logits = (of: Record<string, Float32Array>, pixels: TrainerOptions['pixels']): number[] => {
     const options = optionsOf('mha', { pixels });
@@ -245,11 +282,13 @@ test('a teacher of another mean and deviation says the same of the student’s p
   assert.equal(withScaleFolded(values, { own: HALF, students: HALF }), values);
 });
 
-test('compiled = eager with mixed batches and every training option at once, each batch mixed in its own way', { skip }, () =>
-  assertAlike(optionsOf('kdgqa', { ...EVERYTHING, mix: true }), [...Object.values(MIXES), UNMIXED]),
+test(
+  'compiled = eager with mixed batches and every training option at once, each batch mixed in its own way',
+  { skip },
+  () => assertAlike(optionsOf('kdgqa', { ...EVERYTHING, mix: true }), [...Object.values(MIXES), UNMIXED]),
 );
 
-test('an unmixed batch of a step that mixes is the step without; a mixed one is that of the pictures and labels mixed by hand', {
+test('an unmixed batch of a step that mixes is the step without; a mixed one is that of the images and labels mixed by hand', {
   skip,
 }, () => {
   const adamw = { ...optionsOf('gqa').adamw, eps: 1e-3 };
@@ -259,7 +298,7 @@ test('an unmixed batch of a step that mixes is the step without; a mixed one is 
   assert.ok(largestDifference(trained(mixing, batches, 1e-3), without) < 1e-6);
   assert.ok(largestDifference(trained(mixing, batches, 1e-3, MIXES.cutmix), without) > 1e-5);
 
-  // A box that is the whole picture, λ = 0: the mirrored batch with its own labels, a short one mirrored within itself.
+  // A box that is the whole image, λ = 0: the mirrored batch with its own labels, a short one mirrored within itself.
   const mirrored = batches.map((batch) => {
     const order = Array.from(batch.labels, (_, i) => (i < batch.images ? batch.images - 1 - i : i));
     const size = SIDE * SIDE * 3;
@@ -270,7 +309,10 @@ test('an unmixed batch of a step that mixes is the step without; a mixed one is 
     };
   });
   const whole: Mix = { lambda: 0, box: [0, 16, 0, 16] };
-  assert.ok(largestDifference(trained(mixing, batches, 1e-3, whole), trained(optionsOf('gqa', { adamw }), mirrored, 1e-3)) < 1e-6);
+  assert.ok(
+    largestDifference(trained(mixing, batches, 1e-3, whole), trained(optionsOf('gqa', { adamw }), mirrored, 1e-3)) <
+      1e-6,
+  );
 });
 
 /** Parameters after some steps of a compiled trainer, moving averages where they are kept. */
@@ -280,7 +322,13 @@ function trained(options: TrainerOptions, batches: Batch[], lr: number, mix = UN
   const { gradAccumSteps } = options;
   batches.forEach((batch, i) => {
     const inStep = i % gradAccumSteps;
-    trainer.train(batch, { step: Math.floor(i / gradAccumSteps), lr, refresh: inStep === 0, last: inStep === gradAccumSteps - 1, mix });
+    trainer.train(batch, {
+      step: Math.floor(i / gradAccumSteps),
+      lr,
+      refresh: inStep === 0,
+      last: inStep === gradAccumSteps - 1,
+      mix,
+    });
   });
   const { params, attention } = trainer.model();
   tf.dispose(attention);
@@ -289,7 +337,11 @@ function trained(options: TrainerOptions, batches: Batch[], lr: number, mix = UN
 }
 
 const largestDifference = (a: Record<string, number[]>, b: Record<string, number[]>): number =>
-  Math.max(...Object.entries(a).flatMap(([name, values]) => values.map((value, i) => Math.abs(value - (b[name]?.[i] as number)))));
+  Math.max(
+    ...Object.entries(a).flatMap(([name, values]) =>
+      values.map((value, i) => Math.abs(value - (b[name]?.[i] as number))),
+    ),
+  );
 
 test('batches that are accumulated make the step of one big batch: variants that allocate nothing', { skip }, () => {
   for (const variant of ['mha', 'gqa', 'pgqa'] as const) {
@@ -303,9 +355,13 @@ test('batches that are accumulated make the step of one big batch: variants that
       weights: Float32Array.from(parts.flatMap(({ weights }) => [...weights])),
       images: 2 * BATCH + 4,
     };
-    // Adam's first step has the size of the learning rate whatever the gradient: one that is all but 0 may turn its sign.
+    // Adam's first step has the size of the learning rate whatever the gradient: one that is all but 0 may turn its
+    // sign.
     const noise = { adamw: { ...small.adamw, eps: 1e-3 } };
-    const difference = largestDifference(trained({ ...small, ...noise }, parts, 1e-3), trained({ ...big, ...noise }, [whole], 1e-3));
+    const difference = largestDifference(
+      trained({ ...small, ...noise }, parts, 1e-3),
+      trained({ ...big, ...noise }, [whole], 1e-3),
+    );
     assert.ok(difference < 1e-6, `${variant}: ${difference}`);
   }
 });
@@ -357,8 +413,12 @@ test('moving averages follow the parameters by 1 − decay a step, and are what 
   assert.ok(largestDifference(averaged, expected) < 1e-6);
 });
 
-test('moving averages that are warmed up begin at the first step’s parameters, and follow them as timm’s do', { skip }, () => {
-  const timm = JSON.parse(fs.readFileSync('test/data/timm/averages.json', 'utf8')) as { cases: { warmup: boolean; decays: number[] }[] };
+test('moving averages that are warmed up begin at the first step’s parameters, and follow them as timm’s do', {
+  skip,
+}, () => {
+  const timm = JSON.parse(fs.readFileSync('test/data/timm/averages.json', 'utf8')) as {
+    cases: { warmup: boolean; decays: number[] }[];
+  };
   const decays = timm.cases.find(({ warmup }) => warmup)?.decays as number[];
   const batches = [0, 1, 2, 3].map((i) => batchOf(i));
   const steps = batches.map((_, i) => trained(optionsOf('gqa'), batches.slice(0, i + 1), 1e-2));
@@ -367,7 +427,8 @@ test('moving averages that are warmed up begin at the first step’s parameters,
     Object.keys(averaged).map((name) => [
       name,
       steps.reduce<number[]>(
-        (average, step, i) => (step[name] as number[]).map((value, at) => value + (decays[i] as number) * ((average[at] ?? 0) - value)),
+        (average, step, i) =>
+          (step[name] as number[]).map((value, at) => value + (decays[i] as number) * ((average[at] ?? 0) - value)),
         [],
       ),
     ]),
@@ -375,14 +436,17 @@ test('moving averages that are warmed up begin at the first step’s parameters,
   assert.ok(largestDifference(averaged, expected) < 1e-6);
 });
 
-test('matrix products in bfloat16 and float16 stay near float32, and parameters and moments are float32', { skip }, () => {
+test('matrix products in bfloat16 and float16 stay near float32, and parameters and moments are float32', {
+  skip,
+}, () => {
   const batches = [0, 1, 2, 3].map((i) => batchOf(i));
   const exact = trained(optionsOf('gqa'), batches, 1e-3);
   for (const precision of ['bfloat16', 'float16'] as const) {
     const options = optionsOf('gqa', { precision });
     const found = trained(options, batches, 1e-3);
     const difference = largestDifference(found, exact);
-    assert.ok(difference > 0 && difference < 8.1e-3, `${precision}: ${difference}`); // at most a step's size a step, each way
+    // at most a step's size a step, each way
+    assert.ok(difference > 0 && difference < 8.1e-3, `${precision}: ${difference}`);
     // Values that bfloat16 could not hold.
     assert.ok(found['head.weight']?.some((value) => Math.fround(value) === value && Math.abs(value * 256) % 1 !== 0));
   }
@@ -394,11 +458,19 @@ for (const gradAccumSteps of [1, 2]) {
   }, () => {
     const lr = 1e-3;
     const base = optionsOf('gqa');
-    const options = { ...base, precision: 'float16' as const, gradAccumSteps, adamw: { ...base.adamw, weightDecay: 0 } };
+    const options = {
+      ...base,
+      precision: 'float16' as const,
+      gradAccumSteps,
+      adamw: { ...base.adamw, weightDecay: 0 },
+    };
     const trainer = createCompiledTrainer(options);
     const blown = initialParams(options.shape, 5);
     const head = tf.mul(blown['head.weight'] as tf.Tensor, 3e4); // gradients of 65536 · loss do not fit into float16
-    trainer.load({ params: { ...blown, 'head.weight': head }, attention: initialAttention(options.shape, 'gqa') }, null);
+    trainer.load(
+      { params: { ...blown, 'head.weight': head }, attention: initialAttention(options.shape, 'gqa') },
+      null,
+    );
     const values = (): number[] => {
       const { params } = trainer.model();
       const found = read(params['blocks.0.mlp.fc1.weight'] as tf.Tensor);
@@ -417,7 +489,8 @@ for (const gradAccumSteps of [1, 2]) {
     assert.ok(leftOut >= 3, `${leftOut} steps were left out`);
     assert.deepEqual(trainer.readSums().float16, { leftOut, scale: 65536 / 2 ** leftOut });
     assert.equal(trainer.readSums().float16?.leftOut, 0);
-    // From moments of zero, Adam moves every value by the learning rate, wherever the gradient is not tiny, and none further.
+    // From moments of zero, Adam moves every value by the learning rate, wherever the gradient is not tiny, and none
+    // further.
     const moved = after.map((value, i) => Math.abs(value - (before[i] as number))).sort((a, b) => a - b);
     for (const part of [0.5, 1]) {
       const at = moved[Math.ceil(moved.length * part) - 1] as number;
@@ -427,8 +500,14 @@ for (const gradAccumSteps of [1, 2]) {
   });
 }
 
-test('float16 leaves out no step of accumulated batches that it takes one by one, and makes the step of float32', { skip }, () => {
-  for (const changes of [{ clipGrad: 0.5, recompute: true }, { batchSize: 1 }, { distill: EVERYTHING.distill, mix: true }]) {
+test('float16 leaves out no step of accumulated batches that it takes one by one, and makes the step of float32', {
+  skip,
+}, () => {
+  for (const changes of [
+    { clipGrad: 0.5, recompute: true },
+    { batchSize: 1 },
+    { distill: EVERYTHING.distill, mix: true },
+  ]) {
     const options = optionsOf('kdgqa', { gradAccumSteps: 5, labelSmoothing: 0, ...changes });
     const adamw = { ...options.adamw, eps: 1e-3 };
     const [exact, half] = (['float32', 'float16'] as const).map((precision) => {
@@ -440,13 +519,22 @@ test('float16 leaves out no step of accumulated batches that it takes one by one
       for (let i = 0; i < 10; i++) {
         const batch = i === 9 ? batchOf(i, 2) : batchOf(i);
         const fed = { ...batch, ...(options.batchSize === 1 ? firstOf(batch) : {}) };
-        trainer.train(fed, { step: Math.floor(i / 5), lr: 1e-3, refresh: i % 5 === 0, last: i % 5 === 4, mix: MIXES.cutmix as Mix });
+        trainer.train(fed, {
+          step: Math.floor(i / 5),
+          lr: 1e-3,
+          refresh: i % 5 === 0,
+          last: i % 5 === 4,
+          mix: MIXES.cutmix as Mix,
+        });
       }
       const { float16 } = trainer.readSums();
       const { params, attention } = trainer.model();
       tf.dispose(attention);
       trainer.dispose();
-      return { float16, values: Object.fromEntries(Object.entries(params).map(([name, tensor]) => [name, read(tensor)])) };
+      return {
+        float16,
+        values: Object.fromEntries(Object.entries(params).map(([name, tensor]) => [name, read(tensor)])),
+      };
     }) as [Seen, Seen];
     assert.deepEqual([exact.float16, half.float16], [null, { leftOut: 0, scale: 65536 }], JSON.stringify(changes));
     const difference = largestDifference(half.values, exact.values);
@@ -459,7 +547,7 @@ interface Seen {
   values: Record<string, number[]>;
 }
 
-/** A batch of its first picture. */
+/** A batch of its first image. */
 const firstOf = ({ pixels, labels, weights }: Batch): Partial<Batch> => ({
   pixels: pixels.slice(0, SIDE * SIDE * 3),
   labels: labels.slice(0, 1),
@@ -468,7 +556,10 @@ const firstOf = ({ pixels, labels, weights }: Batch): Partial<Batch> => ({
 });
 
 test('eager refuses another precision than float32, with the reason', () => {
-  assert.throws(() => createEagerTrainer(optionsOf('gqa', { precision: 'bfloat16' })), /train\.precision bfloat16 needs the compiled step/);
+  assert.throws(
+    () => createEagerTrainer(optionsOf('gqa', { precision: 'bfloat16' })),
+    /train\.precision bfloat16 needs the compiled step/,
+  );
 });
 
 test('evaluation batch by batch allocates on a copy of the state: the same eagerly and compiled, and training never sees it', {

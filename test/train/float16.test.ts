@@ -30,8 +30,8 @@ const rowsOf = (run: string): string[][] =>
     .split('\n')
     .map((line) => line.split(','));
 
-/** The pictures of test/data/torch/float16.py, and a test picture of each class. */
-async function pictures(): Promise<string> {
+/** The images of test/data/torch/float16.py, and a test image of each class. */
+async function images(): Promise<string> {
   const folder = temporaryFolder();
   await withZip(ZIP, async (files) => {
     for (const { name, bytes } of files) {
@@ -44,7 +44,7 @@ async function pictures(): Promise<string> {
   return path.join(folder, 'cifar10');
 }
 
-test('accumulated in float16, the steps on real pictures are torch’s, and none is left out', {
+test('accumulated in float16, the steps on real images are torch’s, and none is left out', {
   skip: noNative || (missing.length > 0 && `not there: ${missing.join(', ')}`),
 }, async (t) => {
   const reference = JSON.parse(fs.readFileSync('test/data/torch/float16.json', 'utf8')) as {
@@ -52,7 +52,7 @@ test('accumulated in float16, the steps on real pictures are torch’s, and none
     steps_left_out: number;
     train_loss: number[];
   }[];
-  const root = await pictures();
+  const root = await images();
   t.after(() => fs.rmSync(path.dirname(root), { recursive: true }));
   const config = path.join(root, 'float16.yaml');
   fs.writeFileSync(
@@ -81,7 +81,9 @@ eval: { batch_size: 10 }
   }
 });
 
-test('a run that left out most of its steps ends with 6 and says so everywhere; float32 knows of no such steps', { skip: noNative }, () => {
+test('a run that left out most of its steps ends with 6 and says so everywhere; float32 knows of no such steps', {
+  skip: noNative,
+}, () => {
   const runsDir = temporaryFolder();
   const train = (runName: string, ...values: string[]) =>
     gqa([
@@ -113,11 +115,15 @@ test('a run that left out most of its steps ends with 6 and says so everywhere; 
     }),
   );
   const pretrained = path.join(runsDir, 'blown.safetensors');
-  fs.writeFileSync(pretrained, encodeSafetensors(blown, file.metadata)); // gradients of 65536 · loss do not fit into float16
+  // gradients of 65536 · loss do not fit into float16
+  fs.writeFileSync(pretrained, encodeSafetensors(blown, file.metadata));
   const ran = train('left-out', 'train.precision=float16', `model.pretrained=${pretrained}`);
   assert.equal(ran.code, 6, ran.stderr);
   assert.match(ran.stderr, /epoch 1\/1 · 2 steps left out · /);
-  assert.match(ran.stderr, /float16: 2 of 2 steps were left out.*the test split was not measured\n.*bfloat16 or float32/);
+  assert.match(
+    ran.stderr,
+    /float16: 2 of 2 steps were left out.*the test split was not measured\n.*bfloat16 or float32/,
+  );
   const place = path.join(runsDir, 'smoke/left-out');
   assert.equal(JSON.parse(fs.readFileSync(path.join(place, 'status.json'), 'utf8')).state, 'failed');
   assert.deepEqual(
@@ -136,7 +142,10 @@ test('a run that left out most of its steps ends with 6 and says so everywhere; 
 
 test('a run goes on with half of its steps, and with a small loss scale; not with fewer, nor with hardly any', () => {
   const ends = (call: () => void, pattern: RegExp): void =>
-    assert.throws(call, (error: unknown) => error instanceof GqaError && error.code === 'training' && pattern.test(error.message));
+    assert.throws(
+      call,
+      (error: unknown) => error instanceof GqaError && error.code === 'training' && pattern.test(error.message),
+    );
   requireMostSteps(0, 0);
   requireMostSteps(5, 10);
   ends(() => requireMostSteps(6, 10), /6 of 10 steps were left out/);

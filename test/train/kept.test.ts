@@ -1,4 +1,7 @@
-/** What a run has found is not lost to what goes wrong afterwards, and what is said of it is true: a bad picture, a full disk, a stdout that nobody reads. */
+/**
+ * What a run has found is not lost to what goes wrong afterwards, and what is said of it is true: a bad image, a full
+ * disk, a stdout that nobody reads.
+ */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -9,14 +12,15 @@ import { openSafetensors } from '../../src/checkpoint/safetensors.js';
 import { gqa, gqaAt, temporaryFolder } from '../cli-run.js';
 
 const stepsIn = (file: string): number => JSON.parse(openSafetensors(file).metadata.gqa as string).steps;
-const statusOf = (run: string): Record<string, unknown> => JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8'));
+const statusOf = (run: string): Record<string, unknown> =>
+  JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8'));
 const smoke = (runsDir: string, ...sets: string[]): string[] => [
   ...['train', '--config', 'configs/smoke.yaml', '--runs-dir', runsDir, '--run-name', 'r'],
   ...['device=wasm', 'model.variant=gqa', ...sets].flatMap((set) => ['--set', set]),
 ];
 
-/** Two classes of so many training pictures and four test pictures each. */
-async function pictureFolder(trainPictures: number): Promise<string> {
+/** Two classes of so many training images and four test images each. */
+async function imageFolder(trainImages: number): Promise<string> {
   const root = temporaryFolder();
   for (const [label, colour] of [
     ['a', 'red'],
@@ -26,7 +30,7 @@ async function pictureFolder(trainPictures: number): Promise<string> {
       .png()
       .toBuffer();
     for (const [split, count] of [
-      ['train', trainPictures],
+      ['train', trainImages],
       ['test', 4],
     ] as const) {
       fs.mkdirSync(path.join(root, split, label), { recursive: true });
@@ -47,9 +51,9 @@ const own = (root: string): string[] => [
   'train.steps=null',
 ];
 
-test('a bad picture in the part that the epoch is measured on does not lose the epoch: it is saved before', async () => {
+test('a bad image in the part that the epoch is measured on does not lose the epoch: it is saved before', async () => {
   const runsDir = temporaryFolder();
-  const root = await pictureFolder(12);
+  const root = await imageFolder(12);
   spoil(path.join(root, 'test/b/2.png'));
   const ran = gqa(smoke(runsDir, ...own(root), 'train.protocol=paper', 'train.epochs=2'));
   assert.equal(ran.code, 3, ran.stderr);
@@ -67,12 +71,20 @@ test('a bad picture in the part that the epoch is measured on does not lose the 
   );
 });
 
-test('a bad picture in the middle of an epoch: what was trained until then is saved', async () => {
+test('a bad image in the middle of an epoch: what was trained until then is saved', async () => {
   const runsDir = temporaryFolder();
-  const root = await pictureFolder(12);
+  const root = await imageFolder(12);
   spoil(path.join(root, 'train/a/7.png'));
   const ran = gqa(
-    smoke(runsDir, ...own(root), 'train.protocol=paper', 'train.epochs=1', 'train.batch_size=2', 'seed=3', 'train.log_every=1000'),
+    smoke(
+      runsDir,
+      ...own(root),
+      'train.protocol=paper',
+      'train.epochs=1',
+      'train.batch_size=2',
+      'seed=3',
+      'train.log_every=1000',
+    ),
   );
   assert.equal(ran.code, 3, ran.stderr);
   const { step } = statusOf(path.join(runsDir, 'smoke/r'));
@@ -127,10 +139,15 @@ test('readers that leave early end nothing: the run is done, exit 0', {
   assert.equal(statusOf(path.join(runsDir, 'smoke/r')).state, 'done');
 });
 
-test('results that stdout does not take are an error', { skip: process.platform !== 'linux' && '/dev/full is a Linux device' }, () => {
+test('results that stdout does not take are an error', {
+  skip: process.platform !== 'linux' && '/dev/full is a Linux device',
+}, () => {
   const full = fs.openSync('/dev/full', 'w');
   for (const args of [['--help'], ['data', 'list', '--json']]) {
-    const { status, stderr } = spawnSync(process.execPath, ['bin/gqa.js', ...args], { stdio: ['ignore', full, 'pipe'], encoding: 'utf8' });
+    const { status, stderr } = spawnSync(process.execPath, ['bin/gqa.js', ...args], {
+      stdio: ['ignore', full, 'pipe'],
+      encoding: 'utf8',
+    });
     assert.equal(status, 5, stderr);
     assert.match(stderr, /^gqa: cannot write to stdout: the disk is full \(ENOSPC\)\n/);
   }

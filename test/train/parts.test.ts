@@ -1,4 +1,4 @@
-/** Which pictures train, choose the best epoch and test, for every combination of splits and protocol. */
+/** Which images train, choose the best epoch and test, for every combination of splits and protocol. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseConfig } from '../../src/config/load.js';
@@ -42,15 +42,16 @@ test('without a validation part one is held out; with one, nothing is; paper cho
   assert.deepEqual(parts(set(6, 8), 'data.limit.val=2'), ['20 of train', '2 of val', '8 of test']);
 });
 
-test('every role that changes is told, and a limit that leaves a class without a picture', () => {
-  const notices = (dataset: Dataset, ...sets: string[]): string => splitParts(config(...sets), dataset).notices.join('\n');
+test('every role that changes is told, and a limit that leaves a class without a image', () => {
+  const notices = (dataset: Dataset, ...sets: string[]): string =>
+    splitParts(config(...sets), dataset).notices.join('\n');
   assert.equal(notices(set(0, 8)), '');
   assert.match(notices(set(6, 8)), /brings its validation part/);
   assert.match(notices(set(6, 0)), /no test split: test figures stay empty/);
   assert.match(notices(set(6, 8), PAPER), /takes no part under train\.protocol: paper/);
   assert.match(notices(set(0, 8), 'data.limit.val=4'), /data\.limit\.val does nothing: \/d brings no validation part/);
   assert.doesNotMatch(notices(set(0, 8), 'data.limit=4') + notices(set(6, 8), 'data.limit.val=4'), /limit\.val/);
-  assert.match(notices(set(6, 8), 'data.limit.train=1', PAPER), /no training picture is left of 1 of 2 classes/);
+  assert.match(notices(set(6, 8), 'data.limit.train=1', PAPER), /no training image is left of 1 of 2 classes/);
 });
 
 test('an evaluation measures the same parts, or says which there are', () => {

@@ -1,4 +1,7 @@
-/** Whole runs through the command line: the same figures again, with any number of workers, on wasm too, and what they leave behind. */
+/**
+ * Whole runs through the command line: the same figures again, with any number of workers, on wasm too, and what they
+ * leave behind.
+ */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -71,13 +74,22 @@ test('a run leaves what it is asked for: config, meta, status, results, steps an
   });
   assert.equal(right.length / images, top1);
 
-  const repeated = gqa(['train', '--config', path.join(report.run, 'config.yaml'), '--runs-dir', runsDir, '--run-name', 'again', '--json']);
+  const repeated = gqa([
+    'train',
+    '--config',
+    path.join(report.run, 'config.yaml'),
+    '--runs-dir',
+    runsDir,
+    '--run-name',
+    'again',
+    '--json',
+  ]);
   assert.deepEqual(figures(JSON.parse(repeated.stdout)), figures(report));
 });
 
 test('a run knows where its data, its cache and its checkpoint lie, so that it is evaluated alike from any folder', () => {
   const runsDir = temporaryFolder();
-  const cache = path.join(runsDir, 'pictures');
+  const cache = path.join(runsDir, 'images');
   const report = trained(runsDir, 'r', ...SMALL, '--set', `data.cache=${path.relative(process.cwd(), cache)}`);
   assert.equal(loadConfig(path.join(report.run, 'config.yaml'), []).data.cache, cache);
   const other = temporaryFolder();
@@ -145,10 +157,13 @@ test('every training option in one run: accumulation counts steps, the last one 
     'train.batch_size=8',
   ].flatMap((key) => ['--set', key]);
   const report = trained(runsDir, 'all', ...SMALL, ...sets) as unknown as { run: string; best: { step: number } };
-  assert.equal(report.best.step, 3); // 72 pictures are 9 batches, 3 to a step
+  assert.equal(report.best.step, 3); // 72 images are 9 batches, 3 to a step
   const config = fs.readFileSync(path.join(report.run, 'config.yaml'), 'utf8');
   assert.match(config, /distill_from: \//);
-  const [before, after] = [openSafetensors(best), openSafetensors(path.join(report.run, 'checkpoints/best/model.safetensors'))];
+  const [before, after] = [
+    openSafetensors(best),
+    openSafetensors(path.join(report.run, 'checkpoints/best/model.safetensors')),
+  ];
   assert.deepEqual(readTensor(after, 'blocks.0.mlp.fc1.weight'), readTensor(before, 'blocks.0.mlp.fc1.weight'));
   assert.notDeepEqual(readTensor(after, 'head.weight'), readTensor(before, 'head.weight'));
 });
@@ -174,7 +189,10 @@ test('two steps on wasm, for every kind of variant: trained, evaluated, and clos
   for (const variant of ['gqa', 'kdgqa', 'pgqa']) {
     const mixing = variant === 'gqa' ? ['--set', 'data.mixup=0.8', '--set', 'data.cutmix=1'] : [];
     const sets = ['--set', `model.variant=${variant}`, '--set', 'model.kv_heads=2', ...mixing];
-    const wasm = trained(runsDir, `wasm-${variant}`, ...sets, '--device', 'wasm') as unknown as { device: string; test: { loss: number } };
+    const wasm = trained(runsDir, `wasm-${variant}`, ...sets, '--device', 'wasm') as unknown as {
+      device: string;
+      test: { loss: number };
+    };
     const auto = trained(runsDir, `auto-${variant}`, ...sets) as unknown as { test: { loss: number } };
     assert.equal(wasm.device, 'wasm cpu eager');
     assert.ok(
@@ -186,7 +204,10 @@ test('two steps on wasm, for every kind of variant: trained, evaluated, and clos
 
 test('a compiled run and one operation by operation give the same figures, to the last digits of float32', (t) => {
   const runsDir = temporaryFolder();
-  const compiled = trained(runsDir, 'compiled', ...SMALL) as unknown as { device: string; test: { loss: number; top1: number } };
+  const compiled = trained(runsDir, 'compiled', ...SMALL) as unknown as {
+    device: string;
+    test: { loss: number; top1: number };
+  };
   if (!compiled.device.startsWith('tensorflow')) return t.skip('no native runtime here');
   const eager = trained(runsDir, 'eager', ...SMALL, '--eager') as unknown as typeof compiled;
   assert.deepEqual([compiled.device, eager.device], ['tensorflow cpu compiled', 'tensorflow cpu eager']);
@@ -198,7 +219,19 @@ test('a compiled run and one operation by operation give the same figures, to th
 });
 
 test('bench measures both ways of running a step in one document', (t) => {
-  const ran = gqa(['bench', 'step', '--config', CONFIG, '--steps', '2', '--rounds', '2', '--compare', 'eager', '--json']);
+  const ran = gqa([
+    'bench',
+    'step',
+    '--config',
+    CONFIG,
+    '--steps',
+    '2',
+    '--rounds',
+    '2',
+    '--compare',
+    'eager',
+    '--json',
+  ]);
   if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: there is nothing to compare');
   assert.equal(ran.code, 0, ran.stderr);
   const found = JSON.parse(ran.stdout);
@@ -218,18 +251,34 @@ test('bench measures both ways of running a step in one document', (t) => {
 });
 
 test('bench measures two variants side by side, and says what kinds of operations a step spends its time on', (t) => {
-  const ran = gqa(['bench', 'step', '--config', CONFIG, '--steps', '1', '--rounds', '3', '--compare', 'pgqa', '--profile', '--json']);
+  const ran = gqa([
+    'bench',
+    'step',
+    '--config',
+    CONFIG,
+    '--steps',
+    '1',
+    '--rounds',
+    '3',
+    '--compare',
+    'pgqa',
+    '--profile',
+    '--json',
+  ]);
   if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: nothing is compiled');
   assert.equal(ran.code, 0, ran.stderr);
   const found = JSON.parse(ran.stdout);
   assert.deepEqual([found.variant, found.pgqa.variant, found.pgqa.mode], ['dgqa-ema', 'pgqa', 'compiled']);
   assert.ok(found.ratio > 0);
   const kinds = new Map(found.profile.map((kind: { op: string; operations: number }) => [kind.op, kind.operations]));
-  assert.ok((kinds.get('ResourceApplyAdam') as number) > 0 && [...kinds.keys()].some((op) => /MatMul/.test(String(op))));
+  assert.ok(
+    (kinds.get('ResourceApplyAdam') as number) > 0 && [...kinds.keys()].some((op) => /MatMul/.test(String(op))),
+  );
 });
 
 test('bench compares with the variants that choose their KV heads themselves, from any config; each has its own sizes', (t) => {
-  const bench = (...args: string[]) => gqa(['bench', 'step', '--config', CONFIG, '--steps', '1', '--rounds', '1', ...args]);
+  const bench = (...args: string[]) =>
+    gqa(['bench', 'step', '--config', CONFIG, '--steps', '1', '--rounds', '1', ...args]);
   const kvHeads: Record<string, number> = { mha: 4, mqa: 1 };
   for (const variant of ['mha', 'mqa']) {
     const ran = bench('--compare', variant, '--json');

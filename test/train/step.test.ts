@@ -10,13 +10,30 @@ import { initialMoments, type StepSizes, stepSizes } from '../../src/train/adamw
 import { correctSums, crossEntropySum } from '../../src/train/loss.js';
 import { uniformNoise } from '../../src/train/noise.js';
 import { attentionValues, initialAttention } from '../../src/train/state.js';
-import { differentiate, type PassInputs, plain, type StepOptions, type StepSums, type TrainState, updated } from '../../src/train/step.js';
+import {
+  differentiate,
+  type PassInputs,
+  plain,
+  type StepOptions,
+  type StepSums,
+  type TrainState,
+  updated,
+} from '../../src/train/step.js';
 
 before(async () => {
   await startBackend('auto');
 });
 
-const shape: ModelShape = { imageSize: 16, patchSize: 8, embedDim: 24, depth: 2, heads: 6, kvHeads: 3, mlpRatio: 2, numClasses: 7 };
+const shape: ModelShape = {
+  imageSize: 16,
+  patchSize: 8,
+  embedDim: 24,
+  depth: 2,
+  heads: 6,
+  kvHeads: 3,
+  mlpRatio: 2,
+  numClasses: 7,
+};
 const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
 
 type StepInputs = PassInputs & { sizes: StepSizes };
@@ -37,14 +54,19 @@ function trainStep(
 function begin(variant: VariantName): { state: TrainState; options: StepOptions } {
   const params = initialParams(shape, 1);
   return {
-    state: { params, moments: tf.tidy(() => initialMoments(params)), attention: initialAttention(shape, variant), ema: {} },
+    state: {
+      params,
+      moments: tf.tidy(() => initialMoments(params)),
+      attention: initialAttention(shape, variant),
+      ema: {},
+    },
     options: { shape, variant, windowSize: 2, labelSmoothing: 0.1, adamw, ...plain },
   };
 }
 
-/** Real pictures first, then `padding` zero-weight ones full of rubbish. */
+/** Real images first, then `padding` zero-weight ones full of rubbish. */
 function inputs(variant: VariantName, step: number, real: number, padding = 0): StepInputs {
-  const from = draws(2, 'pictures', step);
+  const from = draws(2, 'images', step);
   const pixels = Float32Array.from({ length: (real + padding) * 16 * 16 * 3 }, () => 2 * from.uniform() - 1);
   return {
     images: tf.tensor(pixels, [real + padding, 16, 16, 3]),
@@ -65,7 +87,12 @@ for (const variant of ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] a
   test(`padding changes neither loss nor gradient nor state: ${variant}`, () => {
     const widened = variant === 'mha' ? { ...shape, kvHeads: 6 } : shape;
     const params = initialParams(widened, 1);
-    const state: TrainState = { params, moments: initialMoments(params), attention: initialAttention(widened, variant), ema: {} };
+    const state: TrainState = {
+      params,
+      moments: initialMoments(params),
+      attention: initialAttention(widened, variant),
+      ema: {},
+    };
     const options: StepOptions = { shape: widened, variant, windowSize: 2, labelSmoothing: 0.1, adamw, ...plain };
     const short = differentiate(state, inputs(variant, 0, 3), options);
     const padded = differentiate(state, inputs(variant, 0, 3, 2), options);
@@ -74,7 +101,8 @@ for (const variant of ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] a
       assert.ok(difference <= 1e-5, `${what} differs by ${difference}`);
     };
     close(short.sums.loss, padded.sums.loss, 'loss');
-    for (const [name, gradient] of Object.entries(short.gradients)) close(gradient, padded.gradients[name] as tf.Tensor, name);
+    for (const [name, gradient] of Object.entries(short.gradients))
+      close(gradient, padded.gradients[name] as tf.Tensor, name);
     close(short.sums.images, padded.sums.images, 'number of images');
     close(short.sums.top1, padded.sums.top1, 'top-1');
     // DGQA sums key norms over the batch, and so scales the mean with its size; shares do not change.
@@ -88,7 +116,9 @@ for (const variant of ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] a
 }
 
 const rounded = (block: Record<string, number[]>): Record<string, number[]> =>
-  Object.fromEntries(Object.entries(block).map(([name, values]) => [name, values.map((value) => Number(value.toPrecision(4)))]));
+  Object.fromEntries(
+    Object.entries(block).map(([name, values]) => [name, values.map((value) => Number(value.toPrecision(4)))]),
+  );
 
 test('no tensor is left behind from step to step, for any variant', () => {
   for (const variant of ['gqa', 'kdgqa', 'dgqa-ema', 'pgqa'] as const) {
@@ -120,7 +150,8 @@ test('dgqa allocates at the beginning of a window only, and then adds to its cac
 test('cross-entropy with label smoothing is torch’s: worked by hand for two classes', () => {
   // logits (2, 0), label 0, ε = 0.2: targets 0.9 and 0.1; log-softmax −0.126928, −2.126928
   const value = tf.tidy(
-    () => crossEntropySum(tf.tensor2d([[2, 0]]), tf.tensor1d([0], 'int32'), tf.tensor1d([1]), 0.2).dataSync()[0] as number,
+    () =>
+      crossEntropySum(tf.tensor2d([[2, 0]]), tf.tensor1d([0], 'int32'), tf.tensor1d([1]), 0.2).dataSync()[0] as number,
   );
   assert.ok(Math.abs(value - (0.9 * 0.126928 + 0.1 * 2.126928)) < 1e-5);
 });
@@ -140,7 +171,9 @@ test('the gradient of the cross-entropy agrees with finite differences, weights 
       for (let c = 0; c < 3; c++) {
         const nudge = tf.buffer([3, 3]);
         nudge.set(1e-2, b, c);
-        const difference = tf.sub(value(tf.add(logits, nudge.toTensor())), value(tf.sub(logits, nudge.toTensor()))).dataSync()[0] as number;
+        const difference = tf
+          .sub(value(tf.add(logits, nudge.toTensor())), value(tf.sub(logits, nudge.toTensor())))
+          .dataSync()[0] as number;
         assert.ok(Math.abs(difference / 2e-2 - (gradient[b]?.[c] as number)) < 1e-3);
       }
   });

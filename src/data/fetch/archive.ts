@@ -1,6 +1,7 @@
 /**
- * Unpacks archives of strangers. Libraries read the formats and yield entries; every name, kind and size is judged here before anything is written, and what is written
- * lies below one new folder: only plain files and folders, no links, no devices, nothing twice, no more than was expected.
+ * Unpacks archives of strangers. Libraries read the formats and yield entries; every name, kind and size is judged here
+ * before anything is written, and what is written lies below one new folder: only plain files and folders, no links, no
+ * devices, nothing twice, no more than was expected.
  */
 import { closeSync, createReadStream, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -41,12 +42,18 @@ interface Entry {
 /** Below this a high ratio is no bomb: a text of blanks, say. */
 const RATIO_FROM_BYTES = 1_000_000;
 
-const READERS: Record<ArchiveKind, (archive: string) => AsyncGenerator<Entry>> = { 'tar.gz': tarEntries, zip: zipEntries };
+const READERS: Record<ArchiveKind, (archive: string) => AsyncGenerator<Entry>> = {
+  'tar.gz': tarEntries,
+  zip: zipEntries,
+};
 
 /**
- * Unpacks `archive` into the folder `into`, a new one or one that another archive was unpacked into: what is there is never overwritten, and no link is ever made. When it fails, what was written stays below `into`, for the caller to remove.
+ * Unpacks `archive` into the folder `into`, a new one or one that another archive was unpacked into: what is there is
+ * never overwritten, and no link is ever made. When it fails, what was written stays below `into`, for the caller to
+ * remove.
  * @returns how many files there were, and their bytes
- * Errors: exit 3 for an archive that is damaged or holds what is refused, naming the entry; exit 5 when something cannot be written; the signal's reason when aborted.
+ * Errors: exit 3 for an archive that is damaged or holds what is refused, naming the entry; exit 5 when something
+ * cannot be written; the signal's reason when aborted.
  */
 export async function unpack(
   archive: string,
@@ -86,10 +93,14 @@ export async function unpack(
     }
   } catch (cause) {
     if (cause instanceof GqaError || watch.signal?.aborted === true) throw cause;
-    throw new GqaError('data', `${archive} is damaged or no ${kind} archive: ${cause instanceof Error ? cause.message : String(cause)}`, {
-      hint: 'Get it afresh.',
-      cause,
-    });
+    throw new GqaError(
+      'data',
+      `${archive} is damaged or no ${kind} archive: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        hint: 'Get it afresh.',
+        cause,
+      },
+    );
   }
   return judge.total();
 }
@@ -106,12 +117,16 @@ function openJudge(archive: string, archiveBytes: number, limits: Limits) {
     });
   const limitBytes = Math.min(limits.bytes, Math.max(RATIO_FROM_BYTES, archiveBytes * limits.ratio));
   const tooLarge = (name: string, found: number): GqaError =>
-    refuse(name, `brings the unpacked size to ${found} bytes; at most ${limitBytes} are expected of an archive of ${archiveBytes}`);
+    refuse(
+      name,
+      `brings the unpacked size to ${found} bytes; at most ${limitBytes} are expected of an archive of ${archiveBytes}`,
+    );
   return {
     /** @returns the segments of its path; none for the top itself */
     entry({ name, kind, bytes: said }: Entry): string[] {
       if (++entries > limits.files) throw refuse(name, `is number ${entries}; at most ${limits.files} are expected`);
-      if (kind !== 'file' && kind !== 'directory') throw refuse(name, `is a ${kind}; only files and folders are unpacked`);
+      if (kind !== 'file' && kind !== 'directory')
+        throw refuse(name, `is a ${kind}; only files and folders are unpacked`);
       const segments = segmentsOf(name, refuse);
       if (segments.length === 0 && kind === 'file') throw refuse(name, 'has no name');
       for (let length = 1; length <= segments.length; length++) {

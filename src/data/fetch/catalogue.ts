@@ -1,7 +1,9 @@
 /**
- * What can be fetched, and what the official sets hold: addresses, checksums, counts. One table; everything else reads it.
- * Addresses and MD5: the publisher's page, or torchvision (torchvision/datasets/{cifar,food101,mnist,oxford_iiit_pet}.py). Sizes and SHA-256: TensorFlow Datasets, which recorded them
- * from the same addresses (tensorflow_datasets/url_checksums/<name>.txt). Where there is a SHA-256 it decides; MD5 alone tells damage, but not a forger.
+ * What can be fetched, and what the official sets hold: addresses, checksums, counts. One table; everything else reads
+ * it. Addresses and MD5: the publisher's page, or torchvision
+ * (torchvision/datasets/{cifar,food101,mnist,oxford_iiit_pet}.py). Sizes and SHA-256: TensorFlow Datasets, which
+ * recorded them from the same addresses (tensorflow_datasets/url_checksums/<name>.txt). Where there is a SHA-256 it
+ * decides; MD5 alone tells damage, but not a forger.
  */
 import { cifar10, cifar100 } from '../formats/cifar.js';
 import { idxFiles } from '../formats/idx.js';
@@ -18,7 +20,7 @@ export interface Download {
   unpack: 'tar.gz' | 'zip' | null;
 }
 
-/** Pictures of each class: one number where all classes have as many, else one a class. */
+/** Images of each class: one number where all classes have as many, else one a class. */
 export type PerClass = number | readonly number[];
 
 export interface CatalogueEntry {
@@ -38,13 +40,14 @@ export interface CatalogueEntry {
   /** About; limits of unpacking and the space asked for follow from it. */
   unpacked: { bytes: number; files: number };
   classes: number;
-  pictures: { train: number; test: number };
+  images: { train: number; test: number };
   /** null where the official lists alone tell. */
   perClass: { train: PerClass; test: PerClass } | null;
 }
 
 const CIFAR_PAGE = 'https://www.cs.toronto.edu/~kriz/cifar.html';
-const CIFAR_TERMS = 'no licence given; the page asks to cite Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009';
+const CIFAR_TERMS =
+  'no licence given; the page asks to cite Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009';
 const CIFAR_SOURCE = 'MD5: the page of the publisher; size and SHA-256: TensorFlow Datasets';
 
 /** The four files of MNIST's form, kept packed: the reader takes them so. */
@@ -74,7 +77,7 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     holds: [...cifar10.train, ...cifar10.test, cifar10.names],
     unpacked: { bytes: 184_400_000, files: 8 },
     classes: 10,
-    pictures: { train: 50_000, test: 10_000 },
+    images: { train: 50_000, test: 10_000 },
     perClass: { train: 5000, test: 1000 },
   },
   cifar100: {
@@ -97,14 +100,14 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     holds: [...cifar100.train, ...cifar100.test, cifar100.names],
     unpacked: { bytes: 184_500_000, files: 5 },
     classes: 100,
-    pictures: { train: 50_000, test: 10_000 },
+    images: { train: 50_000, test: 10_000 },
     perClass: { train: 500, test: 100 },
   },
   food101: {
     title: 'Food-101',
     page: 'https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/',
     terms:
-      'pictures from Foodspotting, not owned by the publisher; beyond scientific fair use it is a matter for their owners (license_agreement.txt)',
+      'images from Foodspotting, not owned by the publisher; beyond scientific fair use it is a matter for their owners (license_agreement.txt)',
     source: 'address and MD5: torchvision/datasets/food101.py; size and SHA-256: TensorFlow Datasets',
     downloads: [
       {
@@ -121,7 +124,7 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     holds: ['images', 'meta/classes.txt', 'meta/train.txt', 'meta/test.txt'],
     unpacked: { bytes: 5_100_000_000, files: 101_010 },
     classes: 101,
-    pictures: { train: 75_750, test: 25_250 },
+    images: { train: 75_750, test: 25_250 },
     perClass: { train: 750, test: 250 },
   },
   'tiny-imagenet': {
@@ -145,7 +148,7 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     holds: ['wnids.txt', 'words.txt', 'train', 'val/images', 'val/val_annotations.txt'],
     unpacked: { bytes: 250_000_000, files: 120_210 },
     classes: 200,
-    pictures: { train: 100_000, test: 10_000 },
+    images: { train: 100_000, test: 10_000 },
     perClass: { train: 500, test: 50 },
   },
   mnist: {
@@ -170,14 +173,18 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
         md5: '9fb629c4189551a2d022fa330f9573f3',
         sha256: '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
       },
-      { bytes: 4542, md5: 'ec29112dd5afa0611ce80d1b7f02629c', sha256: 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6' },
+      {
+        bytes: 4542,
+        md5: 'ec29112dd5afa0611ce80d1b7f02629c',
+        sha256: 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6',
+      },
     ]),
     folder: 'mnist',
     wrapped: true,
     holds: idxFiles.map((name) => `${name}.gz`),
     unpacked: { bytes: 11_594_722, files: 4 },
     classes: 10,
-    pictures: { train: 60_000, test: 10_000 },
+    images: { train: 60_000, test: 10_000 },
     perClass: {
       train: [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
       test: [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
@@ -187,7 +194,8 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     title: 'Fashion-MNIST',
     page: 'https://github.com/zalandoresearch/fashion-mnist',
     terms: 'MIT, Zalando SE',
-    source: 'address and MD5: the page of the publisher and torchvision/datasets/mnist.py; sizes and SHA-256: TensorFlow Datasets',
+    source:
+      'address and MD5: the page of the publisher and torchvision/datasets/mnist.py; sizes and SHA-256: TensorFlow Datasets',
     downloads: idxDownloads('http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/', [
       {
         bytes: 26_421_880,
@@ -204,20 +212,24 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
         md5: 'bef4ecab320f06d8554ea6380940ec79',
         sha256: '346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073',
       },
-      { bytes: 5148, md5: 'bb300cfdad3c16e7a12a480ee83cd310', sha256: '67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5' },
+      {
+        bytes: 5148,
+        md5: 'bb300cfdad3c16e7a12a480ee83cd310',
+        sha256: '67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5',
+      },
     ]),
     folder: 'fashion-mnist',
     wrapped: true,
     holds: idxFiles.map((name) => `${name}.gz`),
     unpacked: { bytes: 30_878_645, files: 4 },
     classes: 10,
-    pictures: { train: 60_000, test: 10_000 },
+    images: { train: 60_000, test: 10_000 },
     perClass: { train: 6000, test: 1000 },
   },
   'oxford-pet': {
     title: 'Oxford-IIIT Pet',
     page: 'https://www.robots.ox.ac.uk/~vgg/data/pets/',
-    terms: 'CC BY-SA 4.0; the pictures belong to their owners',
+    terms: 'CC BY-SA 4.0; the images belong to their owners',
     source: 'addresses and MD5: torchvision/datasets/oxford_iiit_pet.py; sizes and SHA-256: TensorFlow Datasets',
     downloads: [
       {
@@ -242,13 +254,13 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     holds: ['images', 'annotations/trainval.txt', 'annotations/test.txt'],
     unpacked: { bytes: 850_000_000, files: 26_000 },
     classes: 37,
-    pictures: { train: 3680, test: 3669 },
+    images: { train: 3680, test: 3669 },
     perClass: null,
   },
   cinic10: {
     title: 'CINIC-10',
     page: 'https://datashare.ed.ac.uk/handle/10283/3192',
-    terms: 'CC BY 4.0; a part of the pictures is of ImageNet',
+    terms: 'CC BY 4.0; a part of the images is of ImageNet',
     source: 'address: the page of the publisher; MD5 and size as loaders on GitHub have them (no SHA-256 is published)',
     downloads: [
       {
@@ -265,12 +277,12 @@ export const catalogue: Readonly<Record<string, CatalogueEntry>> = {
     holds: ['train', 'test'],
     unpacked: { bytes: 700_000_000, files: 270_040 },
     classes: 10,
-    pictures: { train: 90_000, test: 90_000 },
+    images: { train: 90_000, test: 90_000 },
     perClass: { train: 9000, test: 9000 },
   },
 };
 
-/** Pictures of every class, as a list. */
+/** Images of every class, as a list. */
 export function perClassList(perClass: PerClass, classes: number): number[] {
   return typeof perClass === 'number' ? Array.from({ length: classes }, () => perClass) : [...perClass];
 }

@@ -1,6 +1,7 @@
 /**
- * One file over HTTP into a `.part` file: goes on where an earlier call stopped (Range, If-Range), tries again after cuts, and hashes what comes while it comes.
- * Built on node:http rather than fetch, which unpacks bodies that a server labels `Content-Encoding: gzip`: the checksum is of the archive as it lies on the server.
+ * One file over HTTP into a `.part` file: goes on where an earlier call stopped (Range, If-Range), tries again after
+ * cuts, and hashes what comes while it comes. Built on node:http rather than fetch, which unpacks bodies that a server
+ * labels `Content-Encoding: gzip`: the checksum is of the archive as it lies on the server.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -61,14 +62,22 @@ interface Part {
 /** Why to try again, and when at the earliest; null: it is whole. */
 type Attempt = { reason: string; afterMs?: number } | null;
 
-export const algorithmOf = (wanted: Pick<Download, 'sha256'>): 'sha256' | 'md5' => (wanted.sha256 === null ? 'md5' : 'sha256');
+export const algorithmOf = (wanted: Pick<Download, 'sha256'>): 'sha256' | 'md5' =>
+  wanted.sha256 === null ? 'md5' : 'sha256';
 
 /**
- * Brings `wanted` from `url` to the file `path`, or what is still missing of it, and compares the checksum. A file of another checksum is removed.
- * Errors: exit 3 for content that is not what was wanted, exit 4 for a host that cannot be reached, refuses or breaks off for good, exit 5 when the file cannot be
- * written (it stays, to go on from); the signal's reason when aborted (it stays too).
+ * Brings `wanted` from `url` to the file `path`, or what is still missing of it, and compares the checksum. A file of
+ * another checksum is removed. Errors: exit 3 for content that is not what was wanted, exit 4 for a host that cannot be
+ * reached, refuses or breaks off for good, exit 5 when the file cannot be written (it stays, to go on from); the
+ * signal's reason when aborted (it stays too).
  */
-export async function download(url: string, wanted: Download, path: string, watch: DownloadWatch, patient: Patience): Promise<void> {
+export async function download(
+  url: string,
+  wanted: Download,
+  path: string,
+  watch: DownloadWatch,
+  patient: Patience,
+): Promise<void> {
   const part = await openPart(path, wanted, watch);
   try {
     for (let failures = 0; part.have < wanted.bytes; ) {
@@ -124,7 +133,10 @@ const statePath = (path: string): string => `${path}.json`;
 export async function checksum(path: string, algorithm: 'sha256' | 'md5', signal?: AbortSignal): Promise<Hash> {
   const hash = createHash(algorithm);
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20, ...(signal === undefined ? {} : { signal }) }))
+    for await (const chunk of createReadStream(path, {
+      highWaterMark: 2 ** 20,
+      ...(signal === undefined ? {} : { signal }),
+    }))
       hash.update(chunk);
   } catch (cause) {
     if (signal?.aborted === true) throw cause;
@@ -172,7 +184,13 @@ async function onPart<T>(part: Part, write: () => Promise<T>): Promise<T> {
 }
 
 /** One request, from where the file ends. */
-async function attemptOnce(url: string, wanted: Download, part: Part, watch: DownloadWatch, stallMs: number): Promise<Attempt> {
+async function attemptOnce(
+  url: string,
+  wanted: Download,
+  part: Part,
+  watch: DownloadWatch,
+  stallMs: number,
+): Promise<Attempt> {
   let response: http.IncomingMessage;
   try {
     response = await request(url, rangeHeaders(url, part), stallMs, watch.signal);
@@ -189,13 +207,17 @@ async function attemptOnce(url: string, wanted: Download, part: Part, watch: Dow
     }
     if (status === 416 || (status === 206 && !continues(response, part.have, wanted.bytes))) {
       await beginAnew(part, wanted);
-      return { reason: `${new URL(url).host} has not the rest of this file (${describeStatus(response)}), beginning anew` };
+      return {
+        reason: `${new URL(url).host} has not the rest of this file (${describeStatus(response)}), beginning anew`,
+      };
     }
     if (status !== 200 && status !== 206) {
       throw new GqaError('environment', `${url}: the server answered ${describeStatus(response)}`, { hint: otherWays });
     }
     if (status === 200 && part.have > 0) {
-      watch.notice(`${new URL(url).host} sends the file from its beginning: it cannot go on, or the file has changed there`);
+      watch.notice(
+        `${new URL(url).host} sends the file from its beginning: it cannot go on, or the file has changed there`,
+      );
       await beginAnew(part, wanted);
     }
     return await receive(url, response, wanted, part, watch);
@@ -204,7 +226,13 @@ async function attemptOnce(url: string, wanted: Download, part: Part, watch: Dow
   }
 }
 
-async function receive(url: string, response: http.IncomingMessage, wanted: Download, part: Part, watch: DownloadWatch): Promise<Attempt> {
+async function receive(
+  url: string,
+  response: http.IncomingMessage,
+  wanted: Download,
+  part: Part,
+  watch: DownloadWatch,
+): Promise<Attempt> {
   const write = async (chunk: Buffer): Promise<void> => {
     if (part.have === 0) {
       checkHead(url, response, wanted, chunk);
@@ -233,7 +261,9 @@ async function receive(url: string, response: http.IncomingMessage, wanted: Down
   } catch (cause) {
     if (cause instanceof GqaError || watch.signal?.aborted === true) throw cause;
     // What is not the file's beginning is not kept: the next try asks for all of it.
-    return { reason: `${new URL(url).host}: the connection was cut (${cause instanceof Error ? cause.message : String(cause)})` };
+    return {
+      reason: `${new URL(url).host}: the connection was cut (${cause instanceof Error ? cause.message : String(cause)})`,
+    };
   }
   return part.have === wanted.bytes ? null : { reason: `${new URL(url).host}: the answer ended early` };
 }
@@ -255,7 +285,9 @@ function checkHead(url: string, response: http.IncomingMessage, wanted: Download
 }
 
 function otherSize(url: string, wanted: Download, found: string): GqaError {
-  return new GqaError('data', `${url} has ${found} bytes; expected ${wanted.bytes}: it is another file or version`, { hint: otherWays });
+  return new GqaError('data', `${url} has ${found} bytes; expected ${wanted.bytes}: it is another file or version`, {
+    hint: otherWays,
+  });
 }
 
 function describeContent(head: Buffer): string {
@@ -266,14 +298,16 @@ function describeContent(head: Buffer): string {
     return `an HTML page${title === undefined ? '' : ` titled ${JSON.stringify(title)}`}`;
   if (/^\s*<\?xml|^\s*<Error>/.test(text)) return `XML beginning with ${JSON.stringify(text.trim().slice(0, 80))}`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: text has none but tabs and line ends
-  if (!/[\x00-\x08\x0e-\x1f\ufffd]/.test(text.slice(0, 200))) return `text beginning with ${JSON.stringify(text.trim().slice(0, 80))}`;
+  if (!/[\x00-\x08\x0e-\x1f\ufffd]/.test(text.slice(0, 200)))
+    return `text beginning with ${JSON.stringify(text.trim().slice(0, 80))}`;
   return `of an unknown kind (its first bytes are ${head.toString('hex', 0, 8)})`;
 }
 
 function rangeHeaders(url: string, part: Part): Record<string, string> {
   if (part.have === 0) return {};
   const state = readState(part.path);
-  // From another address than before nothing but the checksum tells whether the rest fits: an If-Range of the first one would only make it begin anew.
+  // From another address than before nothing but the checksum tells whether the rest fits: an If-Range of the first one
+  // would only make it begin anew.
   const validator = state?.url === url ? state.validator : null;
   return { range: `bytes=${part.have}-`, ...(validator === null ? {} : { 'if-range': validator }) };
 }
@@ -322,7 +356,9 @@ async function request(
     if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || location === undefined) return response;
     response.destroy();
     if (redirects === MAX_REDIRECTS)
-      throw new GqaError('environment', `${url}: more than ${MAX_REDIRECTS} redirects, the last to ${location}`, { hint: otherWays });
+      throw new GqaError('environment', `${url}: more than ${MAX_REDIRECTS} redirects, the last to ${location}`, {
+        hint: otherWays,
+      });
     at = redirected(at, location);
   }
 }
@@ -331,12 +367,21 @@ async function request(
 export function redirected(at: URL, location: string): URL {
   const next = new URL(location, at);
   if (at.protocol !== 'https:' || next.protocol === 'https:') return next;
-  throw new GqaError('environment', `${at.href} redirects to ${next.href}: from https to ${next.protocol.slice(0, -1)} is refused`, {
-    hint: otherWays,
-  });
+  throw new GqaError(
+    'environment',
+    `${at.href} redirects to ${next.href}: from https to ${next.protocol.slice(0, -1)} is refused`,
+    {
+      hint: otherWays,
+    },
+  );
 }
 
-function get(url: URL, headers: Record<string, string>, stallMs: number, signal: AbortSignal | undefined): Promise<http.IncomingMessage> {
+function get(
+  url: URL,
+  headers: Record<string, string>,
+  stallMs: number,
+  signal: AbortSignal | undefined,
+): Promise<http.IncomingMessage> {
   const client = { 'http:': http, 'https:': https }[url.protocol];
   if (client === undefined) {
     throw new GqaError('usage', `${url.href} is of no kind that is fetched; expected http:// or https://`);
@@ -365,12 +410,17 @@ function unreachable(url: string, code: string, message: string): GqaError {
     proxy === undefined
       ? ''
       : ` ${proxy} is set, but downloads do not go through a proxy: fetch the file with a program that does, and place it (--offline).`;
-  return new GqaError('environment', `${host} cannot be reached${UNTRUSTED.test(code) ? ' safely' : ''}: ${message || code}`, {
-    hint: `${otherWays}${aside}`,
-  });
+  return new GqaError(
+    'environment',
+    `${host} cannot be reached${UNTRUSTED.test(code) ? ' safely' : ''}: ${message || code}`,
+    {
+      hint: `${otherWays}${aside}`,
+    },
+  );
 }
 
-const describeStatus = ({ statusCode, statusMessage }: http.IncomingMessage): string => `${statusCode} ${statusMessage ?? ''}`.trim();
+const describeStatus = ({ statusCode, statusMessage }: http.IncomingMessage): string =>
+  `${statusCode} ${statusMessage ?? ''}`.trim();
 
 function retryAfterMs({ headers }: http.IncomingMessage): number {
   const after = headers['retry-after'];

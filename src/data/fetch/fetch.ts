@@ -1,6 +1,7 @@
 /**
- * From a line of the catalogue to a folder that its reader opens: download, checksum, unpacking beside the target, one rename. All that is in progress lies in
- * `<root>/.<name>.fetch/`, on the same file system, and goes when it is done; what was placed by hand is read and left alone.
+ * From a line of the catalogue to a folder that its reader opens: download, checksum, unpacking beside the target, one
+ * rename. All that is in progress lies in `<root>/.<name>.fetch/`, on the same file system, and goes when it is done;
+ * what was placed by hand is read and left alone.
  */
 import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -42,25 +43,42 @@ export interface Needed {
   md5: string;
 }
 
-export type Fetched = { state: 'present' | 'installed'; folder: string } | { state: 'needed'; folder: string; files: Needed[] };
+export type Fetched =
+  | { state: 'present' | 'installed'; folder: string }
+  | { state: 'needed'; folder: string; files: Needed[] };
 
 /** Unpacked files take whole blocks; what a file takes beyond its bytes, at most, on common file systems. */
 const BLOCK_BYTES = 4096;
 
 /**
- * Brings a data set into `<root>/<entry.folder>`, or finds that it is there. Either all of it stands there afterwards, or nothing of it.
- * Errors: exit 3 for content that is not the official one, or a folder that holds only a part; exit 4 for the network; exit 5 for the disk; the interruption when
- * stopped, with what was downloaded kept.
+ * Brings a data set into `<root>/<entry.folder>`, or finds that it is there. Either all of it stands there afterwards,
+ * or nothing of it. Errors: exit 3 for content that is not the official one, or a folder that holds only a part; exit 4
+ * for the network; exit 5 for the disk; the interruption when stopped, with what was downloaded kept.
  */
-export async function fetchDataset(name: string, entry: CatalogueEntry, options: FetchOptions, watch: FetchWatch): Promise<Fetched> {
+export async function fetchDataset(
+  name: string,
+  entry: CatalogueEntry,
+  options: FetchOptions,
+  watch: FetchWatch,
+): Promise<Fetched> {
   const root = resolve(options.root);
   const folder = join(root, entry.folder);
   const missing = missingIn(folder, entry);
   if (missing.length === 0) return { state: 'present', folder };
-  const files = entry.downloads.map((wanted) => ({ wanted, url: addressOf(wanted, options.mirror), placed: placeOf(root, entry, wanted) }));
+  const files = entry.downloads.map((wanted) => ({
+    wanted,
+    url: addressOf(wanted, options.mirror),
+    placed: placeOf(root, entry, wanted),
+  }));
   const absent = files.filter(({ placed }) => !existsSync(placed));
   if (options.offline && absent.length > 0) {
-    const needed = absent.map(({ wanted: { bytes, sha256, md5 }, url, placed }) => ({ url, place: placed, bytes, sha256, md5 }));
+    const needed = absent.map(({ wanted: { bytes, sha256, md5 }, url, placed }) => ({
+      url,
+      place: placed,
+      bytes,
+      sha256,
+      md5,
+    }));
     return { state: 'needed', folder, files: needed };
   }
   if (existsSync(folder)) {
@@ -123,7 +141,13 @@ function addressOf({ url, file }: Download, mirror: string | undefined): string 
   return base.endsWith(`/${file}`) ? base : `${base}/${file}`;
 }
 
-async function downloadOne(url: string, wanted: Download, part: string, options: FetchOptions, watch: FetchWatch): Promise<void> {
+async function downloadOne(
+  url: string,
+  wanted: Download,
+  part: string,
+  options: FetchOptions,
+  watch: FetchWatch,
+): Promise<void> {
   const have = existsSync(part) ? statSync(part).size : 0;
   const bar = watch.progress(`fetching ${wanted.file}`, wanted.bytes, have);
   try {
@@ -164,7 +188,8 @@ async function install(
   try {
     const ready = join(staging, entry.folder);
     for (const { wanted, path } of sources) {
-      if (wanted.unpack !== null) await unpackOne(path, wanted, wanted.unpack, entry.wrapped ? staging : ready, entry, watch);
+      if (wanted.unpack !== null)
+        await unpackOne(path, wanted, wanted.unpack, entry.wrapped ? staging : ready, entry, watch);
       else {
         onDisk(`cannot move ${path} to ${ready}`, () => {
           mkdirSync(ready, { recursive: true });
@@ -203,7 +228,7 @@ async function unpackOne(
   }
 }
 
-/** Half as much again as is known, and ten times the size of the archive: pictures hardly shrink when packed. */
+/** Half as much again as is known, and ten times the size of the archive: images hardly shrink when packed. */
 function limitsOf({ unpacked }: CatalogueEntry): Limits {
   return { bytes: Math.ceil(unpacked.bytes * 1.5), files: Math.ceil(unpacked.files * 1.5) + 100, ratio: 10 };
 }
@@ -249,7 +274,11 @@ function removeEmpty(folder: string): void {
 }
 
 function stopped(work: string, signal: AbortSignal): GqaError {
-  return interruption(signal, `; what was downloaded is kept in ${work}, nothing was installed`, 'The same command goes on from there.');
+  return interruption(
+    signal,
+    `; what was downloaded is kept in ${work}, nothing was installed`,
+    'The same command goes on from there.',
+  );
 }
 
 function onDisk<T>(what: string, act: () => T): T {

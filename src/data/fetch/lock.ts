@@ -1,4 +1,7 @@
-/** One call at a time works in a folder: two would write into one file. The same rule as in scripts/lock.mjs, which runs before this is built. */
+/**
+ * One call at a time works in a folder: two would write into one file. The same rule as in scripts/lock.mjs, which runs
+ * before this is built.
+ */
 import { createHash, randomUUID } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { GqaError } from '../../errors.js';
@@ -8,7 +11,8 @@ import { fileError } from '../../run/atomic.js';
  * Takes the lock of a folder, also from a process that died.
  * @param lock the file that says whose it is
  * @param work the folder, as messages call it
- * @returns what gives it back; the end of the process does so too. Errors: exit 5 when another process has it, or the disk does not let us
+ * @returns what gives it back; the end of the process does so too. Errors: exit 5 when another process has it, or the
+ *   disk does not let us
  */
 export function claim(lock: string, work: string): () => void {
   let mine: string | null;
@@ -19,9 +23,13 @@ export function claim(lock: string, work: string): () => void {
   }
   if (mine === null) {
     const holder = pidOf(read(lock) ?? '');
-    throw new GqaError('io', `process ${Number.isNaN(holder) ? '(unknown)' : holder} is fetching into ${work} already`, {
-      hint: `Wait for it. Should there be none, remove ${lock}.`,
-    });
+    throw new GqaError(
+      'io',
+      `process ${Number.isNaN(holder) ? '(unknown)' : holder} is fetching into ${work} already`,
+      {
+        hint: `Wait for it. Should there be none, remove ${lock}.`,
+      },
+    );
   }
   const own = mine;
   const giveBack = (): void => {
@@ -33,8 +41,9 @@ export function claim(lock: string, work: string): () => void {
 }
 
 /**
- * Takes the lock if nobody has it, or if its holder died. Many may find the same dead holder at once, and each would remove what the one before has taken: so who takes over holds a lock
- * of its own on that very lock, and looks again. @returns what the lock says when it is ours
+ * Takes the lock if nobody has it, or if its holder died. Many may find the same dead holder at once, and each would
+ * remove what the one before has taken: so who takes over holds a lock of its own on that very lock, and looks again.
+ * @returns what the lock says when it is ours
  */
 function take(file: string): string | null {
   const mine = `${process.pid} ${randomUUID()}`;
@@ -59,7 +68,10 @@ function take(file: string): string | null {
   }
 }
 
-/** A hard link appears with its content or not at all; some file systems have none. @returns false: there is one already */
+/**
+ * A hard link appears with its content or not at all; some file systems have none.
+ * @returns false: there is one already
+ */
 function place(draft: string, file: string, mine: string): boolean {
   try {
     linkSync(draft, file);

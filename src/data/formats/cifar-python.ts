@@ -1,7 +1,7 @@
 /**
- * CIFAR-10 and CIFAR-100, the official python version: pickled dictionaries with `data`, an array of N × 3,072 bytes (planes R, G, B of 32 × 32 in each row), and lists of labels;
- * class names in a dictionary of their own. Read by pickle.ts, which executes nothing.
- * Format: Krizhevsky, "The CIFAR-10 dataset", section "Dataset layout".
+ * CIFAR-10 and CIFAR-100, the official python version: pickled dictionaries with `data`, an array of N × 3,072 bytes
+ * (planes R, G, B of 32 × 32 in each row), and lists of labels; class names in a dictionary of their own. Read by
+ * pickle.ts, which executes nothing. Format: Krizhevsky, "The CIFAR-10 dataset", section "Dataset layout".
  */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -66,10 +66,15 @@ export function readCifarPython(name: string, folder: string, layout: CifarPytho
 }
 
 function readNames(path: string, layout: CifarPythonLayout): string[] {
-  const names = listOf(path, readDictionary(path), layout.names).map((name) => (Buffer.isBuffer(name) ? name.toString('utf8') : name));
+  const names = listOf(path, readDictionary(path), layout.names).map((name) =>
+    Buffer.isBuffer(name) ? name.toString('utf8') : name,
+  );
   const texts = names.filter((name) => typeof name === 'string');
   if (texts.length !== names.length || texts.length !== layout.classes || new Set(texts).size !== texts.length) {
-    throw new GqaError('data', `${path}: ${layout.names} has ${names.length} entries; expected ${layout.classes} different names`);
+    throw new GqaError(
+      'data',
+      `${path}: ${layout.names} has ${names.length} entries; expected ${layout.classes} different names`,
+    );
   }
   return texts;
 }
@@ -83,15 +88,30 @@ function readSplit(folder: string, split: 'train' | 'test', layout: CifarPythonL
     const path = join(folder, file);
     const dictionary = readDictionary(path);
     const data = dictionary.get('data');
-    if (!(data instanceof NumpyArray) || data.shape.length !== 2 || data.shape[0] !== records || data.shape[1] !== PIXEL_BYTES) {
-      const found = data instanceof NumpyArray ? `an array of ${data.shape.join(' × ')}` : data === undefined ? 'missing' : 'no array';
+    if (
+      !(data instanceof NumpyArray) ||
+      data.shape.length !== 2 ||
+      data.shape[0] !== records ||
+      data.shape[1] !== PIXEL_BYTES
+    ) {
+      const found =
+        data instanceof NumpyArray
+          ? `an array of ${data.shape.join(' × ')}`
+          : data === undefined
+            ? 'missing'
+            : 'no array';
       throw new GqaError('data', `${path}: data is ${found}; expected an array of ${records} × ${PIXEL_BYTES} bytes`);
     }
     const found = listOf(path, dictionary, layout.labels);
-    const wrong = found.findIndex((label) => !Number.isInteger(label) || Number(label) < 0 || Number(label) >= layout.classes);
+    const wrong = found.findIndex(
+      (label) => !Number.isInteger(label) || Number(label) < 0 || Number(label) >= layout.classes,
+    );
     if (found.length !== records || wrong >= 0) {
       const what = wrong < 0 ? `has ${found.length} entries` : `has ${String(found[wrong])} at ${wrong}`;
-      throw new GqaError('data', `${path}: ${layout.labels} ${what}; expected ${records} numbers from 0 to ${layout.classes - 1}`);
+      throw new GqaError(
+        'data',
+        `${path}: ${layout.labels} ${what}; expected ${records} numbers from 0 to ${layout.classes - 1}`,
+      );
     }
     labels.set(found as number[], f * records);
     pixels.set(data.data, f * records * PIXEL_BYTES);
@@ -111,7 +131,8 @@ function listOf(path: string, dictionary: Map<string, PickleValue>, key: string)
 function readDictionary(path: string): Map<string, PickleValue> {
   const bytes = onFile(path, 'archive of the "python version"', () => {
     const { size } = statSync(path);
-    if (size > MAX_BYTES) throw new GqaError('data', `${path} has ${size} bytes; no official file has more than ${MAX_BYTES}`);
+    if (size > MAX_BYTES)
+      throw new GqaError('data', `${path} has ${size} bytes; no official file has more than ${MAX_BYTES}`);
     return readFileSync(path);
   });
   const value = readPickle(bytes, path);

@@ -1,6 +1,7 @@
 /**
- * CIFAR-10 and CIFAR-100, the official binary version: files of records, each of one label byte (CIFAR-100: coarse, then fine) and 3,072 bytes of pixels, planes R, G, B of 32 × 32.
- * Format: Krizhevsky, "The CIFAR-10 dataset", section "Binary version".
+ * CIFAR-10 and CIFAR-100, the official binary version: files of records, each of one label byte (CIFAR-100: coarse,
+ * then fine) and 3,072 bytes of pixels, planes R, G, B of 32 × 32. Format: Krizhevsky, "The CIFAR-10 dataset", section
+ * "Binary version".
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +11,7 @@ import { onFile } from '../files.js';
 import { readClassList } from './lists.js';
 
 const SIDE = 32;
-/** Bytes of a picture's pixels. */
+/** Bytes of a image's pixels. */
 export const PIXEL_BYTES = 3 * SIDE * SIDE;
 
 /** What tells one binary version from the other. */
@@ -68,7 +69,8 @@ export function readCifar(name: string, folder: string, layout: CifarLayout): Pu
 
 function readNames(path: string, classes: number): string[] {
   const names = readClassList(path);
-  if (names.length !== classes) throw new GqaError('data', `${path} has ${names.length} class names; expected ${classes}, one a line`);
+  if (names.length !== classes)
+    throw new GqaError('data', `${path} has ${names.length} class names; expected ${classes}, one a line`);
   return names;
 }
 
@@ -100,7 +102,10 @@ function readSplit(folder: string, split: 'train' | 'test', layout: CifarLayout)
   return cifarSplit(split, labels, pixels);
 }
 
-/** The file's bytes, its size checked before anything is read: the official files have one size each, so that a cut at a record's end is seen too. */
+/**
+ * The file's bytes, its size checked before anything is read: the official files have one size each, so that a cut at a
+ * record's end is seen too.
+ */
 function readExactly(path: string, records: number, recordBytes: number): Uint8Array {
   return onFile(path, 'archive of the "binary version"', () => {
     const file = openSync(path, 'r');
@@ -133,7 +138,10 @@ function readExactly(path: string, records: number, recordBytes: number): Uint8A
   });
 }
 
-/** A split of CIFAR's pictures, whichever form they were read from. @param pixels planes R, G, B of 32 × 32 of one picture after the other */
+/**
+ * A split of CIFAR's images, whichever form they were read from.
+ * @param pixels planes R, G, B of 32 × 32 of one image after the other
+ */
 export const cifarSplit = (name: Split['name'], labels: Int32Array, pixels: Uint8Array<SharedArrayBuffer>): Split => ({
   name,
   labels,

@@ -26,7 +26,10 @@ export const food101Classes: readonly string[] = words(`
   poutine prime_rib pulled_pork_sandwich ramen ravioli red_velvet_cake risotto samosa sashimi scallops seaweed_salad shrimp_and_grits
   spaghetti_bolognese spaghetti_carbonara spring_rolls steak strawberry_shortcake sushi tacos takoyaki tiramisu tuna_tartare waffles`);
 
-/** `wnids.txt` of the official archive (cs231n.stanford.edu/tiny-imagenet-200.zip), its lines in their order. The parquet mirror sorts them. */
+/**
+ * `wnids.txt` of the official archive (cs231n.stanford.edu/tiny-imagenet-200.zip), its lines in their order. The
+ * parquet mirror sorts them.
+ */
 export const tinyImagenetWnids: readonly string[] = words(`
   n02124075 n04067472 n04540053 n04099969 n07749582 n01641577 n02802426 n09246464 n07920052 n03970156 n03891332 n02106662 n03201208 n02279972
   n02132136 n04146614 n07873807 n02364673 n04507155 n03854065 n03838899 n03733131 n01443537 n07875152 n03544143 n09428293 n03085013 n02437312
@@ -46,7 +49,8 @@ export const tinyImagenetWnids: readonly string[] = words(`
 
 /**
  * Class names and labels in the order that the data set has in its other form, so that a label means the same in both.
- * @param order null: as found. A part of its names is enough; with a name that is not in it nothing is changed, and the notice says so
+ * @param order null: as found. A part of its names is enough; with a name that is not in it nothing is changed, and the
+ *   notice says so
  * @param labels positions in `classes`
  */
 export function inOrder(

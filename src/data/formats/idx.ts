@@ -1,6 +1,7 @@
 /**
  * MNIST and Fashion-MNIST: two IDX files for each split, gzipped or not.
- * Format: a magic number 00 00 08 <number of dimensions>, the dimensions as big-endian uint32, then the bytes (LeCun, Cortes, Burges: "The MNIST database").
+ * Format: a magic number 00 00 08 <number of dimensions>, the dimensions as big-endian uint32, then the bytes (LeCun,
+ * Cortes, Burges: "The MNIST database").
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -47,7 +48,7 @@ function readSplit(folder: string, split: 'train' | 'test', classes: number): Sp
   if (labels.shape[0] !== count) {
     throw new GqaError(
       'data',
-      `${labels.path} has ${counted(labels.shape[0] ?? 0, 'label')}, but ${images.path} has ${counted(count, 'picture')}`,
+      `${labels.path} has ${counted(labels.shape[0] ?? 0, 'label')}, but ${images.path} has ${counted(count, 'image')}`,
       {
         hint: 'Both files must come from the same copy of the data set.',
       },
@@ -65,7 +66,11 @@ function readSplit(folder: string, split: 'train' | 'test', classes: number): Sp
   }
   const pixels = new Uint8Array(new SharedArrayBuffer(images.bytes.length));
   pixels.set(images.bytes);
-  return { name: split, labels: Int32Array.from(labels.bytes), source: { kind: 'raw', height, width, channels: 1, layout: 'hwc', pixels } };
+  return {
+    name: split,
+    labels: Int32Array.from(labels.bytes),
+    source: { kind: 'raw', height, width, channels: 1, layout: 'hwc', pixels },
+  };
 }
 
 interface IdxFile {
@@ -77,7 +82,10 @@ interface IdxFile {
   bytes: Uint8Array;
 }
 
-/** One IDX file of unsigned bytes with the given number of dimensions; offsets in errors are those of the unpacked bytes. */
+/**
+ * One IDX file of unsigned bytes with the given number of dimensions; offsets in errors are those of the unpacked
+ * bytes.
+ */
 function readIdxFile(folder: string, name: string, dimensions: 1 | 3): IdxFile {
   const plain = join(folder, name);
   const path = [plain, `${plain}.gz`].find((candidate) => existsSync(candidate));
@@ -97,14 +105,20 @@ function readIdxFile(folder: string, name: string, dimensions: 1 | 3): IdxFile {
       `${path}${unpacked}: magic number ${found} at byte 0; expected ${hex(magic)} (unsigned bytes, ${dimensions} dimension${dimensions > 1 ? 's' : ''})`,
       {
         hint:
-          dimensions === 3 ? 'Is this the file of labels, or no IDX file at all?' : 'Is this the file of pictures, or no IDX file at all?',
+          dimensions === 3
+            ? 'Is this the file of labels, or no IDX file at all?'
+            : 'Is this the file of images, or no IDX file at all?',
       },
     );
   }
   if (content.length < headerBytes) {
-    throw new GqaError('data', `${path}${unpacked} ends at byte ${content.length}, within its header of ${headerBytes} bytes`, {
-      hint: 'The file was cut short: get it afresh.',
-    });
+    throw new GqaError(
+      'data',
+      `${path}${unpacked} ends at byte ${content.length}, within its header of ${headerBytes} bytes`,
+      {
+        hint: 'The file was cut short: get it afresh.',
+      },
+    );
   }
   const shape = Array.from({ length: dimensions }, (_, i) => content.readUInt32BE(4 + 4 * i));
   const expected = headerBytes + shape.reduce((product, size) => product * size, 1);
@@ -116,7 +130,10 @@ function readIdxFile(folder: string, name: string, dimensions: 1 | 3): IdxFile {
       'data',
       `${path}${unpacked} has ${content.length} bytes; expected ${expected} (header ${headerBytes} + ${shape.join(' × ')})`,
       {
-        hint: content.length < expected ? 'The file was cut short: get it afresh.' : 'The file has bytes after its end: get it afresh.',
+        hint:
+          content.length < expected
+            ? 'The file was cut short: get it afresh.'
+            : 'The file has bytes after its end: get it afresh.',
       },
     );
   }

@@ -1,16 +1,18 @@
-/** Any data set as folders of pictures, one folder a class: the layout of torchvision's ImageFolder, once for each split. */
+/**
+ * Any data set as folders of images, one folder a class: the layout of torchvision's ImageFolder, once for each split.
+ */
 import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { command } from '../../invocation.js';
-import { type Dataset, type Evaluable, filesSplit, type PictureSize, type Split, type SplitName } from '../dataset.js';
+import { type Dataset, type Evaluable, filesSplit, type ImageSize, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
 
-/** Endings, in any case, of the files that are pictures. What is inside is told by content when a picture is decoded. */
-const PICTURE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
-/** Pictures that this program does not decode: leaving them out unasked would be a smaller data set than the user has. */
-const OTHER_PICTURE_ENDINGS = new Set([
+/** Endings, in any case, of the files that are images. What is inside is told by content when a image is decoded. */
+const IMAGE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
+/** Images that this program does not decode: leaving them out unasked would be a smaller data set than the user has. */
+const OTHER_IMAGE_ENDINGS = new Set([
   '.gif',
   '.bmp',
   '.tif',
@@ -34,8 +36,8 @@ export interface FolderLayout {
   test: string;
   /** Folders of the published layout that take no part, and why. */
   unread?: Readonly<Record<string, string>>;
-  /** Size of every picture, where the data set has one. */
-  size?: PictureSize;
+  /** Size of every image, where the data set has one. */
+  size?: ImageSize;
   hint: string;
 }
 
@@ -46,7 +48,10 @@ export const imageFolder: FolderLayout = {
   hint: 'Folders named train and test are read, and val (or valid, or validation) as the validation part; with train and val alone there is no test split, unless data.val_is: test.',
 };
 
-/** CINIC-10 as published: PNG pictures of 32 × 32. Its third split, `valid`, takes no part: a validation part is taken from train, as for CIFAR-10. */
+/**
+ * CINIC-10 as published: PNG images of 32 × 32. Its third split, `valid`, takes no part: a validation part is taken
+ * from train, as for CIFAR-10.
+ */
 export const cinic10: FolderLayout = {
   train: 'train',
   val: [],
@@ -56,13 +61,13 @@ export const cinic10: FolderLayout = {
   hint: 'Unpack the official archive (CINIC-10.tar.gz) there; its folder valid is not read.',
 };
 
-/** ImageNet-1k with a folder for each wnid in both splits; the labels of its test pictures were never published. */
+/** ImageNet-1k with a folder for each wnid in both splits; the labels of its test images were never published. */
 export const imagenet: FolderLayout = {
   train: 'train',
   val: [],
   test: 'val',
   unread: { test: 'its labels were never published; val is the test split' },
-  hint: 'The official archive of validation pictures has no class folders: sort them into val/<wnid>/ first, as for torchvision.',
+  hint: 'The official archive of validation images has no class folders: sort them into val/<wnid>/ first, as for torchvision.',
 };
 
 /** What is to be read of the folders. */
@@ -74,14 +79,17 @@ export interface FolderReading {
 /** What an evaluation asks for, which needs no other split. */
 export interface WantedSplit {
   split: SplitName;
-  /** Class names in the order of the checkpoint's outputs; null: it carries none. They count where there is no training split. */
+  /**
+   * Class names in the order of the checkpoint's outputs; null: it carries none. They count where there is no training
+   * split.
+   */
   classes: readonly string[] | null;
 }
 
 /**
- * Lists the pictures below root/<split>/<class>/. Classes are sorted by code point, as torchvision's are, so that labels agree; pictures by name.
- * Names beginning with '.' and files that are no pictures are ignored. All splits must have the same classes.
- * Errors: exit 3, with the expected layout or both lists of classes.
+ * Lists the images below root/<split>/<class>/. Classes are sorted by code point, as torchvision's are, so that labels
+ * agree; images by name. Names beginning with '.' and files that are no images are ignored. All splits must have the
+ * same classes. Errors: exit 3, with the expected layout or both lists of classes.
  */
 export function readImageFolder(
   name: string,
@@ -93,7 +101,8 @@ export function readImageFolder(
   const notices = [...told];
   const train = folders.train;
   if (train === null) throw withoutTraining(root, layout);
-  if (folders.test === null && folders.val === null) throw wrongLayout(root, layout, `${join(root, layout.test)} is not there`);
+  if (folders.test === null && folders.val === null)
+    throw wrongLayout(root, layout, `${join(root, layout.test)} is not there`);
   const read = {
     train: listSplit(root, 'train', train, layout),
     val: listed(root, 'val', folders.val, layout),
@@ -111,34 +120,58 @@ export function readImageFolder(
     );
   }
   notices.push(...[read.train, read.val, read.test].flatMap((split) => split?.notices ?? []));
-  return { name, from: root, classes, train: read.train.split, val: read.val?.split ?? null, test: read.test?.split ?? null, notices };
+  return {
+    name,
+    from: root,
+    classes,
+    train: read.train.split,
+    val: read.val?.split ?? null,
+    test: read.test?.split ?? null,
+    notices,
+  };
 }
 
 /**
- * The same for an evaluation: the wanted split is enough, and where root has no split's folder, but class folders with pictures, root itself is the wanted split.
- * Without a training split labels are positions in the checkpoint's class names, where it carries them: a class may then have no picture here.
- * Errors: exit 3 as above, also for a class that the checkpoint does not know.
+ * The same for an evaluation: the wanted split is enough, and where root has no split's folder, but class folders with
+ * images, root itself is the wanted split. Without a training split labels are positions in the checkpoint's class
+ * names, where it carries them: a class may then have no image here. Errors: exit 3 as above, also for a class that the
+ * checkpoint does not know.
  */
-export function readWantedSplit(name: string, root: string, layout: FolderLayout, reading: FolderReading, wanted: WantedSplit): Evaluable {
+export function readWantedSplit(
+  name: string,
+  root: string,
+  layout: FolderLayout,
+  reading: FolderReading,
+  wanted: WantedSplit,
+): Evaluable {
   const own = classFoldersIn(root);
   const itself =
-    own.length > 0 && [layout.train, ...layout.val, layout.test].every((split) => own.includes(split) || !isFolder(join(root, split)));
+    own.length > 0 &&
+    [layout.train, ...layout.val, layout.test].every((split) => own.includes(split) || !isFolder(join(root, split)));
   const { folders, notices } = itself ? NO_SPLITS : splitFolders(root, layout, reading);
-  if (folders.train !== null && (folders.test !== null || folders.val !== null)) return readImageFolder(name, root, layout, reading);
+  if (folders.train !== null && (folders.test !== null || folders.val !== null))
+    return readImageFolder(name, root, layout, reading);
   const folder = itself ? '' : folders[wanted.split];
   if (folder === null) {
     const there = Object.values(folders).filter((found) => found !== null);
-    throw wrongLayout(root, layout, `${root} has no ${wanted.split} split${there.length > 0 ? ` (it has ${there.join(', ')})` : ''}`);
+    throw wrongLayout(
+      root,
+      layout,
+      `${root} has no ${wanted.split} split${there.length > 0 ? ` (it has ${there.join(', ')})` : ''}`,
+    );
   }
   const read = listSplit(root, wanted.split, folder, layout);
   const told = [...notices, ...read.notices];
-  if (itself) told.push(`${root} has no folders of splits: its ${read.classes.length} class folders are the ${wanted.split} split`);
+  if (itself)
+    told.push(
+      `${root} has no folders of splits: its ${read.classes.length} class folders are the ${wanted.split} split`,
+    );
   const given = wanted.split === 'train' ? null : wanted.classes;
   const { split, classes } = given === null ? read : relabelled(root, read, given);
   if (given !== null && classes.length > read.classes.length) {
     const without = classes.filter((label) => !read.classes.includes(label));
     told.push(
-      `${join(root, folder)} has no pictures of ${without.length} of the checkpoint's ${classes.length} classes: ${someOf(without)}`,
+      `${join(root, folder)} has no images of ${without.length} of the checkpoint's ${classes.length} classes: ${someOf(without)}`,
     );
   }
   return { name, from: root, classes, ...NO_SPLITS.folders, [wanted.split]: split, notices: told };
@@ -154,7 +187,11 @@ interface ListedSplit {
 }
 
 /** Labels as positions in the checkpoint's names. */
-function relabelled(root: string, { folder, classes, split }: ListedSplit, names: readonly string[]): { classes: string[]; split: Split } {
+function relabelled(
+  root: string,
+  { folder, classes, split }: ListedSplit,
+  names: readonly string[],
+): { classes: string[]; split: Split } {
   const unknown = classes.filter((label) => !names.includes(label));
   if (unknown.length > 0) {
     throw new GqaError(
@@ -169,7 +206,10 @@ function relabelled(root: string, { folder, classes, split }: ListedSplit, names
   return { classes: [...names], split: { ...split, labels: split.labels.map((label) => positions[label] ?? 0) } };
 }
 
-/** Which folder of root is which split, and what is to be told of the others. Errors: exit 3 for names that leave a choice. */
+/**
+ * Which folder of root is which split, and what is to be told of the others. Errors: exit 3 for names that leave a
+ * choice.
+ */
 function splitFolders(
   root: string,
   layout: FolderLayout,
@@ -193,11 +233,17 @@ function splitFolders(
     ['test', [layout.test], test],
   ] as const) {
     if (found !== null || wanted.length === 0) continue;
-    const near = names.find((name) => NEAR_NAMES[role].test(name) && !splits.includes(name) && layout.unread?.[name] === undefined);
+    const near = names.find(
+      (name) => NEAR_NAMES[role].test(name) && !splits.includes(name) && layout.unread?.[name] === undefined,
+    );
     if (near === undefined || classFoldersIn(root).includes(near)) continue;
-    throw new GqaError('data', `${join(root, near)} looks like a split, but is not named like one; expected ${wanted.join(' or ')}`, {
-      hint: `Rename it to ${wanted[0]}, or take it out of ${root}.`,
-    });
+    throw new GqaError(
+      'data',
+      `${join(root, near)} looks like a split, but is not named like one; expected ${wanted.join(' or ')}`,
+      {
+        hint: `Rename it to ${wanted[0]}, or take it out of ${root}.`,
+      },
+    );
   }
   if (vals.length > 1) {
     throw new GqaError('data', `${root} has ${vals.join(' and ')}: which is the validation part?`, {
@@ -207,7 +253,9 @@ function splitFolders(
   const val = vals[0] ?? null;
   if (valIs === 'test' && (val === null || test !== null)) {
     const why = val === null ? `has no ${layout.val.join(' or ')}` : `has ${val} and ${test}`;
-    throw new GqaError('usage', `data.val_is is test, but ${root} ${why}`, { hint: 'It is for folders with train and val alone.' });
+    throw new GqaError('usage', `data.val_is is test, but ${root} ${why}`, {
+      hint: 'It is for folders with train and val alone.',
+    });
   }
   const used = [train, val, test].filter((folder) => folder !== null);
   const lower = used.map((folder) => folder.toLowerCase());
@@ -233,9 +281,11 @@ const subfolders = (root: string): string[] =>
     .filter((entry) => entry.kind !== 'file' && isFolder(join(root, entry.name)))
     .map(({ name }) => name);
 
-/** Folders that hold pictures themselves. */
+/** Folders that hold images themselves. */
 const classFoldersIn = (root: string): string[] =>
-  subfolders(root).filter((name) => entriesOf(join(root, name)).some((entry) => PICTURE_ENDINGS.has(extname(entry.name).toLowerCase())));
+  subfolders(root).filter((name) =>
+    entriesOf(join(root, name)).some((entry) => IMAGE_ENDINGS.has(extname(entry.name).toLowerCase())),
+  );
 
 function withoutTraining(root: string, layout: FolderLayout): GqaError {
   const classes = classFoldersIn(root);
@@ -250,7 +300,7 @@ function withoutTraining(root: string, layout: FolderLayout): GqaError {
     'data',
     `${root} has class folders itself (${someOf(classes)}); expected them in ${layout.train} and ${layout.test}`,
     {
-      hint: `Make the two folders, each with all classes, and put a part of every class's pictures into ${layout.test}. To measure a checkpoint on the folder as it is: ${command('eval … --split test')}`,
+      hint: `Make the two folders, each with all classes, and put a part of every class's images into ${layout.test}. To measure a checkpoint on the folder as it is: ${command('eval … --split test')}`,
     },
   );
 }
@@ -264,7 +314,9 @@ function requireSameClasses(root: string, train: ListedSplit, other: ListedSplit
   );
   const twins = missing.filter((label) => added.some((own) => own.normalize() === label.normalize()));
   const alike =
-    twins.length > 0 ? ` ${someOf(twins)} look the same in both, but are written with other code points (Unicode NFC and NFD).` : '';
+    twins.length > 0
+      ? ` ${someOf(twins)} look the same in both, but are written with other code points (Unicode NFC and NFD).`
+      : '';
   throw new GqaError(
     'data',
     `${root}: ${train.folder} has ${counted(train.classes.length, 'class')} and ${other.folder} has ${other.classes.length}, not the same ones (${lists.join('; ')})`,
@@ -283,49 +335,64 @@ function listSplit(root: string, name: SplitName, folder: string, layout: Folder
   for (const entry of folders) requireUtf8(path, entry);
   const classes = folders.map(({ name }) => name);
   if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
-  const pictures = classes.flatMap((label, index) => listPictures(join(path, label)).map((file) => ({ path: file, label: index })));
-  const loose = entries.filter((entry) => !folders.includes(entry) && isPicture(entry)).length;
+  const images = classes.flatMap((label, index) =>
+    listImages(join(path, label)).map((file) => ({ path: file, label: index })),
+  );
+  const loose = entries.filter((entry) => !folders.includes(entry) && isImage(entry)).length;
   const notices =
-    loose > 0 ? [`${path}: ${counted(loose, 'picture')} beside the class folders ${loose === 1 ? 'is' : 'are'} not read`] : [];
+    loose > 0
+      ? [`${path}: ${counted(loose, 'image')} beside the class folders ${loose === 1 ? 'is' : 'are'} not read`]
+      : [];
   const written = new Map<string, string>();
   for (const label of classes) {
     const twin = written.get(label.normalize());
     if (twin !== undefined)
-      notices.push(`${path}: ${twin} and ${label} look the same, but are two classes: their names are written with other code points`);
+      notices.push(
+        `${path}: ${twin} and ${label} look the same, but are two classes: their names are written with other code points`,
+      );
     written.set(label.normalize(), label);
   }
-  return { folder, classes, split: filesSplit(name, pictures, layout.size), notices };
+  return { folder, classes, split: filesSplit(name, images, layout.size), notices };
 }
 
-const isPicture = ({ name }: Entry): boolean =>
-  [PICTURE_ENDINGS, OTHER_PICTURE_ENDINGS].some((endings) => endings.has(extname(name).toLowerCase()));
+const isImage = ({ name }: Entry): boolean =>
+  [IMAGE_ENDINGS, OTHER_IMAGE_ENDINGS].some((endings) => endings.has(extname(name).toLowerCase()));
 
-/** The pictures in a folder of one class, by name; hidden files and files that are no pictures are ignored. Errors: exit 3 for none, a folder among them, a kind that is not decoded, or a name that opens nothing. */
-export function listPictures(folder: string): string[] {
-  const pictures: string[] = [];
+/**
+ * The images in a folder of one class, by name; hidden files and files that are no images are ignored. Errors: exit 3
+ * for none, a folder among them, a kind that is not decoded, or a name that opens nothing.
+ */
+export function listImages(folder: string): string[] {
+  const images: string[] = [];
   for (const entry of entriesOf(folder)) {
     const path = join(folder, entry.name);
     const ending = extname(entry.name).toLowerCase();
-    const picture = PICTURE_ENDINGS.has(ending);
-    if (OTHER_PICTURE_ENDINGS.has(ending) && entry.kind !== 'folder') {
-      throw new GqaError('data', `${path}: pictures of this kind are not read; expected ${[...PICTURE_ENDINGS].join(', ')}`, {
-        hint: 'Convert the picture or take it out of the folder; it is not left out unasked.',
+    const image = IMAGE_ENDINGS.has(ending);
+    if (OTHER_IMAGE_ENDINGS.has(ending) && entry.kind !== 'folder') {
+      throw new GqaError(
+        'data',
+        `${path}: images of this kind are not read; expected ${[...IMAGE_ENDINGS].join(', ')}`,
+        {
+          hint: 'Convert the image or take it out of the folder; it is not left out unasked.',
+        },
+      );
+    }
+    // A link that is named as a image is followed when it is read: a hundred thousand of them take no time here.
+    if (entry.kind === 'folder' || (entry.kind === 'link' && !image && isFolderIn(folder, entry))) {
+      throw new GqaError('data', `${path} is a folder inside a class; expected images only`, {
+        hint: `Move its images into ${folder}.`,
       });
     }
-    // A link that is named as a picture is followed when it is read: a hundred thousand of them take no time here.
-    if (entry.kind === 'folder' || (entry.kind === 'link' && !picture && isFolderIn(folder, entry))) {
-      throw new GqaError('data', `${path} is a folder inside a class; expected pictures only`, {
-        hint: `Move its pictures into ${folder}.`,
-      });
-    }
-    if (!picture) continue;
+    if (!image) continue;
     requireUtf8(folder, entry);
     if (entry.kind === 'other')
-      throw new GqaError('data', `${path} is no file, but a socket, a pipe or a device`, { hint: 'Take it out of the folder.' });
-    pictures.push(path);
+      throw new GqaError('data', `${path} is no file, but a socket, a pipe or a device`, {
+        hint: 'Take it out of the folder.',
+      });
+    images.push(path);
   }
-  if (pictures.length === 0) throw new GqaError('data', `${folder} has no pictures (${[...PICTURE_ENDINGS].join(' ')})`);
-  return pictures;
+  if (images.length === 0) throw new GqaError('data', `${folder} has no images (${[...IMAGE_ENDINGS].join(' ')})`);
+  return images;
 }
 
 /** Links count as what they point to; one that leads nowhere or to itself is none. */
@@ -342,7 +409,7 @@ function wrongLayout(root: string, { train, val, test, hint }: FolderLayout, fou
     root,
     `├── ${train}`,
     '│   ├── <class>',
-    '│   │   ├── <picture>.jpg (.jpeg, .png, .webp)',
+    '│   │   ├── <image>.jpg (.jpeg, .png, .webp)',
     '│   │   └── …',
     '│   └── …',
     ...(val.length > 0 ? [`├── ${val[0]}, if there is one`, '│   └── (the same classes)'] : []),

@@ -1,4 +1,6 @@
-/** Text files that say which pictures and classes a data set has: read line by line, every complaint with file and line. */
+/**
+ * Text files that say which images and classes a data set has: read line by line, every complaint with file and line.
+ */
 import { isUtf8 } from 'node:buffer';
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -12,8 +14,8 @@ export interface Line {
   at: string;
 }
 
-/** A picture that a list names. */
-export interface ListedPicture {
+/** A image that a list names. */
+export interface ListedImage {
   /** Absolute. */
   path: string;
   label: number;
@@ -52,7 +54,8 @@ export function readClassList(path: string): string[] {
   const lines = readLines(path);
   const first = new Map<string, string>();
   for (const { text, at } of lines) {
-    if (first.has(text)) throw new GqaError('data', `${at}: class ${text} stands in line ${lineOf(first.get(text) ?? '')} already`);
+    if (first.has(text))
+      throw new GqaError('data', `${at}: class ${text} stands in line ${lineOf(first.get(text) ?? '')} already`);
     if (!isFileName(text)) throw new GqaError('data', `${at}: "${text}" cannot be the name of a class folder`);
     first.set(text, at);
   }
@@ -63,18 +66,18 @@ export function readClassList(path: string): string[] {
 export const isFileName = (text: string): boolean => /^[^/\\\0]+$/.test(text) && text !== '.' && text !== '..';
 
 /**
- * Looks whether listed pictures stand in their lists once and are there as files. Folders are listed once each: a hundred thousand pictures take a second.
- * Errors: exit 3, with file and line; of missing pictures the first few.
+ * Looks whether listed images stand in their lists once and are there as files. Folders are listed once each: a hundred
+ * thousand images take a second. Errors: exit 3, with file and line; of missing images the first few.
  */
-export function checkListed(pictures: readonly ListedPicture[]): void {
+export function checkListed(images: readonly ListedImage[]): void {
   const first = new Map<string, string>();
-  for (const { path, at } of pictures) {
+  for (const { path, at } of images) {
     const before = first.get(path);
     if (before !== undefined) throw new GqaError('data', `${at}: ${basename(path)} stands at ${before} already`);
     first.set(path, at);
   }
   const present = new Map<string, Set<string>>();
-  const missing = pictures.filter(({ path }) => {
+  const missing = images.filter(({ path }) => {
     const folder = dirname(path);
     let names = present.get(folder);
     if (names === undefined) {
@@ -88,7 +91,7 @@ export function checkListed(pictures: readonly ListedPicture[]): void {
   if (missing.length > shown.length) shown.push(`  and ${missing.length - shown.length} more`);
   throw new GqaError(
     'data',
-    `${missing.length} of ${counted(pictures.length, 'picture')} ${missing.length === 1 ? 'is' : 'are'} listed but not there:\n${shown.join('\n')}`,
+    `${missing.length} of ${counted(images.length, 'image')} ${missing.length === 1 ? 'is' : 'are'} listed but not there:\n${shown.join('\n')}`,
     {
       hint: 'Unpack the whole official archive, or take the lines out of the lists to use a part of it.',
     },
@@ -100,7 +103,11 @@ function listFolder(folder: string): string[] {
     return readdirSync(folder);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw new GqaError('data', `${folder} cannot be listed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new GqaError(
+      'data',
+      `${folder} cannot be listed: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
   }
 }
 

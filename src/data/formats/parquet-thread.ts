@@ -1,6 +1,7 @@
 /**
- * The thread that reads one parquet file: hyparquet believes what stands in a file, and a damaged one can make it go on forever, which only another thread can end.
- * It is told `ShardJob` as its workerData, answers with `ShardMessage`s, and ends.
+ * The thread that reads one parquet file: hyparquet believes what stands in a file, and a damaged one can make it go on
+ * forever, which only another thread can end. It is told `ShardJob` as its workerData, answers with `ShardMessage`s,
+ * and ends.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -21,9 +22,13 @@ read(workerData as ShardJob).catch((cause: unknown) => {
   const known = cause instanceof GqaError || (cause as NodeJS.ErrnoException).code !== undefined;
   const { message, hint } = known
     ? unreadable(path, 'mirror with all its files', cause)
-    : new GqaError('data', `${path} cannot be read as parquet: ${cause instanceof Error ? cause.message : String(cause)}`, {
-        hint: 'The file is damaged, cut short, or a page of text in its place: get it afresh.',
-      });
+    : new GqaError(
+        'data',
+        `${path} cannot be read as parquet: ${cause instanceof Error ? cause.message : String(cause)}`,
+        {
+          hint: 'The file is damaged, cut short, or a page of text in its place: get it afresh.',
+        },
+      );
   say({ failure: { message, options: hint === undefined ? {} : { hint } } });
 });
 
@@ -36,25 +41,29 @@ async function read(job: ShardJob): Promise<void> {
     checkColumns(job, metadata);
     const classes = classNames(job, metadata);
     say({ classes });
-    // A group of rows at a time: what is decompressed besides the pictures themselves stays small.
+    // A group of rows at a time: what is decompressed besides the images themselves stays small.
     for (let rowStart = 0, group = 0; group < metadata.row_groups.length; group++) {
       const rowEnd = rowStart + Number(metadata.row_groups[group]?.num_rows ?? 0);
-      const { pictures: wanted } = job;
-      const own = Array.isArray(wanted) ? wanted.filter((row) => row >= rowStart && row < rowEnd).map((row) => row - rowStart) : null;
+      const { images: wanted } = job;
+      const own = Array.isArray(wanted)
+        ? wanted.filter((row) => row >= rowStart && row < rowEnd).map((row) => row - rowStart)
+        : null;
       const columns = wanted === 'none' ? [label] : own === null ? [image, label] : [image];
       if (own?.length !== 0) {
         const rows = await parquetReadObjects({ file, metadata, columns, rowStart, rowEnd, utf8: false });
         const asked = own ?? (wanted === 'none' ? [] : [...rows.keys()]);
-        const pictures = asked.map((i) => pictureOf(rows[i]?.[image], `${path}: ${image} of row ${rowStart + i}`));
+        const images = asked.map((i) => imageOf(rows[i]?.[image], `${path}: ${image} of row ${rowStart + i}`));
         const labels =
-          own === null ? rows.map((row, i) => labelOf(row[label], `${path}: ${label} of row ${rowStart + i}`, classes.length)) : [];
-        const bytes = new Uint8Array(new SharedArrayBuffer(pictures.reduce((sum, { length }) => sum + length, 0)));
+          own === null
+            ? rows.map((row, i) => labelOf(row[label], `${path}: ${label} of row ${rowStart + i}`, classes.length))
+            : [];
+        const bytes = new Uint8Array(new SharedArrayBuffer(images.reduce((sum, { length }) => sum + length, 0)));
         let at = 0;
-        for (const picture of pictures) {
-          bytes.set(picture, at);
-          at += picture.length;
+        for (const image of images) {
+          bytes.set(image, at);
+          at += image.length;
         }
-        say({ labels, rows: asked.map((i) => rowStart + i), bytes, lengths: pictures.map(({ length }) => length) });
+        say({ labels, rows: asked.map((i) => rowStart + i), bytes, lengths: images.map(({ length }) => length) });
       }
       rowStart = rowEnd;
     }
@@ -84,9 +93,13 @@ function checkColumns({ path, image, label }: ShardJob, metadata: FileMetaData):
   const found = [...new Set(chunks.map((chunk) => chunk?.path_in_schema.join('.') ?? ''))];
   const missing = [`${image}.bytes`, label].filter((column) => !found.includes(column));
   if (missing.length > 0) {
-    throw new GqaError('data', `${path} has no column ${missing.join(' and ')}; it has ${found.join(', ') || 'no rows'}`, {
-      hint: 'Is it a mirror of another data set? Expected are encoded pictures and their labels.',
-    });
+    throw new GqaError(
+      'data',
+      `${path} has no column ${missing.join(' and ')}; it has ${found.join(', ') || 'no rows'}`,
+      {
+        hint: 'Is it a mirror of another data set? Expected are encoded images and their labels.',
+      },
+    );
   }
   const other = chunks.find((chunk) => chunk !== undefined && !CODECS.includes(chunk.codec));
   if (other !== undefined) {
@@ -100,7 +113,10 @@ function checkColumns({ path, image, label }: ShardJob, metadata: FileMetaData):
   }
 }
 
-/** Class names of the label column, as `datasets` writes them: {"info": {"features": {<label>: {"_type": "ClassLabel", "names": […]}}}}. */
+/**
+ * Class names of the label column, as `datasets` writes them: {"info": {"features": {<label>: {"_type": "ClassLabel",
+ * "names": […]}}}}.
+ */
 function classNames({ path, label, classes }: ShardJob, metadata: FileMetaData): string[] {
   const text = metadata.key_value_metadata?.find(({ key }) => key === 'huggingface')?.value;
   const names = text === undefined ? undefined : (JSON.parse(text) as Features).info?.features?.[label]?.names;
@@ -114,10 +130,10 @@ function classNames({ path, label, classes }: ShardJob, metadata: FileMetaData):
 
 type Features = { info?: { features?: Record<string, { names?: unknown } | undefined> } };
 
-function pictureOf(cell: unknown, where: string): Uint8Array {
+function imageOf(cell: unknown, where: string): Uint8Array {
   const bytes = (cell as { bytes?: unknown } | null)?.bytes;
   if (bytes instanceof Uint8Array) return bytes;
-  throw new GqaError('data', `${where} has no bytes: the pictures are not in the file`);
+  throw new GqaError('data', `${where} has no bytes: the images are not in the file`);
 }
 
 function labelOf(cell: unknown, where: string, classes: number): number {

@@ -1,12 +1,14 @@
 /**
- * Hugging Face's parquet mirrors of picture data sets: files `<split>-00000-of-00001.parquet`, …, each row a struct {bytes, path} with an encoded picture, and a label whose class names stand in the file's
- * own metadata (key `huggingface`). The encoded bytes of those that take part are taken into shared memory as they are and decoded in the workers.
+ * Hugging Face's parquet mirrors of image data sets: files `<split>-00000-of-00001.parquet`, …, each row a struct
+ * {bytes, path} with an encoded image, and a label whose class names stand in the file's own metadata (key
+ * `huggingface`). The encoded bytes of those that take part are taken into shared memory as they are and decoded in the
+ * workers.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
-import type { EncodedSource, PictureSize, Published, Split, Take } from '../dataset.js';
+import type { EncodedSource, ImageSize, Published, Split, Take } from '../dataset.js';
 import { inOrder } from './class-names.js';
 
 /** How one mirror names its parts. */
@@ -20,8 +22,8 @@ export interface ParquetLayout {
   classes: readonly string[] | null;
   /** The order of the classes in the data set's other form; null: as the file says. */
   order: readonly string[] | null;
-  /** Size of every picture, where the data set has one. */
-  size?: PictureSize;
+  /** Size of every image, where the data set has one. */
+  size?: ImageSize;
 }
 
 /** The shards of a split, e.g. `train-00000-of-00002.parquet`; some mirrors add a hash. */
@@ -41,7 +43,7 @@ const PATIENCE = 120_000;
 
 /**
  * Reads all shards of both splits. Labels are numbered in the order of `layout.order`, whatever the files say.
- * @param take which pictures are held; the others stay in their files. Left out: all are held
+ * @param take which images are held; the others stay in their files. Left out: all are held
  * Errors: exit 3, naming file, and column or row.
  */
 export async function readParquet(
@@ -79,14 +81,22 @@ async function readSplit(
   const found = shards.flatMap((shard) => shard.labels);
   if (found.length === 0) throw new GqaError('data', `${folder}: the files of ${layout[name]} have no rows`);
   const { classes, labels, notice } = inOrder(shards[0]?.classes ?? [], Int32Array.from(found), layout.order);
-  const source: EncodedSource = { kind: 'encoded', pictures: Array(labels.length).fill(null), names: [], size: layout.size };
+  const source: EncodedSource = {
+    kind: 'encoded',
+    images: Array(labels.length).fill(null),
+    names: [],
+    size: layout.size,
+  };
   const taken = take?.(name, labels) ?? null;
   let first = 0; // index in the split of a shard's first row
   for (const [i, path] of paths.entries()) {
-    const { labels: own, pictures } = shards[i] as Shard;
-    const rows = taken === null ? 'all' : Array.from(taken, (index) => index - first).filter((row) => row >= 0 && row < own.length);
-    const held = take === undefined ? pictures : (await readShard(path, layout, rows, patience)).pictures;
-    for (const [row, picture] of held) source.pictures[first + row] = picture;
+    const { labels: own, images } = shards[i] as Shard;
+    const rows =
+      taken === null
+        ? 'all'
+        : Array.from(taken, (index) => index - first).filter((row) => row >= 0 && row < own.length);
+    const held = take === undefined ? images : (await readShard(path, layout, rows, patience)).images;
+    for (const [row, image] of held) source.images[first + row] = image;
     for (let row = 0; row < own.length; row++) source.names.push(`${path}, row ${row}`);
     first += own.length;
   }
@@ -97,7 +107,9 @@ async function readSplit(
 function unreadShards(folder: string, { train, test }: ParquetLayout): string[] {
   const splits = new Set(readdirSync(folder).flatMap((file) => SHARD.exec(file)?.[1] ?? []));
   const unread = [...splits].filter((split) => split !== train && split !== test).sort();
-  return unread.length === 0 ? [] : [`${folder}: only the files of ${train} and ${test} are read, not those of ${unread.join(', ')}`];
+  return unread.length === 0
+    ? []
+    : [`${folder}: only the files of ${train} and ${test} are read, not those of ${unread.join(', ')}`];
 }
 
 /** Paths of all shards of a split, in order. Errors: exit 3 when one is missing, or belongs to another set. */
@@ -108,7 +120,9 @@ function shardsOf(folder: string, split: string): string[] {
     .map(({ file, match }) => ({ file, index: Number(match?.[2]), of: Number(match?.[3]) }))
     .sort((a, b) => a.index - b.index);
   const of = found[0]?.of ?? 1;
-  const missing = Array.from({ length: Math.max(1, of) }, (_, index) => index).filter((index) => found[index]?.index !== index);
+  const missing = Array.from({ length: Math.max(1, of) }, (_, index) => index).filter(
+    (index) => found[index]?.index !== index,
+  );
   if (missing.length > 0 || found.length !== of || found.some((shard) => shard.of !== of)) {
     const padded = (n: number): string => String(n).padStart(5, '0');
     throw new GqaError(
@@ -123,11 +137,14 @@ function shardsOf(folder: string, split: string): string[] {
 /** What the thread of a file is given. */
 export interface ShardJob extends Pick<ParquetLayout, 'image' | 'label' | 'classes'> {
   path: string;
-  /** Which pictures are read, and with them which labels: `none` reads all labels and no picture. Rows ascend. */
-  pictures: 'all' | 'none' | number[];
+  /** Which images are read, and with them which labels: `none` reads all labels and no image. Rows ascend. */
+  images: 'all' | 'none' | number[];
 }
 
-/** What it tells: the class names, then of each group of rows its labels and those of its pictures that were asked for, or why it cannot. */
+/**
+ * What it tells: the class names, then of each group of rows its labels and those of its images that were asked for, or
+ * why it cannot.
+ */
 export type ShardMessage =
   | { classes: string[] }
   | { labels: number[]; rows: number[]; bytes: Uint8Array<SharedArrayBuffer>; lengths: number[] }
@@ -138,19 +155,21 @@ interface Shard {
   /** Empty when single rows were asked for. */
   labels: number[];
   /** By row. */
-  pictures: Map<number, Uint8Array<SharedArrayBuffer>>;
+  images: Map<number, Uint8Array<SharedArrayBuffer>>;
 }
 
 /** What one file holds. A thread that says nothing for `patience` milliseconds is ended. */
-function readShard(path: string, layout: ParquetLayout, pictures: ShardJob['pictures'], patience: number): Promise<Shard> {
+function readShard(path: string, layout: ParquetLayout, images: ShardJob['images'], patience: number): Promise<Shard> {
   const { image, label, classes: official } = layout;
   const worker = new Worker(new URL('./parquet-thread.js', import.meta.url), {
-    workerData: { path, image, label, classes: official, pictures } satisfies ShardJob,
+    workerData: { path, image, label, classes: official, images } satisfies ShardJob,
   });
-  const shard: Shard = { classes: [], labels: [], pictures: new Map() };
+  const shard: Shard = { classes: [], labels: [], images: new Map() };
   let failure: GqaError | undefined;
   const damaged = (reason: string): GqaError =>
-    new GqaError('data', `${path} cannot be read as parquet: ${reason}`, { hint: 'The file is damaged: get it afresh.' });
+    new GqaError('data', `${path} cannot be read as parquet: ${reason}`, {
+      hint: 'The file is damaged: get it afresh.',
+    });
   const silence = setTimeout(() => {
     failure = damaged(`no group of its rows was read in ${patience / 1000} s`);
     worker.terminate();
@@ -163,7 +182,7 @@ function readShard(path: string, layout: ParquetLayout, pictures: ShardJob['pict
       let at = 0;
       for (const [i, row] of message.rows.entries()) {
         const length = message.lengths[i] as number;
-        shard.pictures.set(row, message.bytes.subarray(at, at + length));
+        shard.images.set(row, message.bytes.subarray(at, at + length));
         at += length;
       }
       for (const label of message.labels) shard.labels.push(label);

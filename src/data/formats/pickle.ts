@@ -1,12 +1,21 @@
 /**
- * The part of Python's pickle format, protocol 2, that CIFAR's python version is written in, read as data: nothing is imported, called or executed. A name of Python code is accepted only when it is
- * one that NumPy's arrays are written with, and then stands for itself; every other instruction and name is refused with its byte offset.
- * Format: Python's Lib/pickletools.py; the state of an array: numpy.ndarray.__setstate__.
+ * The part of Python's pickle format, protocol 2, that CIFAR's python version is written in, read as data: nothing is
+ * imported, called or executed. A name of Python code is accepted only when it is one that NumPy's arrays are written
+ * with, and then stands for itself; every other instruction and name is refused with its byte offset. Format: Python's
+ * Lib/pickletools.py; the state of an array: numpy.ndarray.__setstate__.
  */
 import { GqaError } from '../../errors.js';
 
 /** `bytes` are Python 2's str. Lists and tuples are arrays; keys of dictionaries are texts. */
-export type PickleValue = number | boolean | null | string | Buffer | PickleValue[] | Map<string, PickleValue> | NumpyArray;
+export type PickleValue =
+  | number
+  | boolean
+  | null
+  | string
+  | Buffer
+  | PickleValue[]
+  | Map<string, PickleValue>
+  | NumpyArray;
 
 /** An array of unsigned bytes in C order. */
 export class NumpyArray {
@@ -43,7 +52,12 @@ class Unfinished {
 }
 
 /** NumPy renamed its inner module in version 2. */
-const NAMES = ['numpy.core.multiarray _reconstruct', 'numpy._core.multiarray _reconstruct', 'numpy ndarray', 'numpy dtype'];
+const NAMES = [
+  'numpy.core.multiarray _reconstruct',
+  'numpy._core.multiarray _reconstruct',
+  'numpy ndarray',
+  'numpy dtype',
+];
 
 const MARK = Symbol('mark');
 type Slot = Item | typeof MARK;
@@ -54,7 +68,8 @@ const MAX_STACK = 1_000_000;
 /**
  * Reads one pickled value.
  * @param path names the bytes in messages
- * Errors: exit 3 with the byte offset, for all that is not of the form above, for a cut file, and for bytes after the end.
+ * Errors: exit 3 with the byte offset, for all that is not of the form above, for a cut file, and for bytes after the
+ * end.
  */
 export function readPickle(bytes: Buffer, path: string): PickleValue {
   const stack: Slot[] = [];
@@ -106,7 +121,8 @@ export function readPickle(bytes: Buffer, path: string): PickleValue {
   };
   const top = <T extends Item>(kind: (item: Item) => item is T, name: string): T => {
     const item = stack.at(-1);
-    if (item === undefined || item === MARK || !kind(item)) throw refuse(`an instruction for a ${name}, but there is none`);
+    if (item === undefined || item === MARK || !kind(item))
+      throw refuse(`an instruction for a ${name}, but there is none`);
     return item;
   };
   const isList = (item: Item): item is PickleValue[] => Array.isArray(item);
@@ -151,7 +167,11 @@ export function readPickle(bytes: Buffer, path: string): PickleValue {
     const type = dtype instanceof Unfinished ? dtype.type : 'unknown';
     if (type !== 'u1' || fortran !== false)
       throw refuse(`an array of type ${type}${fortran === false ? '' : ', not in C order'}; expected u1`);
-    if (!Array.isArray(shape) || !shape.every((n): n is number => typeof n === 'number' && n >= 0) || !Buffer.isBuffer(data)) {
+    if (
+      !Array.isArray(shape) ||
+      !shape.every((n): n is number => typeof n === 'number' && n >= 0) ||
+      !Buffer.isBuffer(data)
+    ) {
       throw refuse('an array without shape or bytes');
     }
     const length = shape.reduce((product, n) => product * n, 1);
@@ -211,7 +231,8 @@ export function readPickle(bytes: Buffer, path: string): PickleValue {
     const code = u1();
     if (code === STOP) break;
     const instruction = instructions[code];
-    if (instruction === undefined) throw refuse(`instruction 0x${code.toString(16).padStart(2, '0')}, which CIFAR's files do not use,`);
+    if (instruction === undefined)
+      throw refuse(`instruction 0x${code.toString(16).padStart(2, '0')}, which CIFAR's files do not use,`);
     instruction();
   }
   const result = value(pop());
@@ -221,4 +242,5 @@ export function readPickle(bytes: Buffer, path: string): PickleValue {
   return result;
 }
 
-const asText = (item: Item | undefined): string => (Buffer.isBuffer(item) ? item.toString('latin1') : typeof item === 'string' ? item : '');
+const asText = (item: Item | undefined): string =>
+  Buffer.isBuffer(item) ? item.toString('latin1') : typeof item === 'string' ? item : '';

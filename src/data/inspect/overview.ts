@@ -1,11 +1,11 @@
-/** A picture of a data set: a row a class, its index before some of its training pictures. */
+/** A image of a data set: a row a class, its index before some of its training images. */
 import { setImmediate } from 'node:timers/promises';
 import type { Dataset, Split } from '../dataset.js';
-import { encodePng, pictureAt } from '../pictures/decode.js';
-import { interleaved, type Picture } from '../pictures/picture.js';
+import { encodePng, imageAt } from '../images/decode.js';
+import { type Image, interleaved } from '../images/image.js';
 
 const PER_CLASS = 8;
-/** Side of a picture, at most, and the space around it, in pixels. */
+/** Side of a image, at most, and the space around it, in pixels. */
 const MAX_SIDE = 64;
 const GAP = 2;
 
@@ -25,8 +25,9 @@ const DIGITS = [
 const DOT = 2;
 
 /**
- * PNG with eight training pictures of each class, spread over it; classes run down and, when they are many, in further columns beside, so that it is about as wide as high.
- * A place stays dark where a class has fewer pictures or one does not decode.
+ * PNG with eight training images of each class, spread over it; classes run down and, when they are many, in further
+ * columns beside, so that it is about as wide as high. A place stays dark where a class has fewer images or one does
+ * not decode.
  */
 export async function overviewPng(dataset: Dataset): Promise<Buffer> {
   const classes = dataset.classes.length;
@@ -43,18 +44,19 @@ export async function overviewPng(dataset: Dataset): Promise<Buffer> {
     const top = (label % rows) * block.height + GAP;
     drawNumber(pixels, width, label, left + GAP, top + Math.max(0, Math.floor((side - 5 * DOT) / 2)));
     for (const [place, index] of chosen(dataset.train.labels, label).entries()) {
-      const picture = await pictureAt(dataset.train.source, index, { height: side, width: side }).catch(() => null); // `problems` names those that do not decode
-      if (picture !== null) draw(pixels, width, picture, side, left + gutter + GAP + place * (side + GAP), top);
+      // `problems` names those that do not decode
+      const image = await imageAt(dataset.train.source, index, { height: side, width: side }).catch(() => null);
+      if (image !== null) draw(pixels, width, image, side, left + gutter + GAP + place * (side + GAP), top);
     }
   }
   return encodePng(pixels, width, rows * block.height);
 }
 
-/** Small pictures of one size stay as they are. */
+/** Small images of one size stay as they are. */
 const sideOf = ({ source }: Split): number =>
   source.kind === 'raw' ? Math.min(MAX_SIDE, Math.max(source.height, source.width)) : MAX_SIDE;
 
-/** Indices of up to eight pictures of a class, evenly spread. */
+/** Indices of up to eight images of a class, evenly spread. */
 function chosen(labels: Int32Array, label: number): number[] {
   const own = Array.from(labels.keys()).filter((index) => labels[index] === label);
   const count = Math.min(PER_CLASS, own.length);
@@ -62,8 +64,8 @@ function chosen(labels: Int32Array, label: number): number[] {
 }
 
 /** @param width of the whole, in pixels */
-function draw(pixels: Uint8Array, width: number, picture: Picture, side: number, left: number, top: number): void {
-  const own = interleaved(picture);
+function draw(pixels: Uint8Array, width: number, image: Image, side: number, left: number, top: number): void {
+  const own = interleaved(image);
   for (let row = 0; row < side; row++) {
     pixels.set(own.subarray(row * side * 3, (row + 1) * side * 3), ((top + row) * width + left) * 3);
   }

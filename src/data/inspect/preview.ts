@@ -1,12 +1,15 @@
-/** A picture of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … disturb it in the others. */
+/**
+ * A image of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … disturb it in
+ * the others.
+ */
 import { setImmediate } from 'node:timers/promises';
 import { partOf, type Split } from '../dataset.js';
 import { type BatchOptions, makeBatch, type Pass } from '../pipeline/preprocess.js';
 import type { Reading } from '../reading.js';
 
-/** Space around each picture, in pixels. */
+/** Space around each image, in pixels. */
 const GAP = 2;
-/** Smaller pictures are shown larger, each pixel as a square. */
+/** Smaller images are shown larger, each pixel as a square. */
 const SMALLEST_SHOWN = 96;
 
 export interface Grid {
@@ -20,7 +23,7 @@ export interface Grid {
  * @param indices one row each, in the split
  * @param columns the original and columns − 1 epochs
  * @param options what training would use
- * Errors: exit 3 for a picture that cannot be read
+ * Errors: exit 3 for a image that cannot be read
  */
 export async function previewGrid(
   split: Split,
@@ -32,7 +35,11 @@ export async function previewGrid(
   const { height, width } = options;
   const zoom = Math.max(1, Math.ceil(SMALLEST_SHOWN / Math.min(height, width)));
   const [cellHeight, cellWidth] = [height * zoom + GAP, width * zoom + GAP];
-  const grid: Grid = { height: indices.length * cellHeight + GAP, width: columns * cellWidth + GAP, pixels: new Uint8Array(0) };
+  const grid: Grid = {
+    height: indices.length * cellHeight + GAP,
+    width: columns * cellWidth + GAP,
+    pixels: new Uint8Array(0),
+  };
   grid.pixels = new Uint8Array(grid.height * grid.width * 3).fill(255);
   const part = partOf(split.source, indices);
   const job = { indices, encoded: part.kind === 'raw' ? null : part };
@@ -49,8 +56,8 @@ export async function previewGrid(
     await makeBatch(pass, job, batch);
     await setImmediate(); // lets signals in
     for (let row = 0; row < indices.length; row++) {
-      const picture = batch.subarray(row * height * width * 3, (row + 1) * height * width * 3);
-      draw(grid, picture, { height, width }, zoom, GAP + row * cellHeight, GAP + column * cellWidth);
+      const image = batch.subarray(row * height * width * 3, (row + 1) * height * width * 3);
+      draw(grid, image, { height, width }, zoom, GAP + row * cellHeight, GAP + column * cellWidth);
     }
   }
   return grid;
@@ -58,7 +65,7 @@ export async function previewGrid(
 
 function draw(
   { pixels, width: gridWidth }: Grid,
-  picture: Uint8Array,
+  image: Uint8Array,
   size: { height: number; width: number },
   zoom: number,
   top: number,
@@ -69,7 +76,7 @@ function draw(
     for (let x = 0; x < size.width * zoom; x++) {
       const from = (row + Math.floor(x / zoom)) * 3;
       const to = ((top + y) * gridWidth + left + x) * 3;
-      for (let channel = 0; channel < 3; channel++) pixels[to + channel] = picture[from + channel] as number;
+      for (let channel = 0; channel < 3; channel++) pixels[to + channel] = image[from + channel] as number;
     }
   }
 }

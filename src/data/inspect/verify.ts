@@ -1,4 +1,7 @@
-/** Whether a data set is whole: every picture decoded, classes counted against the official counts, the same pixels looked for in two places. */
+/**
+ * Whether a data set is whole: every image decoded, classes counted against the official counts, the same pixels looked
+ * for in two places.
+ */
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
@@ -6,38 +9,38 @@ import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { type Dataset, SPLIT_NAMES, type SplitName, splitsOf } from '../dataset.js';
 import { type CatalogueEntry, perClassList } from '../fetch/catalogue.js';
-import { pictureAt } from '../pictures/decode.js';
-import { interleaved, type Picture } from '../pictures/picture.js';
+import { imageAt } from '../images/decode.js';
+import { type Image, interleaved } from '../images/image.js';
 
 /** What is said of each split that the data set has. */
 type BySplit<T> = Partial<Record<SplitName, T>> & { train: T };
 
 /** What the official lists say; null where nobody says. */
-export type Official = Pick<CatalogueEntry, 'classes' | 'pictures' | 'perClass'>;
+export type Official = Pick<CatalogueEntry, 'classes' | 'images' | 'perClass'>;
 
 export interface SplitReport {
-  pictures: number;
+  images: number;
   /** By class index. */
   per_class: number[];
   /** Of what decoded: smallest and largest height and width; null when nothing did. */
   height: [number, number] | null;
   width: [number, number] | null;
-  /** Pictures that do not decode. */
-  broken: { picture: string; reason: string }[];
-  /** Pictures that are damaged and decode as far as they go. */
-  damaged: { picture: string; reason: string }[];
+  /** Images that do not decode. */
+  broken: { image: string; reason: string }[];
+  /** Images that are damaged and decode as far as they go. */
+  damaged: { image: string; reason: string }[];
 }
 
-/** Groups of pictures with the same pixels. */
+/** Groups of images with the same pixels. */
 export interface Duplicates {
-  /** Groups within a split, and how many pictures of it are in one. */
-  within: BySplit<{ groups: number; pictures: number }>;
-  /** Groups with pictures of several splits, and how many test (and validation) pictures are in one. */
-  across: { groups: number; test_pictures: number; val_pictures?: number };
-  /** Groups whose pictures have different labels. */
+  /** Groups within a split, and how many images of it are in one. */
+  within: BySplit<{ groups: number; images: number }>;
+  /** Groups with images of several splits, and how many test (and validation) images are in one. */
+  across: { groups: number; test_images: number; val_images?: number };
+  /** Groups whose images have different labels. */
   labels_differ: number;
   /** The first groups, those across splits before the others. */
-  examples: { picture: string; split: SplitName; class: string }[][];
+  examples: { image: string; split: SplitName; class: string }[][];
 }
 
 export interface VerifyReport {
@@ -58,7 +61,7 @@ export interface VerifyWatch {
 }
 
 const EXAMPLES = 20;
-/** Of broken pictures and of classes with a wrong count, in `problems`; the report has all. */
+/** Of broken images and of classes with a wrong count, in `problems`; the report has all. */
 const NAMED = 10;
 
 interface Seen {
@@ -68,18 +71,22 @@ interface Seen {
 }
 
 /**
- * Looks at every picture of every split.
+ * Looks at every image of every split.
  * @param official null: nothing to compare counts with
  * Errors: the signal's reason when aborted; what is wrong with the data is in the report
  */
-export async function verifyDataset(dataset: Dataset, official: Official | null, watch: VerifyWatch): Promise<VerifyReport> {
+export async function verifyDataset(
+  dataset: Dataset,
+  official: Official | null,
+  watch: VerifyWatch,
+): Promise<VerifyReport> {
   const byPixels = new Map<string, Seen[]>();
   let done = 0;
   const splits = {} as BySplit<SplitReport>;
   for (const split of splitsOf(dataset)) {
     const { name } = split;
     const report: SplitReport = {
-      pictures: split.labels.length,
+      images: split.labels.length,
       per_class: countLabels(split.labels, dataset.classes.length),
       height: null,
       width: null,
@@ -90,22 +97,23 @@ export async function verifyDataset(dataset: Dataset, official: Official | null,
     await inParallel(split.labels.length, async (index) => {
       watch.signal?.throwIfAborted();
       try {
-        const picture = await pictureAt(split.source, index, null);
-        if (picture.damage !== null) report.damaged.push({ picture: pictureName(dataset, name, index), reason: picture.damage });
-        report.height = widen(report.height, picture.height);
-        report.width = widen(report.width, picture.width);
-        const hash = hashOf(picture);
+        const image = await imageAt(split.source, index, null);
+        if (image.damage !== null)
+          report.damaged.push({ image: imageName(dataset, name, index), reason: image.damage });
+        report.height = widen(report.height, image.height);
+        report.width = widen(report.width, image.width);
+        const hash = hashOf(image);
         const same = byPixels.get(hash);
         const seen = { split: name, index, label: split.labels[index] ?? 0 };
         if (same === undefined) byPixels.set(hash, [seen]);
         else same.push(seen);
       } catch (error) {
         if (!(error instanceof GqaError)) throw error;
-        report.broken.push({ picture: pictureName(dataset, name, index), reason: error.message });
+        report.broken.push({ image: imageName(dataset, name, index), reason: error.message });
       }
       watch.progress(++done);
     });
-    for (const list of [report.broken, report.damaged]) list.sort((a, b) => (a.picture < b.picture ? -1 : 1));
+    for (const list of [report.broken, report.damaged]) list.sort((a, b) => (a.image < b.image ? -1 : 1));
   }
   return {
     name: dataset.name,
@@ -125,24 +133,25 @@ async function inParallel(count: number, act: (index: number) => Promise<void>):
     while (next < count) {
       const index = next++;
       await act(index);
-      if (index % 16 === 0) await new Promise(setImmediate); // raw pictures need no waiting, but progress and signals need a turn
+      // raw images need no waiting, but progress and signals need a turn
+      if (index % 16 === 0) await new Promise(setImmediate);
     }
   };
   await Promise.all(Array.from({ length: availableParallelism() }, worker));
 }
 
-/** Below the data set's folder; raw pictures have a number only. */
-function pictureName(dataset: Dataset, split: SplitName, index: number): string {
+/** Below the data set's folder; raw images have a number only. */
+function imageName(dataset: Dataset, split: SplitName, index: number): string {
   const source = dataset[split]?.source;
   if (source === undefined) return '';
   if (source.kind === 'encoded') return source.names[index] ?? '';
-  return source.kind === 'files' ? relative(dataset.from, source.paths[index] ?? '') : `${split} picture ${index}`;
+  return source.kind === 'files' ? relative(dataset.from, source.paths[index] ?? '') : `${split} image ${index}`;
 }
 
-/** Of size and RGB pixels: what is stored as grey and what is stored as equal channels are the same picture. */
-function hashOf(picture: Picture): string {
-  const size = `${picture.height}x${picture.width} `;
-  return createHash('sha256').update(size).update(interleaved(picture)).digest('base64');
+/** Of size and RGB pixels: what is stored as grey and what is stored as equal channels are the same image. */
+function hashOf(image: Image): string {
+  const size = `${image.height}x${image.width} `;
+  return createHash('sha256').update(size).update(interleaved(image)).digest('base64');
 }
 
 function countLabels(labels: Int32Array, classes: number): number[] {
@@ -157,26 +166,31 @@ const widen = (range: [number, number] | null, value: number): [number, number] 
 function problemsOf(dataset: Dataset, splits: BySplit<SplitReport>, official: Official | null): string[] {
   const problems: string[] = [];
   const found = dataset.classes.length;
-  if (official !== null && found !== official.classes) problems.push(`${counted(found, 'class')}; ${official.classes} are official`);
+  if (official !== null && found !== official.classes)
+    problems.push(`${counted(found, 'class')}; ${official.classes} are official`);
   for (const name of SPLIT_NAMES) {
     const report = splits[name];
     if (report === undefined) continue;
-    const { pictures, per_class, broken, damaged } = report;
+    const { images, per_class, broken, damaged } = report;
     // No official set is brought with a validation part.
-    if (name !== 'val' && official !== null && pictures !== official.pictures[name]) {
-      problems.push(`${name}: ${counted(pictures, 'picture')}; ${official.pictures[name]} are official`);
+    if (name !== 'val' && official !== null && images !== official.images[name]) {
+      problems.push(`${name}: ${counted(images, 'image')}; ${official.images[name]} are official`);
     }
     if (name !== 'val' && official?.perClass && found === official.classes) {
       const wanted = perClassList(official.perClass[name], found);
-      const off = per_class.flatMap((count, c) => (count === wanted[c] ? [] : [`${dataset.classes[c]} ${count} instead of ${wanted[c]}`]));
-      if (off.length > 0) problems.push(`${name}: ${counted(off.length, 'class')} with another number of pictures: ${someOf(off)}`);
+      const off = per_class.flatMap((count, c) =>
+        count === wanted[c] ? [] : [`${dataset.classes[c]} ${count} instead of ${wanted[c]}`],
+      );
+      if (off.length > 0)
+        problems.push(`${name}: ${counted(off.length, 'class')} with another number of images: ${someOf(off)}`);
     }
     for (const [list, one, more] of [
-      [broken, 'picture does not decode', 'pictures do not decode'],
-      [damaged, 'picture is damaged and decodes as far as it goes', 'pictures are damaged and decode as far as they go'],
+      [broken, 'image does not decode', 'images do not decode'],
+      [damaged, 'image is damaged and decodes as far as it goes', 'images are damaged and decode as far as they go'],
     ] as const) {
       const lines = list.map(({ reason }) => `  ${reason}`);
-      if (list.length > 0) problems.push(`${name}: ${list.length} ${list.length === 1 ? one : more}:\n${someOf(lines, '\n')}`);
+      if (list.length > 0)
+        problems.push(`${name}: ${list.length} ${list.length === 1 ? one : more}:\n${someOf(lines, '\n')}`);
     }
   }
   return problems;
@@ -184,7 +198,9 @@ function problemsOf(dataset: Dataset, splits: BySplit<SplitReport>, official: Of
 
 function someOf(items: readonly string[], between = ', '): string {
   const rest = items.length - NAMED;
-  return [...items.slice(0, NAMED), ...(rest > 0 ? [`${between === '\n' ? '  ' : ''}and ${rest} more`] : [])].join(between);
+  return [...items.slice(0, NAMED), ...(rest > 0 ? [`${between === '\n' ? '  ' : ''}and ${rest} more`] : [])].join(
+    between,
+  );
 }
 
 function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicates {
@@ -192,7 +208,7 @@ function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicat
   const of = (group: Seen[], split: SplitName): Seen[] => group.filter((seen) => seen.split === split);
   const within = (split: SplitName) => {
     const own = groups.map((group) => of(group, split).length).filter((count) => count > 1);
-    return { groups: own.length, pictures: own.reduce((sum, count) => sum + count, 0) };
+    return { groups: own.length, images: own.reduce((sum, count) => sum + count, 0) };
   };
   const across = groups.filter((group) => new Set(group.map(({ split }) => split)).size > 1);
   const inAcross = (split: SplitName): number => across.reduce((sum, group) => sum + of(group, split).length, 0);
@@ -203,11 +219,15 @@ function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicat
       ...(dataset.val === null ? {} : { val: within('val') }),
       ...(dataset.test === null ? {} : { test: within('test') }),
     },
-    across: { groups: across.length, test_pictures: inAcross('test'), ...(dataset.val === null ? {} : { val_pictures: inAcross('val') }) },
+    across: {
+      groups: across.length,
+      test_images: inAcross('test'),
+      ...(dataset.val === null ? {} : { val_images: inAcross('val') }),
+    },
     labels_differ: groups.filter((group) => new Set(group.map(({ label }) => label)).size > 1).length,
     examples: [...sorted(across), ...sorted(rest)].slice(0, EXAMPLES).map((group) =>
       group.map(({ split, index, label }) => ({
-        picture: pictureName(dataset, split, index),
+        image: imageName(dataset, split, index),
         split,
         class: dataset.classes[label] ?? '',
       })),
@@ -215,7 +235,7 @@ function duplicatesOf(dataset: Dataset, byPixels: Map<string, Seen[]>): Duplicat
   };
 }
 
-/** Training pictures first, by index: the order in which parallel decoders came to an end must not show. */
+/** Training images first, by index: the order in which parallel decoders came to an end must not show. */
 const inOrder = (group: Seen[]): Seen[] =>
   group.sort((a, b) => SPLIT_NAMES.indexOf(a.split) - SPLIT_NAMES.indexOf(b.split) || a.index - b.index);
 const sorted = (groups: Seen[][]): Seen[][] =>

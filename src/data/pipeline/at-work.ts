@@ -1,13 +1,14 @@
 /**
- * What a thread of the pool is at, in four words of shared memory that the thread writes and the main thread reads at any moment.
- * Whether a thread hangs hangs on one of the words alone: two that are read one after the other may tell of two pictures.
+ * What a thread of the pool is at, in four words of shared memory that the thread writes and the main thread reads at
+ * any moment. Whether a thread hangs hangs on one of the words alone: two that are read one after the other may tell of
+ * two images.
  */
 
 export type WorkState = Int32Array<SharedArrayBuffer>;
 
-/** Position in the batch of the picture in work, or IDLE. */
+/** Position in the batch of the image in work, or IDLE. */
 const POSITION = 0;
-/** When that picture was begun, as `now` counts, or RESTING. */
+/** When that image was begun, as `now` counts, or RESTING. */
 const SINCE = 1;
 /** The job in work, or the last one. */
 const JOB = 2;
@@ -29,7 +30,7 @@ export function newWorkState(): WorkState {
 export const beginJob = (state: WorkState, id: number): void => void Atomics.store(state, JOB, id);
 
 /** @param at as `now` counts */
-export function beginPicture(state: WorkState, position: number, at = now()): void {
+export function beginImage(state: WorkState, position: number, at = now()): void {
   Atomics.store(state, POSITION, position);
   Atomics.store(state, SINCE, at === RESTING ? 1 : at);
 }
@@ -42,7 +43,7 @@ export function rest(state: WorkState): void {
 export const jobOf = (state: WorkState): number => Atomics.load(state, JOB);
 export const positionOf = (state: WorkState): number => Atomics.load(state, POSITION);
 
-/** Milliseconds for which the picture in work has been so; 0 when there is none. */
+/** Milliseconds for which the image in work has been so; 0 when there is none. */
 export function workingFor(state: WorkState, at = now()): number {
   const since = Atomics.load(state, SINCE);
   return since === RESTING ? 0 : (at - since) | 0;

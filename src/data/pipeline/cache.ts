@@ -1,22 +1,24 @@
 /**
- * Decoded pictures on disk, so that later epochs and runs need not decode them again: one file a picture, [header, height · width · 3 bytes RGB], named by what it was made from
- * (path, size and time of the source, and the size it was brought to, and how). A file is written aside and renamed, and checked when it is read: one that is cut short or altered is made anew.
+ * Decoded images on disk, so that later epochs and runs need not decode them again: one file a image, [header, height ·
+ * width · 3 bytes RGB], named by what it was made from (path, size and time of the source, and the size it was brought
+ * to, and how). A file is written aside and renamed, and checked when it is read: one that is cut short or altered is
+ * made anew.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
-import type { PictureSize } from '../dataset.js';
-import { type Fit, isPlain } from '../pictures/fit.js';
-import { asPicture, type Decoded, interleaved, type Picture } from '../pictures/picture.js';
+import type { ImageSize } from '../dataset.js';
+import { type Fit, isPlain } from '../images/fit.js';
+import { asImage, type Decoded, type Image, interleaved } from '../images/image.js';
 
 const MAGIC = 0x31415147; // "GQA1"
 /** Words of the header: magic, height, width, checksum. */
 const HEADER = 4 * Uint32Array.BYTES_PER_ELEMENT;
 const BLOCK = 1024;
 
-/** A folder of decoded pictures; crosses to threads, which count together. */
+/** A folder of decoded images; crosses to threads, which count together. */
 export interface Cache {
   folder: string;
   /** [used, allowed, 1 after a failed write] in blocks of 1,024 bytes. */
@@ -58,21 +60,27 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The size that pictures are brought to, and how: squashed, bilinear, when left out. */
-export type Form = PictureSize & { fit?: Fit };
+/** The size that images are brought to, and how: squashed, bilinear, when left out. */
+export type Form = ImageSize & { fit?: Fit };
 
 /**
- * The picture from the cache, or made and put there when there is room. A damaged one is made each time, so that each run hears of it.
- * @param source path of the picture's file
+ * The image from the cache, or made and put there when there is room. A damaged one is made each time, so that each run
+ * hears of it.
+ * @param source path of the image's file
  * @param form   what it is brought to; null: its own size
  */
-export async function cached(cache: Cache, source: string, form: Form | null, make: () => Promise<Decoded>): Promise<Decoded> {
+export async function cached(
+  cache: Cache,
+  source: string,
+  form: Form | null,
+  make: () => Promise<Decoded>,
+): Promise<Decoded> {
   const path = fileOf(cache, source, form);
   const found = path === null ? null : readEntry(path);
   if (found !== null) return { ...found, damage: null };
-  const picture = await make();
-  if (path !== null && picture.damage === null) writeEntry(cache, path, picture);
-  return picture;
+  const image = await make();
+  if (path !== null && image.damage === null) writeEntry(cache, path, image);
+  return image;
 }
 
 /** null: the source cannot be looked at; reading it will tell why. */
@@ -91,7 +99,7 @@ const partsOf = ({ height, width, fit }: Form): unknown[] => [
   ...(fit === undefined || isPlain(fit) ? [] : [fit.resize, fit.cropPct, fit.interpolation]),
 ];
 
-function readEntry(path: string): Picture | null {
+function readEntry(path: string): Image | null {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
@@ -99,15 +107,20 @@ function readEntry(path: string): Picture | null {
     return null; // not there yet, or gone: made anew
   }
   if (bytes.length < HEADER) return null;
-  const [magic, height, width, sum] = [0, 4, 8, 12].map((at) => bytes.readUInt32LE(at)) as [number, number, number, number];
+  const [magic, height, width, sum] = [0, 4, 8, 12].map((at) => bytes.readUInt32LE(at)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
   const pixels = new Uint8Array(bytes.buffer, bytes.byteOffset + HEADER, bytes.length - HEADER);
   if (magic !== MAGIC || pixels.length !== height * width * 3 || checksum(pixels) !== sum) return null;
-  return asPicture(pixels, { height, width });
+  return asImage(pixels, { height, width });
 }
 
-/** A picture that finds no room or cannot be written is not cached; training goes on without. */
-function writeEntry({ blocks }: Cache, path: string, picture: Picture): void {
-  const pixels = interleaved(picture);
+/** A image that finds no room or cannot be written is not cached; training goes on without. */
+function writeEntry({ blocks }: Cache, path: string, image: Image): void {
+  const pixels = interleaved(image);
   const needed = Math.ceil((HEADER + pixels.length) / BLOCK);
   if (Atomics.load(blocks, 2) === 1) return;
   if (Atomics.add(blocks, 0, needed) + needed > Atomics.load(blocks, 1)) {
@@ -115,7 +128,8 @@ function writeEntry({ blocks }: Cache, path: string, picture: Picture): void {
     return;
   }
   const header = Buffer.alloc(HEADER);
-  for (const [i, word] of [MAGIC, picture.height, picture.width, checksum(pixels)].entries()) header.writeUInt32LE(word, i * 4);
+  for (const [i, word] of [MAGIC, image.height, image.width, checksum(pixels)].entries())
+    header.writeUInt32LE(word, i * 4);
   const aside = `${path}.${process.pid}-${threadId}.tmp`;
   try {
     mkdirSync(join(path, '..'), { recursive: true });

@@ -1,18 +1,19 @@
 /**
- * From a split to batches of bytes in an order that depends on (seed, epoch) alone. Batches are made ahead by worker threads while the main one computes, and are the same for any number of them.
+ * From a split to batches of bytes in an order that depends on (seed, epoch) alone. Batches are made ahead by worker
+ * threads while the main one computes, and are the same for any number of them.
  */
 import { availableParallelism } from 'node:os';
 import { GqaError } from '../../errors.js';
-import { loadPictures } from '../../native/pictures.js';
+import { loadImages } from '../../native/images.js';
 import { draws, shuffle } from '../../random.js';
 import { type Batch, partOf, type Source, type Split } from '../dataset.js';
-import { type Fit, isPlain, SQUASH } from '../pictures/fit.js';
+import { type Fit, isPlain, SQUASH } from '../images/fit.js';
 import { DEFAULT_READING, type Reading } from '../reading.js';
 import { type Cache, openCache } from './cache.js';
 import { type Making, mainThreadPool, type Pool, threadPool } from './pool.js';
 import type { BatchJob, BatchOptions, Flaw } from './preprocess.js';
 
-/** A picture that was left out because it could not be read, or that is damaged. */
+/** A image that was left out because it could not be read, or that is damaged. */
 export interface Noted {
   split: Split['name'];
   /** In the split. */
@@ -22,13 +23,14 @@ export interface Noted {
 
 export interface Pipeline {
   /**
-   * The pictures `indices` of the split, once. The short last batch is padded with zero-weight pictures, so that every batch has the same shape. A batch's bytes stay until the next
-   * one is asked for. Ending the loop early drops what was made ahead. Errors: exit 3, naming the file or picture.
+   * The images `indices` of the split, once. The short last batch is padded with zero-weight images, so that every
+   * batch has the same shape. A batch's bytes stay until the next one is asked for. Ending the loop early drops what
+   * was made ahead. Errors: exit 3, naming the file or image.
    */
   batches(split: Split, indices: Int32Array, options: BatchOptions): AsyncGenerator<Batch, void, undefined>;
-  /** What was left out so far under `onBadImage: skip`, each picture once. */
+  /** What was left out so far under `onBadImage: skip`, each image once. */
   readonly skipped: readonly Noted[];
-  /** What is damaged and was decoded as far as it goes so far, under `onBadImage: warn`, each picture once. */
+  /** What is damaged and was decoded as far as it goes so far, under `onBadImage: warn`, each image once. */
   readonly damaged: readonly Noted[];
   /** Ends the worker threads. */
   close(): Promise<void>;
@@ -37,7 +39,10 @@ export interface Pipeline {
 /** A thread makes some 600 large JPEGs a second (docs/measurements.md): more only for those who ask. */
 const MOST_AUTO_WORKERS = 8;
 
-/** @param workers threads; 0: the main thread; `auto`: one for each core, at most 8. They start with the first batches. Errors: exit 5 when the cache's folder cannot be used */
+/**
+ * @param workers threads; 0: the main thread; `auto`: one for each core, at most 8. They start with the first batches.
+ *   Errors: exit 5 when the cache's folder cannot be used
+ */
 export function openPipeline(workers: number | 'auto', reading: Reading = DEFAULT_READING): Pipeline {
   const count = workers === 'auto' ? Math.min(availableParallelism(), MOST_AUTO_WORKERS) : workers;
   const pool = count === 0 ? mainThreadPool() : threadPool(count);
@@ -62,12 +67,18 @@ export function openPipeline(workers: number | 'auto', reading: Reading = DEFAUL
 }
 
 /**
- * The size at which pictures cross to the device, in pixels. Those of one size not larger than the model's input keep it where they are squashed bilinearly (the device enlarges them:
- * fewer bytes); everything else is brought to the model's square by the workers.
+ * The size at which images cross to the device, in pixels. Those of one size not larger than the model's input keep it
+ * where they are squashed bilinearly (the device enlarges them: fewer bytes); everything else is brought to the model's
+ * square by the workers.
  */
-export function inputSize(source: Source, modelImageSize: number, fit: Fit = SQUASH): { height: number; width: number } {
+export function inputSize(
+  source: Source,
+  modelImageSize: number,
+  fit: Fit = SQUASH,
+): { height: number; width: number } {
   const own = source.kind === 'raw' ? source : source.size;
-  if (isPlain(fit) && own && own.height <= modelImageSize && own.width <= modelImageSize) return { height: own.height, width: own.width };
+  if (isPlain(fit) && own && own.height <= modelImageSize && own.width <= modelImageSize)
+    return { height: own.height, width: own.width };
   return { height: modelImageSize, width: modelImageSize };
 }
 
@@ -77,7 +88,7 @@ interface Common {
   reading: Reading;
   cache: Cache | null;
   /** @param used as in `Flaw` */
-  note(used: boolean, picture: Noted): void;
+  note(used: boolean, image: Noted): void;
 }
 
 async function* batches(
@@ -88,8 +99,9 @@ async function* batches(
 ): AsyncGenerator<Batch, void, undefined> {
   const { source } = split;
   const sizeStays = source.kind === 'raw' && source.height === options.height && source.width === options.width;
-  if (!sizeStays || options.fit?.resize === 'crop' || options.augment === 'paper') loadPictures(); // before a worker does
-  const order = options.epoch === null ? indices : shuffle(indices.slice(), draws(options.seed, 'shuffle', options.epoch));
+  if (!sizeStays || options.fit?.resize === 'crop' || options.augment === 'paper') loadImages(); // before a worker does
+  const order =
+    options.epoch === null ? indices : shuffle(indices.slice(), draws(options.seed, 'shuffle', options.epoch));
   const pass = pool.open({ ...options, raw: source.kind === 'raw' ? source : null, reading, cache });
   const made: { job: BatchJob; making: Making }[] = [];
   try {
@@ -122,7 +134,10 @@ function batchJob({ source }: Split, indices: Int32Array): BatchJob {
   return { indices, encoded: part.kind === 'raw' ? null : part };
 }
 
-/** @throws GqaError when no picture of the batch could be read: there is nothing to learn from it, and something is wrong with all of them */
+/**
+ * @throws GqaError when no image of the batch could be read: there is nothing to learn from it, and something is wrong
+ *   with all of them
+ */
 function asBatch(
   { indices }: BatchJob,
   pixels: Uint8Array,
@@ -132,9 +147,13 @@ function asBatch(
 ): Batch {
   const images = indices.length - gaps.length;
   if (images === 0) {
-    throw new GqaError('data', `none of the ${indices.length} pictures of a batch could be read; the first: ${gaps[0]?.reason}`, {
-      hint: 'data.on_bad_image: skip is for single bad pictures.',
-    });
+    throw new GqaError(
+      'data',
+      `none of the ${indices.length} images of a batch could be read; the first: ${gaps[0]?.reason}`,
+      {
+        hint: 'data.on_bad_image: skip is for single bad images.',
+      },
+    );
   }
   const labels = new Int32Array(batchSize);
   const weights = new Float32Array(batchSize).fill(1, 0, indices.length);

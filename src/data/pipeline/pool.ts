@@ -1,6 +1,7 @@
 /**
- * Threads that make batches in shared memory. A job goes to the thread with the fewest waiting at once, so that threads go on while the main one sits in a native call;
- * that a batch is made is seen in its slot's state, without any message. A thread that dies or hangs is replaced, and its batch begun anew, once; then it is an error.
+ * Threads that make batches in shared memory. A job goes to the thread with the fewest waiting at once, so that threads
+ * go on while the main one sits in a native call; that a batch is made is seen in its slot's state, without any
+ * message. A thread that dies or hangs is replaced, and its batch begun anew, once; then it is an error.
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -24,7 +25,10 @@ import {
 
 /** A batch under way. */
 export interface Making {
-  /** Its bytes, [batchSize, height, width, 3], and the pictures left out or damaged. The bytes stay until `release`. Errors: exit 3, naming file or picture. */
+  /**
+   * Its bytes, [batchSize, height, width, 3], and the images left out or damaged. The bytes stay until `release`.
+   * Errors: exit 3, naming file or image.
+   */
   made(): Promise<{ pixels: Uint8Array; flaws: Flaw[] }>;
   /** The slot may be used for another batch. */
   release(): void;
@@ -64,7 +68,9 @@ export type WorkerAnswer =
 
 /** Batches for each thread that are made ahead. */
 const AHEAD = 3;
-/** Of a thread's own heap (pictures lie outside it), in 2²⁰ bytes: a thread that exceeds it ends alone, not the process. */
+/**
+ * Of a thread's own heap (images lie outside it), in 2²⁰ bytes: a thread that exceeds it ends alone, not the process.
+ */
 const HEAP_MB = 512;
 /** How often a batch that is waited for is looked after, in milliseconds. */
 const LOOK_AFTER = 500;
@@ -198,7 +204,8 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   async function finished(waiting: Waiting): Promise<void> {
     const { ring, slot, pass } = waiting;
     const unfinished = (): boolean =>
-      stateOf(ring, slot) === PENDING || (stateOf(ring, slot) !== MADE && waiting.answer === null && waiting.lost === null);
+      stateOf(ring, slot) === PENDING ||
+      (stateOf(ring, slot) !== MADE && waiting.answer === null && waiting.lost === null);
     while (unfinished()) {
       await whilePending(ring, slot, LOOK_AFTER);
       if (stateOf(ring, slot) === PENDING) buryHanging(pass.reading.timeoutS);
@@ -228,7 +235,8 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
       ahead: slots - 1,
       start(job) {
         const slot = free.pop();
-        if (closed || ended || slot === undefined) throw closed ? closedError() : new Error('a batch too many was asked for');
+        if (closed || ended || slot === undefined)
+          throw closed ? closedError() : new Error('a batch too many was asked for');
         setState(ring, slot, PENDING);
         const id = ++lastId;
         const waiting: Waiting = { id, of, pass, ring, slot, job, thread: null, deaths: 0, answer: null, lost: null };
@@ -259,27 +267,32 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   async function close(): Promise<void> {
     closed = true;
     for (const { worker, state } of threads) {
-      // Asked to end by itself rather than terminated: a picture may be inside sharp's own threads.
+      // Asked to end by itself rather than terminated: a image may be inside sharp's own threads.
       askToStop(state);
       worker.postMessage('close' satisfies ToWorker);
     }
     const ended = threads.map(({ exited }) => exited);
     const patience = new AbortController();
     const late = setTimeout(PATIENCE, null, { signal: patience.signal }).catch(() => null);
-    if ((await Promise.race([Promise.all(ended), late])) === null) for (const { worker } of threads) void worker.terminate();
+    if ((await Promise.race([Promise.all(ended), late])) === null)
+      for (const { worker } of threads) void worker.terminate();
     patience.abort();
   }
 
   return { open, close };
 }
 
-const pending = ({ waiting }: Thread): Waiting[] => [...waiting.values()].filter(({ ring, slot }) => stateOf(ring, slot) === PENDING);
+const pending = ({ waiting }: Thread): Waiting[] =>
+  [...waiting.values()].filter(({ ring, slot }) => stateOf(ring, slot) === PENDING);
 
 const pendingOf = (thread: Thread): number => pending(thread).length;
 
 function startThread(script: URL, ended: (why: string) => void): Thread {
   const state = newWorkState();
-  const worker = new Worker(script, { workerData: { state } satisfies WorkerData, resourceLimits: { maxOldGenerationSizeMb: HEAP_MB } });
+  const worker = new Worker(script, {
+    workerData: { state } satisfies WorkerData,
+    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
+  });
   const waiting: Thread['waiting'] = new Map();
   let uncaught: Error | undefined;
   worker.on('message', (answer: WorkerAnswer) => {
@@ -299,23 +312,26 @@ function startThread(script: URL, ended: (why: string) => void): Thread {
 }
 
 function thrown(failure: Extract<WorkerAnswer, { failure: unknown }>['failure']): Error {
-  if ('code' in failure) return new GqaError(failure.code, failure.message, failure.hint === undefined ? {} : { hint: failure.hint });
+  if ('code' in failure)
+    return new GqaError(failure.code, failure.message, failure.hint === undefined ? {} : { hint: failure.hint });
   const error = new Error('unexpected error in a data worker');
   error.stack = failure.stack;
   return error;
 }
 
-/** Two threads have ended by themselves over one batch: named with the picture that the second was working on. */
+/** Two threads have ended by themselves over one batch: named with the image that the second was working on. */
 function death({ job, deaths }: Waiting, position: number, why: string): GqaError {
   return new GqaError(
     'data',
-    `${deaths} data workers, one after the other, ended (${why}) while working on ${pictureName(job, position)}`,
-    { hint: 'Replace the picture or take it out of the data set; data.timeout_s and data.max_pixels bound what a picture may take.' },
+    `${deaths} data workers, one after the other, ended (${why}) while working on ${imageName(job, position)}`,
+    {
+      hint: 'Replace the image or take it out of the data set; data.timeout_s and data.max_pixels bound what a image may take.',
+    },
   );
 }
 
-function pictureName({ indices, encoded }: BatchJob, position: number): string {
-  if (position === IDLE) return 'no picture yet';
+function imageName({ indices, encoded }: BatchJob, position: number): string {
+  if (position === IDLE) return 'no image yet';
   const names = encoded === null ? [] : encoded.kind === 'files' ? encoded.paths : encoded.names;
-  return names[position] ?? `picture ${indices[position] ?? 0} of its split`;
+  return names[position] ?? `image ${indices[position] ?? 0} of its split`;
 }

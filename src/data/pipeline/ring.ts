@@ -1,13 +1,14 @@
 /**
- * Batches that lie in shared memory, and how threads tell each other that one is made: a ring of slots, each with a word of state that is waited on with Atomics.
- * Bytes are written by the thread that makes them and read where they lie.
+ * Batches that lie in shared memory, and how threads tell each other that one is made: a ring of slots, each with a
+ * word of state that is waited on with Atomics. Bytes are written by the thread that makes them and read where they
+ * lie.
  */
 import { totalmem } from 'node:os';
 
 /** State of a slot. */
 export const PENDING = 0;
 export const MADE = 1;
-/** Made, with pictures left out or damaged; a message tells which. */
+/** Made, with images left out or damaged; a message tells which. */
 export const MADE_WITH_FLAWS = 2;
 /** Not made; a message tells why. */
 export const FAILED = 3;
@@ -21,12 +22,18 @@ export interface Ring {
   states: Int32Array<SharedArrayBuffer>;
 }
 
-/** What one ring may take, in bytes: as much as 8 threads need for batches of 256 at 224 × 224; several may be there at once. */
+/**
+ * What one ring may take, in bytes: as much as 8 threads need for batches of 256 at 224 × 224; several may be there at
+ * once.
+ */
 const MOST_BYTES = 2 ** 30;
 /** Of the machine's memory, if that is less. */
 const PART_OF_MEMORY = 1 / 8;
 
-/** Slots of a ring for which `wanted` would be best: fewer where they would take too much memory, but 2, so that one batch is made while another is used. */
+/**
+ * Slots of a ring for which `wanted` would be best: fewer where they would take too much memory, but 2, so that one
+ * batch is made while another is used.
+ */
 export function slotsFor(wanted: number, slotBytes: number, memory: number = machineMemory()): number {
   const most = Math.min(MOST_BYTES, memory * PART_OF_MEMORY);
   return Math.max(2, Math.min(wanted, Math.floor(most / stride(slotBytes))));

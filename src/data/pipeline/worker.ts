@@ -1,7 +1,7 @@
 /** A thread of the pool: makes the batches it is asked for, one after the other, where they lie in shared memory. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
-import { beginJob, beginPicture, isAskedToStop, rest } from './at-work.js';
+import { beginImage, beginJob, isAskedToStop, rest } from './at-work.js';
 import type { ToWorker, WorkerAnswer, WorkerData } from './pool.js';
 import { makeBatch, type Pass } from './preprocess.js';
 import { FAILED, isAbandoned, MADE, MADE_WITH_FLAWS, type Ring, setState, slotPixels } from './ring.js';
@@ -22,7 +22,7 @@ port.on('message', (message: ToWorker) => {
 async function work({ id, of, slot, job }: Extract<ToWorker, { job: unknown }>): Promise<void> {
   const { pass, ring } = passes.get(of) as { pass: Pass; ring: Ring };
   const goOn = (position: number): boolean => {
-    beginPicture(state, position);
+    beginImage(state, position);
     return !isAskedToStop(state) && !isAbandoned(ring);
   };
   beginJob(state, id);

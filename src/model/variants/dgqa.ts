@@ -1,6 +1,8 @@
 /**
- * DGQA: every `windowSize` optimizer steps the query heads are allocated anew, by the difference of the key norms from a cached value (diff) or by a moving average of both (ema).
- * Source: arXiv:2408.08454; key-driven-gqa modules/attention/dgqa.py. As there, the cache starts at 0 and is (cache + m) / windowSize at the start of a window, and m is summed over the batch.
+ * DGQA: every `windowSize` optimizer steps the query heads are allocated anew, by the difference of the key norms from
+ * a cached value (diff) or by a moving average of both (ema). Source: arXiv:2408.08454; key-driven-gqa
+ * modules/attention/dgqa.py. As there, the cache starts at 0 and is (cache + m) / windowSize at the start of a window,
+ * and m is summed over the batch.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { allocate } from '../allocate.js';
@@ -15,7 +17,10 @@ const emaScores: Scores = (summed, cache) => tf.add(tf.mul(summed, EMA_WEIGHT), 
 
 function dgqa(scores: Scores): KeyDrivenRule {
   return {
-    initialState: (heads, kvHeads) => ({ cache: Array(kvHeads).fill(0), allocation: Array(kvHeads).fill(heads / kvHeads) }),
+    initialState: (heads, kvHeads) => ({
+      cache: Array(kvHeads).fill(0),
+      allocation: Array(kvHeads).fill(heads / kvHeads),
+    }),
     train(norms, batch, heads, state, { refresh, windowSize }) {
       const { cache, allocation } = tensors(state);
       const summed = tf.mul(norms, batch);
@@ -34,7 +39,8 @@ function dgqa(scores: Scores): KeyDrivenRule {
   };
 }
 
-const tensors = (state: BlockState): { cache: tf.Tensor; allocation: tf.Tensor } => state as { cache: tf.Tensor; allocation: tf.Tensor };
+const tensors = (state: BlockState): { cache: tf.Tensor; allocation: tf.Tensor } =>
+  state as { cache: tf.Tensor; allocation: tf.Tensor };
 
 export const dgqaDiff = dgqa(diffScores);
 export const dgqaEma = dgqa(emaScores);

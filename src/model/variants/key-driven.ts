@@ -1,4 +1,7 @@
-/** What a key-driven variant is: a rule from key norms to query heads per key head, with a state that training carries along. */
+/**
+ * What a key-driven variant is: a rule from key norms to query heads per key head, with a state that training carries
+ * along.
+ */
 import type * as tf from '@tensorflow/tfjs-core';
 
 /** State of one block: named vectors of length K. */
@@ -17,7 +20,10 @@ export interface TrainingClock {
   windowSize: number;
 }
 
-/** `norms` is always [K]: the mean over the batch's real images of ‖K_g‖ (over tokens and head_dim); `batch` is the batch size B. */
+/**
+ * `norms` is always [K]: the mean over the batch's real images of ‖K_g‖ (over tokens and head_dim); `batch` is the
+ * batch size B.
+ */
 export interface KeyDrivenRule {
   /** The state of a block before any training: vectors of length K, given for H heads. */
   initialState(heads: number, kvHeads: number): Record<string, number[]>;
@@ -27,6 +33,6 @@ export interface KeyDrivenRule {
   frozen(heads: number, state: BlockState): tf.Tensor;
   /** The paper's evaluation, batch by batch; the state it returns is for the next batch of the same evaluation only. */
   perBatch(norms: tf.Tensor, batch: number, heads: number, state: BlockState): Allocation;
-  /** The state that evaluation before any training uses, from key norms averaged over calibration pictures. */
+  /** The state that evaluation before any training uses, from key norms averaged over calibration images. */
   calibrated(norms: tf.Tensor, heads: number, state: BlockState): BlockState;
 }

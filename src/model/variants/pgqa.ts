@@ -1,6 +1,7 @@
 /**
  * PGQA: noise with the row statistics of the attention output is subtracted from it.
- * Source: arXiv:2408.08454; key-driven-gqa modules/attention/pgqa.py. The uniform draw is an argument: one for each KV group, shared by the batch.
+ * Source: arXiv:2408.08454; key-driven-gqa modules/attention/pgqa.py. The uniform draw is an argument: one for each KV
+ * group, shared by the batch.
  */
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -8,11 +9,12 @@ import * as tf from '@tensorflow/tfjs-core';
 const SMALLEST_VARIANCE = 1e-30;
 
 /** Shape of the uniform draw of one block, for S = H/K query heads a group and rows of N·E values: [K, S, N·E]. */
-export const noiseShape = (heads: number, kvHeads: number, tokens: number, headDim: number): [number, number, number] => [
-  kvHeads,
-  heads / kvHeads,
-  tokens * headDim,
-];
+export const noiseShape = (
+  heads: number,
+  kvHeads: number,
+  tokens: number,
+  headDim: number,
+): [number, number, number] => [kvHeads, heads / kvHeads, tokens * headDim];
 
 /**
  * @param output  [B, H, N, E], softmax · V
@@ -29,10 +31,17 @@ export function subtractNoise(output: tf.Tensor, uniform: tf.Tensor): tf.Tensor 
   return tf.reshape(tf.sub(rows, noise), output.shape);
 }
 
-/** Standard deviation over the last axis, unbiased (n − 1), kept as an axis of 1; `ofConstant` for a row without variance, where the gradient would not be finite. */
+/**
+ * Standard deviation over the last axis, unbiased (n − 1), kept as an axis of 1; `ofConstant` for a row without
+ * variance, where the gradient would not be finite.
+ */
 function rowStd(x: tf.Tensor, ofConstant: 0 | 1): tf.Tensor {
   const size = x.shape.at(-1) as number;
   const variance = tf.div(tf.sum(tf.square(tf.sub(x, tf.mean(x, -1, true))), -1, true), size - 1);
   const varies = tf.greater(variance, SMALLEST_VARIANCE);
-  return tf.where(varies, tf.sqrt(tf.where(varies, variance, tf.onesLike(variance))), tf.fill(variance.shape, ofConstant));
+  return tf.where(
+    varies,
+    tf.sqrt(tf.where(varies, variance, tf.onesLike(variance))),
+    tf.fill(variance.shape, ofConstant),
+  );
 }

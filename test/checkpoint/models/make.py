@@ -2,7 +2,7 @@
 
 Run: python make.py    (torch, timm, transformers, torchvision, safetensors; versions are noted in expected.json)
 
-Every parameter is random, norms, biases and LayerScale too, so that none can be left out unnoticed. Pictures are normalised already.
+Every parameter is random, norms, biases and LayerScale too, so that none can be left out unnoticed. Images are normalised already.
 """
 import json
 import os
@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SIZES = dict(img_size=8, patch_size=4, embed_dim=24, depth=2, num_heads=4, mlp_ratio=2, num_classes=5)
 HF = dict(image_size=8, patch_size=4, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, num_labels=5)
 torch.manual_seed(11)
-pictures = torch.randn(3, 3, 8, 8)
+images = torch.randn(3, 3, 8, 8)
 logits = {}
 
 
@@ -39,7 +39,7 @@ def save(name, tensors, compute, config=None):
         with open(os.path.join(folder, "config.json"), "w") as file:
             json.dump(config, file)
     with torch.no_grad():
-        logits[name] = compute(pictures).flatten().tolist()
+        logits[name] = compute(images).flatten().tolist()
 
 
 def timm_model(name, rename=lambda key: key, **more):
@@ -87,4 +87,4 @@ save("torchvision", randomised(tv).state_dict(), tv)
 
 versions = {module.__name__: module.__version__ for module in (torch, timm, transformers, torchvision)}
 with open(os.path.join(HERE, "expected.json"), "w") as file:
-    json.dump({"versions": versions, "pictures": pictures.permute(0, 2, 3, 1).flatten().tolist(), "logits": logits}, file)
+    json.dump({"versions": versions, "images": images.permute(0, 2, 3, 1).flatten().tolist(), "logits": logits}, file)

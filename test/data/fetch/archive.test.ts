@@ -1,4 +1,7 @@
-/** Unpacking archives of strangers: what is refused leaves nothing outside the folder, whatever the library beneath does. */
+/**
+ * Unpacking archives of strangers: what is refused leaves nothing outside the folder, whatever the library beneath
+ * does.
+ */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -60,11 +63,19 @@ for (const [kind, packed] of packers) {
       ],
       ['is there twice'],
     ],
-    ['names that differ in case only', [{ name: 'set/evil.txt' }, { name: 'Set/other.txt' }], ['Set/other.txt', '"set"', 'case']],
+    [
+      'names that differ in case only',
+      [{ name: 'set/evil.txt' }, { name: 'Set/other.txt' }],
+      ['Set/other.txt', '"set"', 'case'],
+    ],
     ['names that differ in composition only', [{ name: 'é.txt' }, { name: 'e\u0301.txt' }], ['composed']],
     ['a file where a folder is', [{ name: 'set/evil.txt' }, { name: 'set', bytes: 'x' }], ['a file and a folder']],
     ['a folder where a file is', [{ name: 'set', bytes: 'x' }, { name: 'set/evil.txt' }], ['a file and a folder']],
-    ['a symbolic link', [{ name: 'set/evil.txt', type: 'symlink', linkname: '/etc/passwd', mode: 0o120777 }], ['symlink']],
+    [
+      'a symbolic link',
+      [{ name: 'set/evil.txt', type: 'symlink', linkname: '/etc/passwd', mode: 0o120777 }],
+      ['symlink'],
+    ],
     ['more files than expected', Array.from({ length: 101 }, (_, i) => ({ name: `${i}` })), ['number 101', '100']],
   ];
   for (const [what, entries, words] of refusals) {
@@ -88,8 +99,14 @@ for (const [kind, packed] of packers) {
   });
 
   test(`${kind}: an archive that is cut or damaged is said to be so`, async (t) => {
-    const whole = await packed([{ name: 'a', bytes: Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * i * 31) & 255)) }]);
-    for (const bytes of [whole.subarray(0, whole.length - 40), whole.subarray(0, 20), Buffer.from('no archive at all')]) {
+    const whole = await packed([
+      { name: 'a', bytes: Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * i * 31) & 255)) },
+    ]);
+    for (const bytes of [
+      whole.subarray(0, whole.length - 40),
+      whole.subarray(0, 20),
+      Buffer.from('no archive at all'),
+    ]) {
       const { archive, unpacked } = await tryUnpack(t, kind, bytes);
       await assert.rejects(unpacked, failure('data', archive, 'damaged'));
     }
@@ -108,7 +125,12 @@ for (const [kind, packed] of packers) {
   });
 }
 
-const tarKinds: [Packed['type'] & string, string?][] = [['link', 'set/other'], ['character-device'], ['block-device'], ['fifo']];
+const tarKinds: [Packed['type'] & string, string?][] = [
+  ['link', 'set/other'],
+  ['character-device'],
+  ['block-device'],
+  ['fifo'],
+];
 for (const [type, linkname] of tarKinds) {
   test(`tar.gz: a ${type} is refused`, async (t) => {
     const entries: Packed[] = [{ name: 'set/evil', type, ...(linkname === undefined ? {} : { linkname }) }];
@@ -129,6 +151,9 @@ test('what is there is not overwritten, and a link is not followed', async (t) =
   const outer = testFolder(t);
   place(outer, 'into/a', 'mine');
   const archive = place(outer, 'archive', await tarGz([{ name: 'a', bytes: 'theirs' }]));
-  await assert.rejects(unpack(archive, 'tar.gz', join(outer, 'into'), LIMITS, { progress() {} }), failure('io', join(outer, 'into/a')));
+  await assert.rejects(
+    unpack(archive, 'tar.gz', join(outer, 'into'), LIMITS, { progress() {} }),
+    failure('io', join(outer, 'into/a')),
+  );
   assert.equal(readFileSync(join(outer, 'into/a'), 'utf8'), 'mine');
 });

@@ -1,4 +1,7 @@
-/** Fetching from a local server that has the faults of real ones, with data sets that the tests make: the same code with another line of the catalogue. */
+/**
+ * Fetching from a local server that has the faults of real ones, with data sets that the tests make: the same code with
+ * another line of the catalogue.
+ */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -34,7 +37,7 @@ const entryFor = (downloads: Download[], more: Partial<CatalogueEntry> = {}): Ca
   holds: ['a.bin', 'names.txt'],
   unpacked: { bytes: 100_008, files: 2 },
   classes: 2,
-  pictures: { train: 1, test: 1 },
+  images: { train: 1, test: 1 },
   perClass: null,
   ...more,
 });
@@ -61,7 +64,10 @@ interface Scene {
 }
 
 /** A server with `small.tar.gz`, and an empty root. */
-async function scene(t: TestContext, given: { faults?: Faults; archive?: Buffer; served?: Buffer } = {}): Promise<Scene> {
+async function scene(
+  t: TestContext,
+  given: { faults?: Faults; archive?: Buffer; served?: Buffer } = {},
+): Promise<Scene> {
   const { faults = {}, archive = ARCHIVE, served: what = archive } = given;
   const folder = testFolder(t);
   place(folder, 'www/small.tar.gz', what);
@@ -95,7 +101,8 @@ async function scene(t: TestContext, given: { faults?: Faults; archive?: Buffer;
 }
 
 /** Everything below a folder, links and hidden files included. */
-const below = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort() : []);
+const below = (folder: string): string[] =>
+  existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort() : [];
 
 function assertInstalled({ root }: Scene): void {
   assert.deepEqual(below(root), ['small-set', ...Object.keys(CONTENT).sort()]);
@@ -144,16 +151,24 @@ test('a server that never gets to the end is given up, and what came is kept', a
 test('a file that has changed on the server meanwhile is taken from its beginning', async (t) => {
   const set = await scene(t);
   place(join(set.root, '.small.fetch'), 'small.tar.gz.part', Buffer.concat([ARCHIVE.subarray(0, 10), noise(20_000)]));
-  writeFileSync(`${set.part}.json`, JSON.stringify({ url: `${set.served.url}/small.tar.gz`, validator: '"of an older file"' }));
+  writeFileSync(
+    `${set.part}.json`,
+    JSON.stringify({ url: `${set.served.url}/small.tar.gz`, validator: '"of an older file"' }),
+  );
   await set.fetch();
   assertInstalled(set);
-  assert.deepEqual(set.served.requests, [{ path: '/small.tar.gz', range: 'bytes=20010-', ifRange: '"of an older file"' }]);
+  assert.deepEqual(set.served.requests, [
+    { path: '/small.tar.gz', range: 'bytes=20010-', ifRange: '"of an older file"' },
+  ]);
 });
 
 test('a part of one address goes on from another: its checksum decides', async (t) => {
   const set = await scene(t);
   place(join(set.root, '.small.fetch'), 'small.tar.gz.part', ARCHIVE.subarray(0, 20_000));
-  writeFileSync(`${set.part}.json`, JSON.stringify({ url: 'http://elsewhere.invalid/small.tar.gz', validator: '"theirs"' }));
+  writeFileSync(
+    `${set.part}.json`,
+    JSON.stringify({ url: 'http://elsewhere.invalid/small.tar.gz', validator: '"theirs"' }),
+  );
   await set.fetch();
   assertInstalled(set);
   assert.deepEqual(set.served.requests, [{ path: '/small.tar.gz', range: 'bytes=20000-', ifRange: undefined }]);
@@ -188,7 +203,12 @@ test('MD5 decides where nothing else is published', async (t) => {
   const [only] = set.entry.downloads;
   const weak = { ...set.entry, downloads: [{ ...only!, sha256: null }] };
   const fetch = (entry: CatalogueEntry) =>
-    fetchDataset('small', entry, { root: set.root, offline: false }, { progress: () => ({ update() {}, stop() {} }), notice() {} });
+    fetchDataset(
+      'small',
+      entry,
+      { root: set.root, offline: false },
+      { progress: () => ({ update() {}, stop() {} }), notice() {} },
+    );
   await assert.rejects(
     fetch({ ...weak, downloads: [{ ...only!, sha256: null, md5: '0'.repeat(32) }] }),
     failure('data', 'MD5', md5(ARCHIVE), '0000'),
@@ -204,7 +224,11 @@ const impostors: [what: string, bytes: Buffer | string, words: string[]][] = [
     ['HTML page', 'Sign in to the campus network'],
   ],
   ['an error of a store', '<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', ['XML', 'AccessDenied']],
-  ['a pointer of Git LFS', 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n', ['text beginning with', 'git-lfs']],
+  [
+    'a pointer of Git LFS',
+    'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n',
+    ['text beginning with', 'git-lfs'],
+  ],
   ['a file of another kind', Buffer.from('89504e470d0a1a0a00000000', 'hex'), ['unknown kind', '89504e47']],
   ['nothing', '', ['empty']],
 ];
@@ -255,7 +279,10 @@ test('redirects are followed, but not in circles, and not from https to less', a
   await assert.rejects(circle.fetch(), failure('environment', 'more than 5 redirects'));
   assert.equal(redirected(new URL('http://a/b'), '//c/d').href, 'http://c/d');
   assert.equal(redirected(new URL('https://a/b'), '/d').href, 'https://a/d');
-  assert.throws(() => redirected(new URL('https://a/b'), 'http://a/b'), failure('environment', 'from https to http is refused'));
+  assert.throws(
+    () => redirected(new URL('https://a/b'), 'http://a/b'),
+    failure('environment', 'from https to http is refused'),
+  );
 });
 
 test('a server that falls silent counts as cut', async (t) => {
@@ -270,7 +297,9 @@ test('a server that falls silent counts as cut', async (t) => {
 });
 
 test('an archive that is labelled as packed is kept as it lies on the server', async (t) => {
-  const set = await scene(t, { faults: { headers: { 'content-encoding': 'gzip', 'content-type': 'application/x-tar' } } });
+  const set = await scene(t, {
+    faults: { headers: { 'content-encoding': 'gzip', 'content-type': 'application/x-tar' } },
+  });
   await set.fetch();
   assertInstalled(set);
 });
@@ -284,7 +313,10 @@ test('no host, or nobody at home: exit 4 with the host and what else can be done
     assert.match(error.hint ?? '', /--mirror.*--offline/);
     return failure('environment', host, 'cannot be reached')(error);
   });
-  await assert.rejects(set.fetch({ mirror: 'http://no-such-host.invalid/' }), failure('environment', 'no-such-host.invalid'));
+  await assert.rejects(
+    set.fetch({ mirror: 'http://no-such-host.invalid/' }),
+    failure('environment', 'no-such-host.invalid'),
+  );
   await assert.rejects(set.fetch({ mirror: 'ftp://host/x' }), failure('usage', '--mirror', 'ftp://host/x'));
   assert.deepEqual(below(set.root), []);
 });
@@ -304,7 +336,10 @@ test('a mirror is a folder, or for one file the file itself', async (t) => {
 
 test('too little space: exit 5 before the first byte', async (t) => {
   const set = await scene(t);
-  await assert.rejects(set.fetch({ freeBytes: () => 150_000 }), failure('io', set.root, '0.1 MB are free', '0.2 MB are needed'));
+  await assert.rejects(
+    set.fetch({ freeBytes: () => 150_000 }),
+    failure('io', set.root, '0.1 MB are free', '0.2 MB are needed'),
+  );
   assert.equal(set.served.requests.length, 0);
   assert.deepEqual(below(set.root), []);
 });
@@ -329,10 +364,15 @@ test('stopped while downloading: what came is kept, and the next call goes on fr
   const set = await scene(t, { faults: { stallAfter: 40_000 } });
   const controller = new AbortController();
   const running = set.fetch({ patient: { stallMs: 10_000, delaysMs: [] } }, controller.signal);
-  while (!existsSync(set.part) || statSync(set.part).size < 40_000) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!existsSync(set.part) || statSync(set.part).size < 40_000)
+    await new Promise((resolve) => setTimeout(resolve, 5));
   controller.abort('SIGTERM');
   await assert.rejects(running, failure('sigterm', 'stopped', '.small.fetch'));
-  assert.deepEqual(below(set.root), ['.small.fetch', '.small.fetch/small.tar.gz.part', '.small.fetch/small.tar.gz.part.json']);
+  assert.deepEqual(below(set.root), [
+    '.small.fetch',
+    '.small.fetch/small.tar.gz.part',
+    '.small.fetch/small.tar.gz.part.json',
+  ]);
   set.served.faults.stallAfter = undefined;
   await set.fetch();
   assertInstalled(set);
@@ -341,7 +381,11 @@ test('stopped while downloading: what came is kept, and the next call goes on fr
 
 const hostile: [what: string, entries: Packed[], words: string[]][] = [
   ['leads out', [{ name: 'small-set/a.bin' }, { name: '../../../evil.txt', bytes: 'x' }], ['leads out']],
-  ['holds a link', [{ name: 'small-set', type: 'symlink', linkname: '/tmp' }, { name: 'small-set/a.bin' }], ['symlink']],
+  [
+    'holds a link',
+    [{ name: 'small-set', type: 'symlink', linkname: '/tmp' }, { name: 'small-set/a.bin' }],
+    ['symlink'],
+  ],
   ['is a bomb', [{ name: 'small-set/a.bin', bytes: Buffer.alloc(1_000_001) }], ['1000001']],
   ['lacks a file', [{ name: 'small-set/a.bin' }], ['names.txt']],
 ];
@@ -349,7 +393,11 @@ for (const [what, entries, words] of hostile) {
   test(`an archive with the right checksum that ${what}: exit 3, nothing outside, nothing half-installed`, async (t) => {
     const set = await scene(t, { archive: await tarGz(entries) });
     await assert.rejects(set.fetch(), failure('data', ...words));
-    assert.deepEqual(below(set.root), ['.small.fetch', '.small.fetch/small.tar.gz.part', '.small.fetch/small.tar.gz.part.json']);
+    assert.deepEqual(below(set.root), [
+      '.small.fetch',
+      '.small.fetch/small.tar.gz.part',
+      '.small.fetch/small.tar.gz.part.json',
+    ]);
     assert.deepEqual(readdirSync(join(set.root, '..')).sort(), ['root', 'www']);
   });
 }
@@ -401,9 +449,10 @@ test('two calls at once: the second is refused; the lock of a process that is go
 test('files that stay packed become the folder together; archives without a folder of their own go into it', async (t) => {
   const folder = testFolder(t);
   const files = { 'a.gz': Buffer.from('1f8b0011', 'hex'), 'b.gz': Buffer.from('1f8b0022', 'hex') };
-  const zipped = zip([{ name: 'pictures/1.txt', bytes: 'x' }]);
+  const zipped = zip([{ name: 'images/1.txt', bytes: 'x' }]);
   const lists = await tarGz([{ name: 'lists/1.txt', bytes: 'y' }]);
-  for (const [name, bytes] of Object.entries({ ...files, 'p.zip': zipped, 'l.tar.gz': lists })) place(folder, `www/${name}`, bytes);
+  for (const [name, bytes] of Object.entries({ ...files, 'p.zip': zipped, 'l.tar.gz': lists }))
+    place(folder, `www/${name}`, bytes);
   const { url } = await serveFolder(t, join(folder, 'www'));
   const root = join(folder, 'root');
   const fetch = (name: string, entry: CatalogueEntry) =>
@@ -411,10 +460,10 @@ test('files that stay packed become the folder together; archives without a fold
   const kept = Object.entries(files).map(([name, bytes]) => downloadOf(url, name, bytes, null));
   await fetch('kept', entryFor(kept, { folder: 'kept', holds: ['a.gz', 'b.gz'] }));
   const both = [downloadOf(url, 'p.zip', zipped, 'zip'), downloadOf(url, 'l.tar.gz', lists)];
-  await fetch('both', entryFor(both, { folder: 'both', wrapped: false, holds: ['pictures/1.txt', 'lists/1.txt'] }));
+  await fetch('both', entryFor(both, { folder: 'both', wrapped: false, holds: ['images/1.txt', 'lists/1.txt'] }));
   assert.deepEqual(
     below(root).filter((name) => statSync(join(root, name)).isFile()),
-    ['both/lists/1.txt', 'both/pictures/1.txt', 'kept/a.gz', 'kept/b.gz'],
+    ['both/lists/1.txt', 'both/images/1.txt', 'kept/a.gz', 'kept/b.gz'],
   );
 });
 
@@ -427,8 +476,9 @@ test('the catalogue: checksums have their lengths, totals agree with the counts 
     }
     for (const split of ['train', 'test'] as const) {
       const perClass = entry.perClass?.[split];
-      const total = typeof perClass === 'number' ? perClass * entry.classes : perClass?.reduce((sum, count) => sum + count, 0);
-      assert.equal(total ?? entry.pictures[split], entry.pictures[split], `${name} ${split}`);
+      const total =
+        typeof perClass === 'number' ? perClass * entry.classes : perClass?.reduce((sum, count) => sum + count, 0);
+      assert.equal(total ?? entry.images[split], entry.images[split], `${name} ${split}`);
       if (typeof perClass === 'object') assert.equal(perClass.length, entry.classes);
     }
     assert.ok(!relative('/root', join('/root', entry.folder)).includes('..'));

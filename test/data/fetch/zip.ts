@@ -1,4 +1,7 @@
-/** Just enough of a zip reader for the archives that tests use: the central directory, then single files. Format: PKWARE APPNOTE 6.3. */
+/**
+ * Just enough of a zip reader for the archives that tests use: the central directory, then single files. Format: PKWARE
+ * APPNOTE 6.3.
+ */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { inflateRawSync } from 'node:zlib';
 
@@ -7,12 +10,15 @@ export interface ZipFile {
   bytes(): Buffer;
 }
 
-/** Calls `use` with the files of the archive, in the order of its central directory; they can be read until it returns. */
+/**
+ * Calls `use` with the files of the archive, in the order of its central directory; they can be read until it returns.
+ */
 export async function withZip<T>(path: string, use: (files: ZipFile[]) => Promise<T>): Promise<T> {
   const file = openSync(path, 'r');
   const at = (offset: number, length: number): Buffer => {
     const bytes = Buffer.alloc(length);
-    if (readSync(file, bytes, 0, length, offset) !== length) throw new Error(`${path} ends before byte ${offset + length}`);
+    if (readSync(file, bytes, 0, length, offset) !== length)
+      throw new Error(`${path} ends before byte ${offset + length}`);
     return bytes;
   };
   try {

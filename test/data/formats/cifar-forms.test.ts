@@ -1,6 +1,7 @@
 /**
- * CIFAR-10 and CIFAR-100 in all their forms, made of real pictures, against torchvision's reading of the same (torchvision/readings.py): the binary version, the python version, and parquet.
- * A part by default; with GQA_FULL_SIZE=1 all 50,000 + 10,000 pictures, through `openDataset`, as a user has them.
+ * CIFAR-10 and CIFAR-100 in all their forms, made of real images, against torchvision's reading of the same
+ * (torchvision/readings.py): the binary version, the python version, and parquet. A part by default; with
+ * GQA_FULL_SIZE=1 all 50,000 + 10,000 images, through `openDataset`, as a user has them.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -10,7 +11,12 @@ import { after, before, test } from 'node:test';
 import sharp from 'sharp';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
 import { cifar10, cifar100, cifar100Coarse, readCifar } from '../../../src/data/formats/cifar.js';
-import { cifar10Python, cifar100Python, cifar100PythonCoarse, readCifarPython } from '../../../src/data/formats/cifar-python.js';
+import {
+  cifar10Python,
+  cifar100Python,
+  cifar100PythonCoarse,
+  readCifarPython,
+} from '../../../src/data/formats/cifar-python.js';
 import type { Wanted } from '../../../src/data/open.js';
 import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
 import { withZip } from '../fetch/zip.js';
@@ -20,12 +26,12 @@ import { pickled } from './pickles.js';
 
 const ZIP = resolve('../shared/data/cifar10-jpeg.zip');
 const FULL = process.env.GQA_FULL_SIZE === '1';
-/** Pictures of each class. */
+/** Images of each class. */
 const SIZES = FULL ? { train: 5000, test: 1000 } : { train: 20, test: 4 };
 const skip = existsSync(ZIP) ? false : `${ZIP} is not there`;
 
 interface Reading {
-  pictures: number;
+  images: number;
   pixels: string;
   labels: string;
   fine: string;
@@ -39,7 +45,7 @@ const readings = (
 ).cifar;
 const expected = readings[FULL ? 'full' : 'part'];
 
-interface Picture {
+interface Image {
   label: number;
   number: number;
   /** Planes R, G, B. */
@@ -51,94 +57,95 @@ after(remove);
 const splits = ['train', 'test'] as const;
 const fineNames = Array.from({ length: 100 }, (_, i) => `fine_${i}`);
 const coarseNames = Array.from({ length: 20 }, (_, i) => `coarse_${i}`);
-const fineOf = ({ label, number }: Picture): number => 10 * label + (number % 10);
-const coarseOf = ({ label, number }: Picture): number => 2 * label + (number % 2);
+const fineOf = ({ label, number }: Image): number => 10 * label + (number % 10);
+const coarseOf = ({ label, number }: Image): number => 2 * label + (number % 2);
 
 before(async () => {
   if (skip !== false) return;
-  const pictures = { train: [] as Picture[], test: [] as Picture[] };
+  const images = { train: [] as Image[], test: [] as Image[] };
   await withZip(ZIP, async (files) => {
     for (const { name, bytes } of files) {
       const [, split, label = '', file = ''] = name.split('/');
       const number = Number.parseInt(file, 10);
       if ((split !== 'train' && split !== 'test') || !(number < SIZES[split])) continue;
       const jpeg = bytes();
-      place(folder, `pictures/${split}/${label}/${file}`, jpeg);
+      place(folder, `images/${split}/${label}/${file}`, jpeg);
       const rgb = await sharp(jpeg).raw().toBuffer();
       const planes = Buffer.alloc(3072);
       for (let i = 0; i < 3072; i++) planes[(i % 3) * 1024 + Math.floor(i / 3)] = rgb[i]!;
-      pictures[split].push({ label: readings.classes.indexOf(label), number, planes });
+      images[split].push({ label: readings.classes.indexOf(label), number, planes });
     }
   });
-  for (const split of splits) pictures[split].sort((a, b) => a.number - b.number || a.label - b.label);
-  writeBinary(pictures);
-  writePython(pictures);
-  await writeMirrors(pictures);
+  for (const split of splits) images[split].sort((a, b) => a.number - b.number || a.label - b.label);
+  writeBinary(images);
+  writePython(images);
+  await writeMirrors(images);
 });
 
-const fifths = (pictures: Picture[]): Picture[][] =>
-  [0, 1, 2, 3, 4].map((f) => pictures.slice((f * pictures.length) / 5, ((f + 1) * pictures.length) / 5));
+const fifths = (images: Image[]): Image[][] =>
+  [0, 1, 2, 3, 4].map((f) => images.slice((f * images.length) / 5, ((f + 1) * images.length) / 5));
 
-function writeBinary({ train, test: other }: Record<SplitName, Picture[]>): void {
-  const records = (pictures: Picture[], labels: (picture: Picture) => number[]): Buffer =>
-    Buffer.concat(pictures.flatMap((picture) => [Buffer.from(labels(picture)), picture.planes]));
-  const ten = (picture: Picture): number[] => [picture.label];
-  for (const [f, part] of fifths(train).entries()) place(folder, `cifar-10-batches-bin/data_batch_${f + 1}.bin`, records(part, ten));
+function writeBinary({ train, test: other }: Record<SplitName, Image[]>): void {
+  const records = (images: Image[], labels: (image: Image) => number[]): Buffer =>
+    Buffer.concat(images.flatMap((image) => [Buffer.from(labels(image)), image.planes]));
+  const ten = (image: Image): number[] => [image.label];
+  for (const [f, part] of fifths(train).entries())
+    place(folder, `cifar-10-batches-bin/data_batch_${f + 1}.bin`, records(part, ten));
   place(folder, 'cifar-10-batches-bin/test_batch.bin', records(other, ten));
   place(folder, 'cifar-10-batches-bin/batches.meta.txt', `${readings.classes.join('\n')}\n\n`);
-  const hundred = (picture: Picture): number[] => [coarseOf(picture), fineOf(picture)];
+  const hundred = (image: Image): number[] => [coarseOf(image), fineOf(image)];
   place(folder, 'cifar-100-binary/train.bin', records(train, hundred));
   place(folder, 'cifar-100-binary/test.bin', records(other, hundred));
   place(folder, 'cifar-100-binary/fine_label_names.txt', `${fineNames.join('\n')}\n`);
   place(folder, 'cifar-100-binary/coarse_label_names.txt', `${coarseNames.join('\n')}\n`);
 }
 
-function writePython({ train, test: other }: Record<SplitName, Picture[]>): void {
-  const array = (pictures: Picture[]) => ({
-    rows: pictures.length,
+function writePython({ train, test: other }: Record<SplitName, Image[]>): void {
+  const array = (images: Image[]) => ({
+    rows: images.length,
     columns: 3072,
-    bytes: Buffer.concat(pictures.map(({ planes }) => planes)),
+    bytes: Buffer.concat(images.map(({ planes }) => planes)),
   });
-  const filenames = (pictures: Picture[]): string[] => pictures.map(({ number }) => `automobile_s_${number}.png`);
-  const ten = (pictures: Picture[], label: string): Buffer =>
+  const filenames = (images: Image[]): string[] => images.map(({ number }) => `automobile_s_${number}.png`);
+  const ten = (images: Image[], label: string): Buffer =>
     pickled({
       batch_label: label,
-      labels: pictures.map((picture) => picture.label),
-      data: array(pictures),
-      filenames: filenames(pictures),
+      labels: images.map((image) => image.label),
+      data: array(images),
+      filenames: filenames(images),
     });
   for (const [f, part] of fifths(train).entries())
     place(folder, `cifar-10-batches-py/data_batch_${f + 1}`, ten(part, `training batch ${f + 1} of 5`));
   place(folder, 'cifar-10-batches-py/test_batch', ten(other, 'testing batch 1 of 1'));
   place(folder, 'cifar-10-batches-py/batches.meta', pickled({ label_names: readings.classes }));
-  for (const [split, pictures] of [
+  for (const [split, images] of [
     ['train', train],
     ['test', other],
   ] as const) {
     const bytes = pickled({
-      filenames: filenames(pictures),
+      filenames: filenames(images),
       batch_label: `${split}ing batch 1 of 1`,
-      fine_labels: pictures.map(fineOf),
-      coarse_labels: pictures.map(coarseOf),
-      data: array(pictures),
+      fine_labels: images.map(fineOf),
+      coarse_labels: images.map(coarseOf),
+      data: array(images),
     });
     place(folder, `cifar-100-python/${split}`, bytes);
   }
   place(folder, 'cifar-100-python/meta', pickled({ fine_label_names: fineNames, coarse_label_names: coarseNames }));
 }
 
-async function writeMirrors(pictures: Record<SplitName, Picture[]>): Promise<void> {
+async function writeMirrors(images: Record<SplitName, Image[]>): Promise<void> {
   mkdirSync(join(folder, 'cifar10/plain_text'), { recursive: true });
   mkdirSync(join(folder, 'cifar100/cifar100'), { recursive: true });
   for (const split of splits) {
     const pngs: Buffer[] = [];
-    for (const { planes } of pictures[split]) {
+    for (const { planes } of images[split]) {
       const rgb = Buffer.alloc(3072);
       for (let i = 0; i < 3072; i++) rgb[i] = planes[(i % 3) * 1024 + Math.floor(i / 3)]!;
       const image = sharp(rgb, { raw: { width: 32, height: 32, channels: 3 } });
       pngs.push(await image.png({ compressionLevel: 1 }).toBuffer());
     }
-    const ten = { img: pngs, label: pictures[split].map(({ label }) => label) };
+    const ten = { img: pngs, label: images[split].map(({ label }) => label) };
     // The training split in two shards, as larger mirrors have it.
     const shards = split === 'train' ? [0, Math.floor(pngs.length / 3), pngs.length] : [0, pngs.length];
     for (let s = 0; s + 1 < shards.length; s++) {
@@ -146,14 +153,14 @@ async function writeMirrors(pictures: Record<SplitName, Picture[]>): Promise<voi
       const rows = <T>(items: T[]): T[] => items.slice(shards[s], shards[s + 1]);
       writeParquet(join(folder, 'cifar10/plain_text', name), {
         image: 'img',
-        pictures: rows(ten.img),
+        images: rows(ten.img),
         labels: { label: rows(ten.label) },
         names: { label: readings.classes },
       });
       writeParquet(join(folder, 'cifar100/cifar100', name), {
         image: 'img',
-        pictures: rows(ten.img),
-        labels: { fine_label: rows(pictures[split].map(fineOf)), coarse_label: rows(pictures[split].map(coarseOf)) },
+        images: rows(ten.img),
+        labels: { fine_label: rows(images[split].map(fineOf)), coarse_label: rows(images[split].map(coarseOf)) },
         names: { fine_label: fineNames, coarse_label: coarseNames },
       });
     }
@@ -162,20 +169,25 @@ async function writeMirrors(pictures: Record<SplitName, Picture[]>): Promise<voi
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-/** SHA-256 of [picture, row, column, channel] as the workers hand it over. */
+/** SHA-256 of [image, row, column, channel] as the workers hand it over. */
 async function pixelsOf(split: Split, indices = indicesOf(split.labels.length)): Promise<string> {
   const pipeline = openPipeline(2);
   const hash = createHash('sha256');
   const wanted = { batchSize: 100, height: 32, width: 32, seed: 1, epoch: null, augment: 'none' } as const;
-  for await (const { pixels, images } of pipeline.batches(split, indices, wanted)) hash.update(pixels.subarray(0, images * 3072));
+  for await (const { pixels, images } of pipeline.batches(split, indices, wanted))
+    hash.update(pixels.subarray(0, images * 3072));
   await pipeline.close();
   return hash.digest('hex');
 }
 
-async function check(dataset: Dataset & { test: Split }, classes: string[], labels: 'labels' | 'fine' | 'coarse'): Promise<void> {
+async function check(
+  dataset: Dataset & { test: Split },
+  classes: string[],
+  labels: 'labels' | 'fine' | 'coarse',
+): Promise<void> {
   assert.deepEqual(dataset.classes, classes);
   for (const split of splits) {
-    assert.equal(dataset[split].labels.length, expected[split].pictures);
+    assert.equal(dataset[split].labels.length, expected[split].images);
     assert.equal(sha256(Uint8Array.from(dataset[split].labels)), expected[split][labels]);
     assert.equal(await pixelsOf(dataset[split]), expected[split].pixels);
   }
@@ -183,16 +195,29 @@ async function check(dataset: Dataset & { test: Split }, classes: string[], labe
 
 const per10 = { train: 2 * SIZES.train, test: 10 * SIZES.test };
 const per100 = { train: 10 * SIZES.train, test: 10 * SIZES.test };
-const part = <Layout extends object>(layout: Layout, recordsPerFile: typeof per10): Layout => ({ ...layout, recordsPerFile });
+const part = <Layout extends object>(layout: Layout, recordsPerFile: typeof per10): Layout => ({
+  ...layout,
+  recordsPerFile,
+});
 
 /** At full size as a user opens it; a part has files of other than the official sizes. */
 const forms: [string, string, readonly ('labels' | 'fine' | 'coarse')[], (labels: string) => Dataset][] = [
-  ['cifar10', 'cifar-10-batches-bin', ['labels'], () => readCifar('cifar10', join(folder, 'cifar-10-batches-bin'), part(cifar10, per10))],
+  [
+    'cifar10',
+    'cifar-10-batches-bin',
+    ['labels'],
+    () => readCifar('cifar10', join(folder, 'cifar-10-batches-bin'), part(cifar10, per10)),
+  ],
   [
     'cifar100',
     'cifar-100-binary',
     ['fine', 'coarse'],
-    (labels) => readCifar('cifar100', join(folder, 'cifar-100-binary'), part(labels === 'coarse' ? cifar100Coarse : cifar100, per100)),
+    (labels) =>
+      readCifar(
+        'cifar100',
+        join(folder, 'cifar-100-binary'),
+        part(labels === 'coarse' ? cifar100Coarse : cifar100, per100),
+      ),
   ],
   [
     'cifar10',
@@ -218,7 +243,11 @@ for (const [name, form, kinds, readPart] of forms) {
     test(`${form} (${labels}) has torchvision's labels and pixels`, { skip }, async () => {
       const wanted = { name, root: join(folder, form), ...(labels === 'coarse' ? { labels } : {}) } as Wanted;
       const dataset = FULL ? await openBoth(wanted) : withTest(readPart(labels));
-      await check(dataset, labels === 'labels' ? readings.classes : labels === 'fine' ? fineNames : coarseNames, labels);
+      await check(
+        dataset,
+        labels === 'labels' ? readings.classes : labels === 'fine' ? fineNames : coarseNames,
+        labels,
+      );
     });
   }
 }
@@ -239,7 +268,7 @@ for (const [name, labels, classes] of [
 }
 
 test("the same as an image folder has torchvision's classes, labels and pixels", { skip }, async () => {
-  const dataset = await openBoth({ name: 'image-folder', root: join(folder, 'pictures') });
+  const dataset = await openBoth({ name: 'image-folder', root: join(folder, 'images') });
   assert.deepEqual(dataset.classes, readings.classes);
   for (const split of splits) {
     const { labels, source } = dataset[split];

@@ -32,14 +32,19 @@ test('reads the five training files in order, labels and planes', (t) => {
   assert.deepEqual([...other.labels], [9, 8]);
   assert.ok(train.source.kind === 'raw' && train.source.layout === 'chw');
   const { pixels } = train.source;
-  const firstOfPlanes = (picture: number): (number | undefined)[] => [0, 1024, 2048].map((at) => pixels[picture * 3072 + at]);
+  const firstOfPlanes = (image: number): (number | undefined)[] =>
+    [0, 1024, 2048].map((at) => pixels[image * 3072 + at]);
   assert.deepEqual(firstOfPlanes(4), [11, 101, 201]);
   assert.deepEqual(firstOfPlanes(14), [42, 104, 202]);
 });
 
 test('takes the fine labels of CIFAR-100', (t) => {
   const folder = testFolder(t);
-  place(folder, 'train.bin', Buffer.concat([record([19, 99], 1, 1, 1), record([0, 20], 1, 1, 1), record([1, 2], 1, 1, 1)]));
+  place(
+    folder,
+    'train.bin',
+    Buffer.concat([record([19, 99], 1, 1, 1), record([0, 20], 1, 1, 1), record([1, 2], 1, 1, 1)]),
+  );
   place(folder, 'test.bin', Buffer.concat([record([3, 50], 1, 1, 1), record([4, 51], 7, 8, 9)]));
   place(folder, 'fine_label_names.txt', Array.from({ length: 100 }, (_, i) => `fine ${i}`).join('\r\n'));
   const { train, test: other } = readCifar('cifar100', folder, small100);
@@ -66,7 +71,10 @@ test('takes the 20 coarse labels of CIFAR-100 when they are asked for', async (t
     openDataset({ name: 'cifar100', root: folder, labels: 'coarse' }),
     failure('data', 'train.bin', 'expected 153700000'),
   );
-  await assert.rejects(openDataset({ name: 'cifar100', root: folder, labels: 'fine' }), failure('data', 'fine_label_names.txt'));
+  await assert.rejects(
+    openDataset({ name: 'cifar100', root: folder, labels: 'fine' }),
+    failure('data', 'fine_label_names.txt'),
+  );
 });
 
 test('refuses a file cut within a record, cut between two, or too long, with bytes found and expected', (t) => {
@@ -74,12 +82,21 @@ test('refuses a file cut within a record, cut between two, or too long, with byt
   placeSmallCifar10(folder);
   const path = join(folder, 'data_batch_4.bin');
   truncateSync(path, 5000);
-  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', path, 'has 5000 bytes', 'expected 9219', 'in record 1'));
+  assert.throws(
+    () => readCifar('cifar10', folder, small10),
+    failure('data', path, 'has 5000 bytes', 'expected 9219', 'in record 1'),
+  );
   truncateSync(path, 2 * 3073);
-  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', path, 'has 6146 bytes', 'in record 2 of 3'));
+  assert.throws(
+    () => readCifar('cifar10', folder, small10),
+    failure('data', path, 'has 6146 bytes', 'in record 2 of 3'),
+  );
   placeSmallCifar10(folder);
   appendFileSync(path, 'x');
-  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', path, 'has 9220 bytes', 'after its end at 9219'));
+  assert.throws(
+    () => readCifar('cifar10', folder, small10),
+    failure('data', path, 'has 9220 bytes', 'after its end at 9219'),
+  );
 });
 
 test('expects 30,730,000 bytes in an official file', (t) => {
@@ -91,7 +108,10 @@ test('expects 30,730,000 bytes in an official file', (t) => {
 test('refuses a label above 9, naming file, byte and record', (t) => {
   const folder = testFolder(t);
   placeSmallCifar10(folder);
-  writeFileSync(join(folder, 'data_batch_2.bin'), Buffer.concat([record([1], 0, 0, 0), record([1], 0, 0, 0), record([10], 0, 0, 0)]));
+  writeFileSync(
+    join(folder, 'data_batch_2.bin'),
+    Buffer.concat([record([1], 0, 0, 0), record([1], 0, 0, 0), record([10], 0, 0, 0)]),
+  );
   assert.throws(
     () => readCifar('cifar10', folder, small10),
     failure('data', 'data_batch_2.bin', 'label 10 at byte 6146', 'record 2', '0 to 9'),
@@ -102,9 +122,18 @@ test('names the one file that is missing, and a wrong list of classes', (t) => {
   const folder = testFolder(t);
   placeSmallCifar10(folder);
   rmSync(join(folder, 'data_batch_3.bin'));
-  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', join(folder, 'data_batch_3.bin'), 'missing'));
+  assert.throws(
+    () => readCifar('cifar10', folder, small10),
+    failure('data', join(folder, 'data_batch_3.bin'), 'missing'),
+  );
   place(folder, 'batches.meta.txt', 'cat\ndog\ncat\n');
-  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', 'batches.meta.txt:3', 'class cat stands in line 1'));
+  assert.throws(
+    () => readCifar('cifar10', folder, small10),
+    failure('data', 'batches.meta.txt:3', 'class cat stands in line 1'),
+  );
   place(folder, 'batches.meta.txt', 'cat\ndog\n');
-  assert.throws(() => readCifar('cifar10', folder, small10), failure('data', 'batches.meta.txt', '2 class names', 'expected 10'));
+  assert.throws(
+    () => readCifar('cifar10', folder, small10),
+    failure('data', 'batches.meta.txt', '2 class names', 'expected 10'),
+  );
 });

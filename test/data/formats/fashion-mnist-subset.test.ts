@@ -9,7 +9,9 @@ import { testFolder } from '../files.js';
 const DEBIAN = '/usr/share/datasets/fashion-mnist';
 const SUBSET = 'datasets/fashion-mnist-subset';
 
-test('the script makes the committed subset again', { skip: existsSync(DEBIAN) ? false : `${DEBIAN} is not there` }, (t) => {
+test('the script makes the committed subset again', {
+  skip: existsSync(DEBIAN) ? false : `${DEBIAN} is not there`,
+}, (t) => {
   const folder = testFolder(t);
   execFileSync(process.execPath, ['scripts/make-fashion-mnist-subset.mjs', DEBIAN, folder], { stdio: 'ignore' });
   const names = readdirSync(folder);

@@ -16,7 +16,16 @@ function placeAll(root: string, ...names: string[]): void {
 
 test('sorts classes and files by code unit, as torchvision does', (t) => {
   const root = testFolder(t);
-  placeAll(root, 'train/b/10.jpg', 'train/b/9.png', 'train/B/x.JPEG', 'train/ä/y.webp', 'test/b/1.jpg', 'test/B/1.jpg', 'test/ä/1.jpg');
+  placeAll(
+    root,
+    'train/b/10.jpg',
+    'train/b/9.png',
+    'train/B/x.JPEG',
+    'train/ä/y.webp',
+    'test/b/1.jpg',
+    'test/B/1.jpg',
+    'test/ä/1.jpg',
+  );
   const { classes, train, test: other } = withTest(readImageFolder('image-folder', root));
   assert.deepEqual(classes, ['B', 'b', 'ä']);
   assert.deepEqual([...train.labels], [0, 1, 1, 2]);
@@ -28,7 +37,7 @@ test('sorts classes and files by code unit, as torchvision does', (t) => {
   );
 });
 
-test("classes, pictures and labels are those of torchvision's ImageFolder (torchvision/image-folder.py)", (t) => {
+test("classes, images and labels are those of torchvision's ImageFolder (torchvision/image-folder.py)", (t) => {
   const { files, classes, samples } = JSON.parse(readFileSync('test/data/torchvision/image-folder.json', 'utf8'));
   const root = testFolder(t);
   placeAll(root, ...files.flatMap((name: string) => [`train/${name}`, `test/${name}`]));
@@ -42,7 +51,7 @@ test("classes, pictures and labels are those of torchvision's ImageFolder (torch
   );
 });
 
-test('ignores hidden files and folders, and files that are no pictures', (t) => {
+test('ignores hidden files and folders, and files that are no images', (t) => {
   const root = testFolder(t);
   placeAll(
     root,
@@ -70,10 +79,14 @@ test('follows links to class folders', (t) => {
 test('shows the expected layout when splits are missing', (t) => {
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg');
-  assert.throws(() => readImageFolder('image-folder', root), failure('data', `${join(root, 'test')} is not there`, '├── train', '<class>'));
+  assert.throws(
+    () => readImageFolder('image-folder', root),
+    failure('data', `${join(root, 'test')} is not there`, '├── train', '<class>'),
+  );
 });
 
-const COUNTS = ({ train, val, test: other }: Evaluable): unknown => [train, val, other].map((split) => split?.labels.length ?? null);
+const COUNTS = ({ train, val, test: other }: Evaluable): unknown =>
+  [train, val, other].map((split) => split?.labels.length ?? null);
 const valIsTest = { valIs: 'test' } as const;
 
 test('val, valid and validation are the validation part, with a test split or without one', (t) => {
@@ -86,24 +99,48 @@ test('val, valid and validation are the validation part, with a test split or wi
     assert.deepEqual([COUNTS(asTest), asTest.test?.name], [[3, null, 2], 'test']);
     placeAll(root, 'test/a/4.jpg', 'test/b/4.jpg', 'test/b/5.jpg');
     assert.deepEqual(COUNTS(readImageFolder('image-folder', root)), [3, 2, 3]);
-    assert.throws(() => readImageFolder('image-folder', root, imageFolder, valIsTest), failure('usage', 'data.val_is is test', val));
+    assert.throws(
+      () => readImageFolder('image-folder', root, imageFolder, valIsTest),
+      failure('usage', 'data.val_is is test', val),
+    );
   }
 });
 
 test('data.val_is: test without a folder val, two folders for the validation part: refused', (t) => {
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg');
-  assert.throws(() => readImageFolder('image-folder', root, imageFolder, valIsTest), failure('usage', 'has no val or valid or validation'));
+  assert.throws(
+    () => readImageFolder('image-folder', root, imageFolder, valIsTest),
+    failure('usage', 'has no val or valid or validation'),
+  );
   placeAll(root, 'val/a/1.jpg', 'val/b/1.jpg', 'valid/a/1.jpg', 'valid/b/1.jpg');
-  assert.throws(() => readImageFolder('image-folder', root), failure('data', 'val and valid', 'which is the validation part'));
+  assert.throws(
+    () => readImageFolder('image-folder', root),
+    failure('data', 'val and valid', 'which is the validation part'),
+  );
 });
 
 test('folders beside the splits are told; one that is nearly named as a missing split is refused', (t) => {
   const root = testFolder(t);
-  placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg', 'unlabeled/1.jpg', 'extra/a/1.jpg', '__MACOSX/a/1.jpg');
-  assert.deepEqual(readImageFolder('image-folder', root).notices, [`${root}: only train, test are read, not extra, unlabeled`]);
+  placeAll(
+    root,
+    'train/a/1.jpg',
+    'train/b/1.jpg',
+    'test/a/1.jpg',
+    'test/b/1.jpg',
+    'unlabeled/1.jpg',
+    'extra/a/1.jpg',
+    '__MACOSX/a/1.jpg',
+  );
+  assert.deepEqual(readImageFolder('image-folder', root).notices, [
+    `${root}: only train, test are read, not extra, unlabeled`,
+  ]);
   placeAll(root, 'train/loose.jpg', 'train/list.csv');
-  assert.ok(readImageFolder('image-folder', root).notices.some((line) => line.includes('1 picture beside the class folders is not read')));
+  assert.ok(
+    readImageFolder('image-folder', root).notices.some((line) =>
+      line.includes('1 image beside the class folders is not read'),
+    ),
+  );
   for (const [near, missing] of [
     ['Train', 'train'],
     ['training', 'train'],
@@ -113,8 +150,14 @@ test('folders beside the splits are told; one that is nearly named as a missing 
   ] as const) {
     const other = testFolder(t);
     const names = ['train', 'test'].map((split) => (split === missing ? near : split));
-    placeAll(other, ...[...names, ...(missing === 'val' ? [near] : [])].flatMap((split) => [`${split}/a/1.jpg`, `${split}/b/1.jpg`]));
-    assert.throws(() => readImageFolder('image-folder', other), failure('data', join(other, near), `expected ${missing}`));
+    placeAll(
+      other,
+      ...[...names, ...(missing === 'val' ? [near] : [])].flatMap((split) => [`${split}/a/1.jpg`, `${split}/b/1.jpg`]),
+    );
+    assert.throws(
+      () => readImageFolder('image-folder', other),
+      failure('data', join(other, near), `expected ${missing}`),
+    );
   }
 });
 
@@ -123,7 +166,8 @@ test('a root one folder too high is told where the splits are', (t) => {
   placeAll(root, 'data/train/a/1.jpg', 'data/test/a/1.jpg');
   assert.throws(
     () => readImageFolder('image-folder', root),
-    ({ code, hint }: GqaError) => code === 'data' && hint?.startsWith(`Did you mean data.root: ${join(root, 'data')}?`) === true,
+    ({ code, hint }: GqaError) =>
+      code === 'data' && hint?.startsWith(`Did you mean data.root: ${join(root, 'data')}?`) === true,
   );
 });
 
@@ -162,8 +206,11 @@ test('for an evaluation one split is enough: a folder of it, or root itself; lab
       ['c', 'a', 'b'],
     ],
   );
-  assert.match(byName.notices.join(), /no pictures of 1 of the checkpoint's 3 classes: a/);
-  assert.throws(() => readOne(root, 'test', ['a', 'b']), failure('data', 'classes that the checkpoint does not know: c'));
+  assert.match(byName.notices.join(), /no images of 1 of the checkpoint's 3 classes: a/);
+  assert.throws(
+    () => readOne(root, 'test', ['a', 'b']),
+    failure('data', 'classes that the checkpoint does not know: c'),
+  );
 });
 
 test('a class named as a split is a class where root itself is the split', (t) => {
@@ -185,9 +232,10 @@ test('with both splits an evaluation reads them as training does', (t) => {
 });
 
 /** A name in Latin-1, as some systems still write it. */
-const latin1 = (folder: string, name: string): Buffer => Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, 'latin1')]);
+const latin1 = (folder: string, name: string): Buffer =>
+  Buffer.concat([Buffer.from(`${folder}/`), Buffer.from(name, 'latin1')]);
 
-test('names that are no UTF-8 are refused by name: class folders, pictures, lines of a list; what is no picture does not matter', (t) => {
+test('names that are no UTF-8 are refused by name: class folders, images, lines of a list; what is no image does not matter', (t) => {
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg');
   try {
@@ -197,17 +245,23 @@ test('names that are no UTF-8 are refused by name: class folders, pictures, line
   }
   assert.deepEqual(COUNTS(readImageFolder('image-folder', root)), [2, null, 2]);
   writeFileSync(latin1(join(root, 'train/a'), 'né.jpg'), '');
-  assert.throws(() => readImageFolder('image-folder', root), failure('data', join(root, 'train/a/n\\xE9.jpg'), 'not valid UTF-8'));
+  assert.throws(
+    () => readImageFolder('image-folder', root),
+    failure('data', join(root, 'train/a/n\\xE9.jpg'), 'not valid UTF-8'),
+  );
   const other = testFolder(t);
   placeAll(other, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg');
   mkdirSync(latin1(join(other, 'train'), 'café'));
-  assert.throws(() => readImageFolder('image-folder', other), failure('data', join(other, 'train/caf\\xE9'), 'not valid UTF-8'));
+  assert.throws(
+    () => readImageFolder('image-folder', other),
+    failure('data', join(other, 'train/caf\\xE9'), 'not valid UTF-8'),
+  );
   const list = join(other, 'classes.txt');
   writeFileSync(list, Buffer.from('apple\ncafé\n', 'latin1'));
   assert.throws(() => readClassList(list), failure('data', `${list}:2`, 'caf\\xE9'));
 });
 
-test('links that lead nowhere or to themselves, sockets and folders named as pictures are refused by name', (t) => {
+test('links that lead nowhere or to themselves, sockets and folders named as images are refused by name', (t) => {
   const cases: [string, (root: string) => unknown, string][] = [
     ['train/c', (root) => symlinkSync(join(root, 'nowhere'), join(root, 'train/c')), 'nothing is there'],
     ['train/c', (root) => symlinkSync(join(root, 'train/c'), join(root, 'train/c')), 'leads to itself'],
@@ -266,5 +320,5 @@ test('refuses what would otherwise be left out unasked: kinds that are not decod
   }
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'test/a/1.txt');
-  assert.throws(() => readImageFolder('image-folder', root), failure('data', join(root, 'test/a'), 'no pictures'));
+  assert.throws(() => readImageFolder('image-folder', root), failure('data', join(root, 'test/a'), 'no images'));
 });

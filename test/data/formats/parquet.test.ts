@@ -7,8 +7,8 @@ import { sampled } from '../../../src/data/common-size.js';
 import type { EncodedSource, Split } from '../../../src/data/dataset.js';
 import { cifar10Classes, food101Classes, inOrder, tinyImagenetWnids } from '../../../src/data/formats/class-names.js';
 import { readParquet } from '../../../src/data/formats/parquet.js';
+import { encodedImage } from '../../../src/data/images/decode.js';
 import { openDataset } from '../../../src/data/open.js';
-import { encodedPicture } from '../../../src/data/pictures/decode.js';
 import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
 import { takeStratified } from '../../../src/data/subset.js';
 import { takeLimited } from '../../../src/data/take.js';
@@ -18,15 +18,15 @@ import { type Mirror, writeParquet } from './parquets.js';
 const TRAIN = 'train-00000-of-00001.parquet';
 const TEST = 'test-00000-of-00001.parquet';
 
-/** A picture of one colour. */
+/** A image of one colour. */
 const plain = (red: number): Promise<Buffer> =>
   sharp({ create: { width: 32, height: 32, channels: 3, background: { r: red, g: 0, b: 0 } } })
     .png()
     .toBuffer();
 
 async function mirror(reds: number[], labels: number[], names: Record<string, string[]> | undefined): Promise<Mirror> {
-  const pictures = await Promise.all(reds.map(plain));
-  return { image: 'img', pictures, labels: { label: labels }, ...(names === undefined ? {} : { names }) };
+  const images = await Promise.all(reds.map(plain));
+  return { image: 'img', images, labels: { label: labels }, ...(names === undefined ? {} : { names }) };
 }
 
 const two = { label: ['cat', 'dog'] };
@@ -51,12 +51,12 @@ async function reds(split: Split, workers: number): Promise<number[]> {
   return found;
 }
 
-test('pictures, labels and class names of a mirror, in memory that workers share', async (t) => {
+test('images, labels and class names of a mirror, in memory that workers share', async (t) => {
   const root = await placeMirror(t);
   const { classes, from, train, test: other } = await openBoth({ name: 'cifar10', root });
   assert.deepEqual([classes, from], [['cat', 'dog'], root]);
   assert.deepEqual([[...train.labels], [...other.labels]], [[0, 1, 1], [0]]);
-  assert.ok(train.source.kind === 'encoded' && train.source.pictures[2]?.buffer instanceof SharedArrayBuffer);
+  assert.ok(train.source.kind === 'encoded' && train.source.images[2]?.buffer instanceof SharedArrayBuffer);
   assert.deepEqual(await reds(train, 0), [10, 20, 30]);
   assert.deepEqual(await reds(train, 2), [10, 20, 30]);
   assert.deepEqual(await reds(other, 1), [40]);
@@ -67,7 +67,10 @@ test('shards are read in order, with the hash that some mirrors add to their nam
   const folder = join(root, 'tiny-imagenet/data');
   mkdirSync(folder, { recursive: true });
   const names = { label: ['n01', 'n02'] };
-  const of = async (red: number, label: number): Promise<Mirror> => ({ ...(await mirror([red], [label], names)), image: 'image' });
+  const of = async (red: number, label: number): Promise<Mirror> => ({
+    ...(await mirror([red], [label], names)),
+    image: 'image',
+  });
   writeParquet(join(folder, 'train-00001-of-00002-1359597a978bc4fa.parquet'), await of(2, 1));
   writeParquet(join(folder, 'train-00000-of-00002-70d52db3c749a935.parquet'), await of(1, 0));
   writeParquet(join(folder, 'valid-00000-of-00001-70d52db3c749a935.parquet'), await of(3, 1));
@@ -76,7 +79,10 @@ test('shards are read in order, with the hash that some mirrors add to their nam
   assert.deepEqual([[...train.labels], [...other.labels]], [[0, 1], [1]]);
   assert.deepEqual(await reds(train, 0), [1, 2]);
   rmSync(join(folder, 'train-00000-of-00002-70d52db3c749a935.parquet'));
-  await assert.rejects(openDataset({ name: 'tiny-imagenet', root }), failure('data', folder, 'of-00002', 'train-00001'));
+  await assert.rejects(
+    openDataset({ name: 'tiny-imagenet', root }),
+    failure('data', folder, 'of-00002', 'train-00001'),
+  );
 });
 
 test('class names that the file does not bring are the official ones, where they are known', async (t) => {
@@ -87,10 +93,16 @@ test('class names that the file does not bring are the official ones, where they
     const own = { ...(await mirror([1], [0], undefined)), labels: { fine_label: [99], coarse_label: [19] } };
     for (const file of [TRAIN, TEST]) writeParquet(join(root, file), own);
     const { classes, train } = await openDataset({ name: 'cifar100', root, labels });
-    assert.deepEqual([classes.length, new Set(classes).size, [...classes].sort()], [labels === 'fine' ? 100 : 20, classes.length, classes]);
+    assert.deepEqual(
+      [classes.length, new Set(classes).size, [...classes].sort()],
+      [labels === 'fine' ? 100 : 20, classes.length, classes],
+    );
     assert.equal(classes[train.labels[0]!], labels === 'fine' ? 'worm' : 'vehicles_2');
   }
-  writeParquet(join(root, 'validation-00000-of-00001.parquet'), { ...(await mirror([1], [0], undefined)), image: 'image' });
+  writeParquet(join(root, 'validation-00000-of-00001.parquet'), {
+    ...(await mirror([1], [0], undefined)),
+    image: 'image',
+  });
   writeParquet(join(root, TRAIN), { ...(await mirror([1], [0], undefined)), image: 'image' });
   await assert.rejects(openDataset({ name: 'food101', root }), failure('data', TRAIN, 'classes are called'));
 });
@@ -106,7 +118,7 @@ test('refuses a file of other columns, unlabelled rows, labels beyond the names,
   await refused(TRAIN, { ...good, labels: { fine_label: [0, 1] } }, TRAIN, 'no column label', 'fine_label');
   await refused(TRAIN, { ...good, labels: { label: [0, -1] } }, TRAIN, 'row 1 is -1', '0 to 1');
   await refused(TEST, { ...good, labels: { label: [0, 2] } }, TEST, 'row 1 is 2', '0 to 1');
-  await refused(TRAIN, { ...good, pictures: [good.pictures[0]!, null as never] }, TRAIN, 'img of row 1 has no bytes');
+  await refused(TRAIN, { ...good, images: [good.images[0]!, null as never] }, TRAIN, 'img of row 1 has no bytes');
   await refused(TEST, { ...good, names: { label: ['dog', 'horse'] } }, 'other class names');
 });
 
@@ -127,8 +139,8 @@ test('refuses what is no parquet file, and one that is cut, naming it', async (t
 
 test('a damaged file that holds its reader up forever is given up', async (t) => {
   const root = testFolder(t);
-  const pictures = Array.from({ length: 6 }, (_, i) => Buffer.from(`picture${i}`));
-  const content: Mirror = { image: 'img', pictures, labels: { label: [0, 1, 0, 1, 1, 1] }, names: two };
+  const images = Array.from({ length: 6 }, (_, i) => Buffer.from(`image${i}`));
+  const content: Mirror = { image: 'img', images, labels: { label: [0, 1, 0, 1, 1, 1] }, names: two };
   for (const file of [TRAIN, TEST]) writeParquet(join(root, file), content);
   const path = join(root, TRAIN);
   const bytes = readFileSync(path);
@@ -146,11 +158,15 @@ test('a damaged file that holds its reader up forever is given up', async (t) =>
   await assert.rejects(read(), failure('data', path, 'no group of its rows was read in 1.5 s'));
 });
 
-test('a picture that does not decode is named with file and row', async (t) => {
+test('a image that does not decode is named with file and row', async (t) => {
   const root = await placeMirror(t);
-  writeParquet(join(root, TRAIN), { ...(await mirror([1, 2], [0, 1], two)), pictures: [await plain(1), Buffer.from('no picture at all')] });
+  writeParquet(join(root, TRAIN), {
+    ...(await mirror([1, 2], [0, 1], two)),
+    images: [await plain(1), Buffer.from('no image at all')],
+  });
   const { train } = await openDataset({ name: 'cifar10', root });
-  for (const workers of [0, 1]) await assert.rejects(reds(train, workers), failure('data', `${join(root, TRAIN)}, row 1`, 'unknown kind'));
+  for (const workers of [0, 1])
+    await assert.rejects(reds(train, workers), failure('data', `${join(root, TRAIN)}, row 1`, 'unknown kind'));
 });
 
 test('says which forms were looked for, each with its folders', async (t) => {
@@ -158,15 +174,22 @@ test('says which forms were looked for, each with its folders', async (t) => {
   place(root, 'cifar10/readme.txt', 'x');
   await assert.rejects(
     openDataset({ name: 'cifar10', root }),
-    failure('data', 'data_batch_1.bin', 'batches.meta', 'cifar-10-batches-py', 'train-00000-of', join(root, 'cifar10/plain_text')),
+    failure(
+      'data',
+      'data_batch_1.bin',
+      'batches.meta',
+      'cifar-10-batches-py',
+      'train-00000-of',
+      join(root, 'cifar10/plain_text'),
+    ),
   );
 });
 
-test('with a limit only the pictures that it takes are held, and they are the same ones', async (t) => {
+test('with a limit only the images that it takes are held, and they are the same ones', async (t) => {
   const root = testFolder(t);
   const rows = (count: number, from: number): Mirror => ({
     image: 'image',
-    pictures: Array.from({ length: count }, (_, i) => Buffer.from(`picture ${from + i}`)),
+    images: Array.from({ length: count }, (_, i) => Buffer.from(`image ${from + i}`)),
     labels: { label: Array.from({ length: count }, (_, i) => (from + i) % 3) },
     names: { label: ['waffles', 'apple_pie', 'nachos'] },
   });
@@ -177,19 +200,21 @@ test('with a limit only the pictures that it takes are held, and they are the sa
   const limit = { train: 20, val: null, test: null };
   const { classes, train, test: other } = withTest(await openDataset({ name: 'food101', root }, takeLimited(limit, 7)));
   assert.deepEqual([classes, train.labels, other.labels], [whole.classes, whole.train.labels, whole.test.labels]);
-  assert.ok(train.source.kind === 'encoded' && other.source.kind === 'encoded' && whole.train.source.kind === 'encoded');
+  assert.ok(
+    train.source.kind === 'encoded' && other.source.kind === 'encoded' && whole.train.source.kind === 'encoded',
+  );
   const taken = takeStratified(whole.train.labels, 20, 7, 'limit/train');
   const wanted = new Set([...taken, ...sampled(380)]);
-  const { pictures, names } = train.source;
+  const { images, names } = train.source;
   const before = whole.train.source;
   for (let i = 0; i < 380; i++) {
     assert.equal(names[i], before.names[i]);
-    assert.deepEqual(pictures[i] ?? null, wanted.has(i) ? before.pictures[i] : null, `row ${i}`);
+    assert.deepEqual(images[i] ?? null, wanted.has(i) ? before.images[i] : null, `row ${i}`);
   }
-  assert.equal(Buffer.from(pictures[taken[19]!]!).toString(), `picture ${taken[19]}`);
-  assert.ok(other.source.pictures.every((picture) => picture !== null));
-  const left = pictures.indexOf(null);
-  assert.throws(() => encodedPicture(train.source as EncodedSource, left), /left in its file/);
+  assert.equal(Buffer.from(images[taken[19]!]!).toString(), `image ${taken[19]}`);
+  assert.ok(other.source.images.every((image) => image !== null));
+  const left = images.indexOf(null);
+  assert.throws(() => encodedImage(train.source as EncodedSource, left), /left in its file/);
 });
 
 test('a split of the mirror that plays no part is told', async (t) => {
@@ -216,25 +241,33 @@ test('Tiny ImageNet has one class order in both its forms: that of the archive, 
   const published = await openBoth({ name: 'tiny-imagenet', root: archive });
   const root = testFolder(t);
   const files = { image: 'image', names: { label: sorted } };
-  writeParquet(join(root, TRAIN), { ...files, pictures: sorted.map((wnid) => Buffer.from(wnid)), labels: { label: [0, 1, 2, 3] } });
+  writeParquet(join(root, TRAIN), {
+    ...files,
+    images: sorted.map((wnid) => Buffer.from(wnid)),
+    labels: { label: [0, 1, 2, 3] },
+  });
   writeParquet(join(root, 'valid-00000-of-00001.parquet'), {
     ...files,
-    pictures: [Buffer.from('x')],
+    images: [Buffer.from('x')],
     labels: { label: [sorted.indexOf('n04540053')] },
   });
   const { classes, train, test: other, notices } = await openBoth({ name: 'tiny-imagenet', root });
   assert.deepEqual([classes, notices], [published.classes, []]);
   assert.deepEqual([[...other.labels], [...published.test.labels]], [[2], [2]]);
   assert.ok(train.source.kind === 'encoded');
-  for (const [i, picture] of train.source.pictures.entries()) assert.equal(Buffer.from(picture!).toString(), classes[train.labels[i]!]);
+  for (const [i, image] of train.source.images.entries())
+    assert.equal(Buffer.from(image!).toString(), classes[train.labels[i]!]);
   // Another order in the archive is followed, and told; names that are no wnids are kept in their order, and told.
   place(archive, 'wnids.txt', sorted.join('\n'));
-  assert.match((await openDataset({ name: 'tiny-imagenet', root: archive })).notices.join(), /another order than the official archive's/);
+  assert.match(
+    (await openDataset({ name: 'tiny-imagenet', root: archive })).notices.join(),
+    /another order than the official archive's/,
+  );
   for (const file of [TRAIN, 'valid-00000-of-00001.parquet'])
     writeParquet(join(root, file), {
       image: 'image',
       names: { label: ['goldfish', 'bullfrog'] },
-      pictures: [Buffer.from('x')],
+      images: [Buffer.from('x')],
       labels: { label: [1] },
     });
   const named = await openDataset({ name: 'tiny-imagenet', root });

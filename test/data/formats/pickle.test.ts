@@ -7,11 +7,15 @@ import { NumpyArray, readPickle } from '../../../src/data/formats/pickle.js';
 import { failure, place, testFolder } from '../files.js';
 import { pickled } from './pickles.js';
 
-const read = (bytes: string | Buffer): unknown => readPickle(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, 'x');
+const read = (bytes: string | Buffer): unknown =>
+  readPickle(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes, 'x');
 
 test('reads a dictionary of texts, numbers and an array of bytes, by both names of NumPy', () => {
   for (const core of ['numpy.core.multiarray', 'numpy._core.multiarray']) {
-    const bytes = pickled({ labels: [3, 255, 256, 70_000], data: { rows: 2, columns: 3, bytes: Buffer.from('abcdef') }, name: 'x' }, core);
+    const bytes = pickled(
+      { labels: [3, 255, 256, 70_000], data: { rows: 2, columns: 3, bytes: Buffer.from('abcdef') }, name: 'x' },
+      core,
+    );
     const found = read(bytes);
     assert.ok(found instanceof Map);
     assert.deepEqual(found.get('labels'), [3, 255, 256, 70_000]);
@@ -101,7 +105,11 @@ test('refuses arrays of other types, in other order, or of another length than t
 });
 
 test('a file cut anywhere, or with a byte changed, is read or refused, never anything else', () => {
-  const bytes = pickled({ labels: [1, 2, 300], data: { rows: 1, columns: 4, bytes: Buffer.from('abcd') }, names: ['a', 'b'] });
+  const bytes = pickled({
+    labels: [1, 2, 300],
+    data: { rows: 1, columns: 4, bytes: Buffer.from('abcd') },
+    names: ['a', 'b'],
+  });
   const attempt = (changed: Buffer): void => {
     try {
       read(changed);
@@ -123,7 +131,9 @@ test('a file cut anywhere, or with a byte changed, is read or refused, never any
 
 const python = ['python3', 'python'].find((name) => spawnSync(name, ['-c', '']).status === 0);
 
-test("Python's own pickle reads what these tests write", { skip: python === undefined && 'there is no Python' }, (t) => {
+test("Python's own pickle reads what these tests write", {
+  skip: python === undefined && 'there is no Python',
+}, (t) => {
   const path = place(testFolder(t), 'p', pickled({ labels: [3, 256, 70_000], names: ['a', 'b'], label: 'x' }));
   const script = `import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'), encoding='latin1'))`;
   const { stdout } = spawnSync(python as string, ['-c', script, path], { encoding: 'utf8' });

@@ -1,4 +1,7 @@
-/** Writes pickles as Python 2 wrote CIFAR's: protocol 2, texts as its str (bytes), every value remembered, lists in parts of 1,000. */
+/**
+ * Writes pickles as Python 2 wrote CIFAR's: protocol 2, texts as its str (bytes), every value remembered, lists in
+ * parts of 1,000.
+ */
 
 export interface Bytes2d {
   rows: number;
@@ -14,7 +17,9 @@ export function pickled(entries: Record<string, Entry>, core = 'numpy.core.multi
   let memo = 0;
   const put = (...bytes: (number | string | Uint8Array)[]): void => {
     for (const part of bytes)
-      parts.push(typeof part === 'number' ? Buffer.of(part) : typeof part === 'string' ? Buffer.from(part, 'latin1') : part);
+      parts.push(
+        typeof part === 'number' ? Buffer.of(part) : typeof part === 'string' ? Buffer.from(part, 'latin1') : part,
+      );
   };
   const u4 = (n: number): Buffer => {
     const bytes = Buffer.alloc(4);

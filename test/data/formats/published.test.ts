@@ -1,4 +1,7 @@
-/** Data sets of picture files in their published layouts, with lists: good ones, and every way in which a list can be wrong. Files are empty: the readers decode nothing. */
+/**
+ * Data sets of image files in their published layouts, with lists: good ones, and every way in which a list can be
+ * wrong. Files are empty: the readers decode nothing.
+ */
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
@@ -53,9 +56,10 @@ function listed(root: string, { labels, source }: Split): [string, number | unde
   return source.paths.map((path, i) => [relative(root, path), labels[i]]);
 }
 
-const open = (name: Config['data']['name'], root: string): Promise<Dataset & { test: Split }> => openBoth({ name, root });
+const open = (name: Config['data']['name'], root: string): Promise<Dataset & { test: Split }> =>
+  openBoth({ name, root });
 
-test('Food101: classes as listed, pictures in the order of the lists', async (t) => {
+test('Food101: classes as listed, images in the order of the lists', async (t) => {
   const root = placeAll(testFolder(t), food);
   const { classes, train, test: other } = await open('food101', root);
   assert.deepEqual(classes, ['apple_pie', 'waffles']);
@@ -68,7 +72,7 @@ test('Food101: classes as listed, pictures in the order of the lists', async (t)
   assert.deepEqual(inputSize(train.source, 224), { height: 224, width: 224 });
 });
 
-test('Tiny ImageNet: classes in the order of wnids.txt, val as published is the test split, pictures cross at 64 × 64', async (t) => {
+test('Tiny ImageNet: classes in the order of wnids.txt, val as published is the test split, images cross at 64 × 64', async (t) => {
   const root = placeAll(testFolder(t), tiny);
   const { classes, train, test: other } = await open('tiny-imagenet', root);
   assert.deepEqual(classes, ['n02', 'n01']);
@@ -85,7 +89,7 @@ test('Tiny ImageNet: classes in the order of wnids.txt, val as published is the 
   assert.deepEqual(inputSize(other.source, 32), { height: 32, width: 32 });
 });
 
-test('Oxford-IIIT Pet: labels of the files counted from 0, classes named as their pictures', async (t) => {
+test('Oxford-IIIT Pet: labels of the files counted from 0, classes named as their images', async (t) => {
   const root = placeAll(testFolder(t), pets);
   const { classes, train, test: other } = await open('oxford-pet', root);
   assert.deepEqual(classes, ['Abyssinian', 'american_bulldog', 'yorkshire_terrier']);
@@ -99,7 +103,13 @@ test('Oxford-IIIT Pet: labels of the files counted from 0, classes named as thei
 
 test('CINIC-10 and ImageNet: a folder a class; CINIC-10 leaves valid out, ImageNet takes val as test', async (t) => {
   const root = testFolder(t);
-  placeAll(root, { 'train/cat/a.png': '', 'valid/cat/b.png': '', 'test/cat/c.png': '', 'train/ant/d.png': '', 'test/ant/e.png': '' });
+  placeAll(root, {
+    'train/cat/a.png': '',
+    'valid/cat/b.png': '',
+    'test/cat/c.png': '',
+    'train/ant/d.png': '',
+    'test/ant/e.png': '',
+  });
   const cinic = await open('cinic10', root);
   assert.deepEqual(cinic.classes, ['ant', 'cat']);
   assert.deepEqual(listed(root, cinic.train), [
@@ -108,7 +118,10 @@ test('CINIC-10 and ImageNet: a folder a class; CINIC-10 leaves valid out, ImageN
   ]);
   assert.deepEqual(inputSize(cinic.test.source, 224), { height: 32, width: 32 });
   assert.match(cinic.notices.join(), /valid is not read: the validation part is taken from train/);
-  const large = placeAll(testFolder(t), { 'imagenet/train/n01/n01_1.JPEG': '', 'imagenet/val/n01/ILSVRC2012_val_00000001.JPEG': '' });
+  const large = placeAll(testFolder(t), {
+    'imagenet/train/n01/n01_1.JPEG': '',
+    'imagenet/val/n01/ILSVRC2012_val_00000001.JPEG': '',
+  });
   const imagenet = await open('imagenet', large);
   assert.deepEqual(listed(large, imagenet.test), [['imagenet/val/n01/ILSVRC2012_val_00000001.JPEG', 0]]);
   const flat = placeAll(testFolder(t), { 'train/n01/n01_1.JPEG': '', 'val/ILSVRC2012_val_00000001.JPEG': '' });
@@ -119,10 +132,13 @@ test('ImageNet for an evaluation: val alone is enough, where it lies as publishe
   const root = placeAll(testFolder(t), { 'imagenet/val/n02/b.JPEG': '', 'imagenet/val/n01/a.JPEG': '' });
   const { train, test: other, classes } = await openSplit({ name: 'imagenet', root }, { split: 'test', classes: null });
   assert.deepEqual([train, classes, [...(other?.labels ?? [])]], [null, ['n01', 'n02'], [0, 1]]);
-  await assert.rejects(openSplit({ name: 'imagenet', root }, { split: 'train', classes: null }), failure('data', 'imagenet was not found'));
+  await assert.rejects(
+    openSplit({ name: 'imagenet', root }, { split: 'train', classes: null }),
+    failure('data', 'imagenet was not found'),
+  );
 });
 
-test("hidden files, macOS' and Windows' own are no pictures and no classes", async (t) => {
+test("hidden files, macOS' and Windows' own are no images and no classes", async (t) => {
   const junk = ['._1.jpg', '.DS_Store', 'Thumbs.db', '.ipynb_checkpoints/1.jpg'];
   const beside = (folders: string[]): Files =>
     Object.fromEntries(folders.flatMap((folder) => junk.map((name) => [`${folder}/${name}`, ''])));
@@ -159,12 +175,36 @@ test('each is found in the folder that its archive or torchvision makes', async 
 const wrong: [what: string, name: Config['data']['name'], files: Files, change: Files | string, said: string[]][] = [
   ['a list that is missing', 'food101', food, 'meta/test.txt', ['meta/test.txt is missing']],
   ['an empty list', 'food101', food, { 'meta/train.txt': '\n' }, ['meta/train.txt is empty']],
-  ['a class that the class list has not', 'food101', food, { 'meta/test.txt': 'waffles/9\nsoup/1\n' }, ['meta/test.txt:2', '"soup"']],
+  [
+    'a class that the class list has not',
+    'food101',
+    food,
+    { 'meta/test.txt': 'waffles/9\nsoup/1\n' },
+    ['meta/test.txt:2', '"soup"'],
+  ],
   ['a line of another form', 'food101', food, { 'meta/train.txt': 'waffles\n' }, ['meta/train.txt:1', '<class>/<id>']],
-  ['a line that leads elsewhere', 'food101', food, { 'meta/train.txt': 'waffles/../../secret\n' }, ['meta/train.txt:1']],
-  ['a picture listed twice', 'food101', food, { 'meta/test.txt': 'waffles/7\n' }, ['meta/test.txt:1', 'meta/train.txt:2']],
-  ['a class listed twice', 'food101', food, { 'meta/classes.txt': 'waffles\nwaffles\n' }, ['meta/classes.txt:2', 'waffles']],
-  ['pictures that are not there', 'food101', food, 'images/apple_pie', ['2 of 4 pictures', '12.jpg', 'meta/train.txt:3']],
+  [
+    'a line that leads elsewhere',
+    'food101',
+    food,
+    { 'meta/train.txt': 'waffles/../../secret\n' },
+    ['meta/train.txt:1'],
+  ],
+  [
+    'a image listed twice',
+    'food101',
+    food,
+    { 'meta/test.txt': 'waffles/7\n' },
+    ['meta/test.txt:1', 'meta/train.txt:2'],
+  ],
+  [
+    'a class listed twice',
+    'food101',
+    food,
+    { 'meta/classes.txt': 'waffles\nwaffles\n' },
+    ['meta/classes.txt:2', 'waffles'],
+  ],
+  ['images that are not there', 'food101', food, 'images/apple_pie', ['2 of 4 images', '12.jpg', 'meta/train.txt:3']],
   ['a class folder that is not there', 'tiny-imagenet', tiny, 'train/n01', ['train/n01/images']],
   [
     'an annotation of an unknown class',
@@ -173,19 +213,55 @@ const wrong: [what: string, name: Config['data']['name'], files: Files, change: 
     { 'val/val_annotations.txt': 'val_0.JPEG\tn9\t0\t0\t1\t1\n' },
     [':1', '"n9"'],
   ],
-  ['a cut annotation', 'tiny-imagenet', tiny, { 'val/val_annotations.txt': 'val_0.JPEG\tn02\t0\n' }, ['val_annotations.txt:1', 'wnid']],
   [
-    'val pictures without a line',
+    'a cut annotation',
+    'tiny-imagenet',
+    tiny,
+    { 'val/val_annotations.txt': 'val_0.JPEG\tn02\t0\n' },
+    ['val_annotations.txt:1', 'wnid'],
+  ],
+  [
+    'val images without a line',
     'tiny-imagenet',
     tiny,
     { 'val/val_annotations.txt': 'val_1.JPEG\tn01\t0\t0\t1\t1\n' },
-    ['1 picture has no line', 'val_0.JPEG'],
+    ['1 image has no line', 'val_0.JPEG'],
   ],
-  ['a val picture that is not there', 'tiny-imagenet', tiny, 'val/images/val_0.JPEG', ['1 of 2 pictures', 'val_annotations.txt:2']],
-  ['val sorted into folders', 'tiny-imagenet', tiny, { 'val/images/n01/val_2.JPEG': '' }, ['val/images/n01 is a folder']],
-  ['a class with two numbers', 'oxford-pet', pets, { 'annotations/test.txt': 'Abyssinian_2 2 1 1\n' }, ['test.txt:1', 'class 2']],
-  ['a class number that nothing has', 'oxford-pet', pets, { 'annotations/trainval.txt': 'pug_1 4 2 2\n' }, ['of class 2']],
-  ['a pet list of another form', 'oxford-pet', pets, { 'annotations/trainval.txt': 'pug_1 4\n' }, ['trainval.txt:1', 'three numbers']],
+  [
+    'a val image that is not there',
+    'tiny-imagenet',
+    tiny,
+    'val/images/val_0.JPEG',
+    ['1 of 2 images', 'val_annotations.txt:2'],
+  ],
+  [
+    'val sorted into folders',
+    'tiny-imagenet',
+    tiny,
+    { 'val/images/n01/val_2.JPEG': '' },
+    ['val/images/n01 is a folder'],
+  ],
+  [
+    'a class with two numbers',
+    'oxford-pet',
+    pets,
+    { 'annotations/test.txt': 'Abyssinian_2 2 1 1\n' },
+    ['test.txt:1', 'class 2'],
+  ],
+  [
+    'a class number that nothing has',
+    'oxford-pet',
+    pets,
+    { 'annotations/trainval.txt': 'pug_1 4 2 2\n' },
+    ['of class 2'],
+  ],
+  [
+    'a pet list of another form',
+    'oxford-pet',
+    pets,
+    { 'annotations/trainval.txt': 'pug_1 4\n' },
+    ['trainval.txt:1', 'three numbers'],
+  ],
 ];
 
 for (const [what, name, files, change, said] of wrong) {

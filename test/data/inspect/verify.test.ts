@@ -1,4 +1,4 @@
-/** Counts, broken pictures and pictures that are there twice; the overview. */
+/** Counts, broken images and images that are there twice; the overview. */
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -19,7 +19,7 @@ import { place, testFolder } from '../files.js';
 
 const quiet = { progress() {} };
 
-/** One grey pixel a picture. */
+/** One grey pixel a image. */
 function rawSplit(name: Split['name'], labels: number[], pixels: number[]): Split {
   const shared = new Uint8Array(new SharedArrayBuffer(pixels.length));
   shared.set(pixels);
@@ -47,16 +47,23 @@ const png = (side: number, colour: string, channels: 3 | 4 = 3): Promise<Buffer>
 
 test('counts of classes and splits are compared with the official ones', async () => {
   const set = dataset(rawSplit('train', [0, 1, 1], [1, 2, 3]), rawSplit('test', [0, 1], [4, 5]));
-  const right: Official = { classes: 2, pictures: { train: 3, test: 2 }, perClass: { train: [1, 2], test: 1 } };
+  const right: Official = { classes: 2, images: { train: 3, test: 2 }, perClass: { train: [1, 2], test: 1 } };
   const done: number[] = [];
   const report = await verifyDataset(set, right, { progress: (count) => done.push(count) });
   assert.deepEqual(report.problems, []);
   assert.deepEqual(done, [1, 2, 3, 4, 5]);
-  assert.deepEqual(report.splits.train, { pictures: 3, per_class: [1, 2], height: [1, 1], width: [1, 1], broken: [], damaged: [] });
-  const wrong: Official = { classes: 2, pictures: { train: 4, test: 2 }, perClass: { train: 2, test: 1 } };
+  assert.deepEqual(report.splits.train, {
+    images: 3,
+    per_class: [1, 2],
+    height: [1, 1],
+    width: [1, 1],
+    broken: [],
+    damaged: [],
+  });
+  const wrong: Official = { classes: 2, images: { train: 4, test: 2 }, perClass: { train: 2, test: 1 } };
   assert.deepEqual((await verifyDataset(set, wrong, quiet)).problems, [
-    'train: 3 pictures; 4 are official',
-    'train: 1 class with another number of pictures: a 1 instead of 2',
+    'train: 3 images; 4 are official',
+    'train: 1 class with another number of images: a 1 instead of 2',
   ]);
   assert.deepEqual((await verifyDataset(set, { ...right, classes: 3 }, quiet)).problems, ['2 classes; 3 are official']);
   assert.deepEqual((await verifyDataset(set, { ...right, perClass: null }, quiet)).problems, []);
@@ -68,21 +75,24 @@ test('a validation part is looked at too, and what it shares with other splits',
   const [train, val] = [rawSplit('train', [0, 1], [1, 2]), rawSplit('val', [0, 1], [1, 4])];
   const report = await verifyDataset({ ...dataset(train, val), val, test: null }, null, quiet);
   assert.deepEqual(Object.keys(report.splits), ['train', 'val']);
-  assert.deepEqual(report.duplicates.across, { groups: 1, test_pictures: 0, val_pictures: 1 });
+  assert.deepEqual(report.duplicates.across, { groups: 1, test_images: 0, val_images: 1 });
 });
 
 test('the same pixels are found within splits, across them, and under other labels', async () => {
-  const set = dataset(rawSplit('train', [0, 0, 1, 1, 0], [1, 1, 2, 3, 9]), rawSplit('test', [1, 0, 0, 1], [2, 1, 7, 7]));
+  const set = dataset(
+    rawSplit('train', [0, 0, 1, 1, 0], [1, 1, 2, 3, 9]),
+    rawSplit('test', [1, 0, 0, 1], [2, 1, 7, 7]),
+  );
   const { duplicates, problems } = await verifyDataset(set, null, quiet);
   assert.deepEqual(problems, []);
-  assert.deepEqual(duplicates.within, { train: { groups: 1, pictures: 2 }, test: { groups: 1, pictures: 2 } });
-  assert.deepEqual(duplicates.across, { groups: 2, test_pictures: 2 });
+  assert.deepEqual(duplicates.within, { train: { groups: 1, images: 2 }, test: { groups: 1, images: 2 } });
+  assert.deepEqual(duplicates.across, { groups: 2, test_images: 2 });
   assert.equal(duplicates.labels_differ, 1);
-  const told = duplicates.examples.map((group) => group.map((seen) => `${seen.picture} ${seen.class}`));
+  const told = duplicates.examples.map((group) => group.map((seen) => `${seen.image} ${seen.class}`));
   assert.deepEqual(told, [
-    ['train picture 0 a', 'train picture 1 a', 'test picture 1 a'],
-    ['train picture 2 b', 'test picture 0 b'],
-    ['test picture 2 a', 'test picture 3 b'],
+    ['train image 0 a', 'train image 1 a', 'test image 1 a'],
+    ['train image 2 b', 'test image 0 b'],
+    ['test image 2 a', 'test image 3 b'],
   ]);
 });
 
@@ -109,15 +119,18 @@ test('files: what does not decode is named, the others are still looked at; grey
   place(root, 'test/b/1.png', await png(4, 'green'));
   const report = await verifyDataset(readImageFolder('image-folder', root), null, quiet);
   assert.deepEqual(
-    report.splits.train.broken.map(({ picture }) => picture),
+    report.splits.train.broken.map(({ image }) => image),
     [join('train/b/cut.png'), join('train/b/page.jpg')],
   );
   assert.match(report.splits.train.broken[1]?.reason ?? '', /HTML/);
   assert.deepEqual(
-    report.splits.train.damaged.map(({ picture }) => picture),
+    report.splits.train.damaged.map(({ image }) => image),
     [join('train/b/short.jpg')],
   );
-  assert.match(report.problems.join('\n'), /train: 1 picture is damaged and decodes as far as it goes:\n.*short\.jpg .*premature end/);
+  assert.match(
+    report.problems.join('\n'),
+    /train: 1 image is damaged and decodes as far as it goes:\n.*short\.jpg .*premature end/,
+  );
   assert.deepEqual(
     [report.splits.train.height, report.splits.test?.height],
     [
@@ -126,9 +139,9 @@ test('files: what does not decode is named, the others are still looked at; grey
     ],
   );
   assert.equal(report.problems.length, 2);
-  assert.match(report.problems[0] ?? '', /^train: 2 pictures do not decode:\n.*cut\.png.*\n.*page\.jpg/);
+  assert.match(report.problems[0] ?? '', /^train: 2 images do not decode:\n.*cut\.png.*\n.*page\.jpg/);
   assert.deepEqual(
-    report.duplicates.examples.map((group) => group.map(({ picture }) => picture)),
+    report.duplicates.examples.map((group) => group.map(({ image }) => image)),
     [[join('train/b/grey.png'), join('test/a/1.png')]],
   );
 });
@@ -151,10 +164,13 @@ test('the signal stops it', async () => {
   const progress = (done: number): void => {
     if (done === 300) controller.abort('enough');
   };
-  await assert.rejects(verifyDataset(set, null, { progress, signal: controller.signal }), (error) => error === 'enough');
+  await assert.rejects(
+    verifyDataset(set, null, { progress, signal: controller.signal }),
+    (error) => error === 'enough',
+  );
 });
 
-test('the overview: a row a class with its number and eight pictures, wrapped when there are many', async () => {
+test('the overview: a row a class with its number and eight images, wrapped when there are many', async () => {
   const labels = Array.from({ length: 24 }, (_, i) => i % 3);
   const split = (name: Split['name']) =>
     rawSplit(
@@ -168,14 +184,17 @@ test('the overview: a row a class with its number and eight pictures, wrapped wh
   const row = (y: number) => [...data.subarray(y * info.width * 3, (y + 1) * info.width * 3)];
   for (const label of [0, 1, 2]) {
     const value = 100 + 50 * label;
-    // Pictures of one pixel, a row each: eight of them with three channels.
+    // Images of one pixel, a row each: eight of them with three channels.
     assert.equal(row(label * 3 + 2).filter((byte) => byte === value).length, 8 * 3);
   }
   const many = Array.from({ length: 200 }, (_, i) => i);
   const wrapped = await sharp(
     await overviewPng(dataset(rawSplit('train', many, many), rawSplit('test', many, many), many.map(String))),
   ).metadata();
-  assert.ok(wrapped.width! / wrapped.height! > 0.5 && wrapped.width! / wrapped.height! < 2, `${wrapped.width} × ${wrapped.height}`);
+  assert.ok(
+    wrapped.width! / wrapped.height! > 0.5 && wrapped.width! / wrapped.height! < 2,
+    `${wrapped.width} × ${wrapped.height}`,
+  );
 });
 
 test('what is fetched lies where its reader looks', () => {
@@ -188,7 +207,7 @@ test('what is fetched lies where its reader looks', () => {
 });
 
 const TINY = resolve('../shared/data/tiny-imagenet-20.zip');
-test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
+test('real images of Tiny ImageNet: fetched in pieces, unpacked, verified', {
   skip: existsSync(TINY) ? false : `${TINY} is not there`,
 }, async (t) => {
   const bytes = readFileSync(TINY);
@@ -206,7 +225,10 @@ test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
   const entry = { ...official, downloads: [part], unpacked: { bytes: 25_000_000, files: 11_100 } };
   const watch = { progress: () => ({ update() {}, stop() {} }), notice() {} };
   const patient = { stallMs: 5000, delaysMs: [1, 1] };
-  assert.equal((await fetchDataset('tiny-imagenet', entry, { root: folder, offline: false, patient }, watch)).state, 'installed');
+  assert.equal(
+    (await fetchDataset('tiny-imagenet', entry, { root: folder, offline: false, patient }, watch)).state,
+    'installed',
+  );
   assert.equal(served.requests.length, 3);
 
   const root = join(folder, official.folder);
@@ -215,7 +237,9 @@ test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
     .split(/\s+/)
     .filter((wnid) => existsSync(join(root, 'train', wnid)));
   const few = wnids.slice(0, 4);
-  const paths = few.flatMap((wnid) => Array.from({ length: 500 }, (_, i) => join(root, `train/${wnid}/images/${wnid}_${i}.JPEG`)));
+  const paths = few.flatMap((wnid) =>
+    Array.from({ length: 500 }, (_, i) => join(root, `train/${wnid}/images/${wnid}_${i}.JPEG`)),
+  );
   const split = (name: Split['name'], pick: (i: number) => boolean): Split => ({
     name,
     labels: Int32Array.from(paths.flatMap((_, i) => (pick(i) ? [Math.floor(i / 500)] : []))),
@@ -230,7 +254,7 @@ test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
     test: split('test', (i) => i % 5 === 0),
     notices: [],
   };
-  const counts: Official = { classes: 4, pictures: { train: 1600, test: 400 }, perClass: { train: 400, test: 100 } };
+  const counts: Official = { classes: 4, images: { train: 1600, test: 400 }, perClass: { train: 400, test: 100 } };
   const report = await verifyDataset(set, counts, quiet);
   assert.deepEqual(report.problems, []);
   assert.deepEqual(
@@ -243,22 +267,25 @@ test('real pictures of Tiny ImageNet: fetched in pieces, unpacked, verified', {
 });
 
 const CIFAR = resolve('../shared/data/cifar10-jpeg.zip');
-test('real pictures of CIFAR-10 as an image folder: a copy in both splits is found', {
+test('real images of CIFAR-10 as an image folder: a copy in both splits is found', {
   skip: existsSync(CIFAR) ? false : `${CIFAR} is not there`,
 }, async (t) => {
   const folder = testFolder(t);
   await withZip(CIFAR, async (files) => {
     for (const { name, bytes } of files) {
-      const [, split, label, picture = ''] = name.split('/');
-      if (Number.parseInt(picture, 10) >= (split === 'train' ? 30 : 5)) continue;
+      const [, split, label, image = ''] = name.split('/');
+      if (Number.parseInt(image, 10) >= (split === 'train' ? 30 : 5)) continue;
       place(folder, name, bytes());
-      if (split === 'train' && picture.startsWith('0007')) place(folder, `cifar10/test/${label}/copy.jpg`, bytes());
+      if (split === 'train' && image.startsWith('0007')) place(folder, `cifar10/test/${label}/copy.jpg`, bytes());
     }
   });
   const set = await openDataset({ name: 'image-folder', root: join(folder, 'cifar10') });
   const report = await verifyDataset(set, null, quiet);
   assert.deepEqual(report.problems, []);
-  assert.deepEqual([report.splits.train.per_class, report.splits.test?.per_class], [Array(10).fill(30), Array(10).fill(6)]);
-  assert.deepEqual(report.duplicates.across, { groups: 10, test_pictures: 10 });
+  assert.deepEqual(
+    [report.splits.train.per_class, report.splits.test?.per_class],
+    [Array(10).fill(30), Array(10).fill(6)],
+  );
+  assert.deepEqual(report.duplicates.across, { groups: 10, test_images: 10 });
   assert.equal(report.duplicates.labels_differ, 0);
 });

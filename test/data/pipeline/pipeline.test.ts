@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import type { Batch, FileSource, RawSource, Split } from '../../../src/data/dataset.js';
-import { SQUASH } from '../../../src/data/pictures/fit.js';
+import { SQUASH } from '../../../src/data/images/fit.js';
 import { inputSize, openPipeline } from '../../../src/data/pipeline/pipeline.js';
 import type { BatchOptions } from '../../../src/data/pipeline/preprocess.js';
 import { draws, shuffle } from '../../../src/random.js';
@@ -11,7 +11,7 @@ import { failure, indicesOf, place, testFolder } from '../files.js';
 
 const COUNT = 50;
 
-/** Pictures of noise, 8 × 8, three planes; label = index % 7. */
+/** Images of noise, 8 × 8, three planes; label = index % 7. */
 const noise: Split = (() => {
   const pixels = new Uint8Array(new SharedArrayBuffer(COUNT * 192));
   const from = draws(3, 'test');
@@ -41,8 +41,8 @@ async function batchesOf(
   }
 }
 
-/** A hash for each real picture, in the order of the batches. */
-function pictures(batches: Batch[]): string[] {
+/** A hash for each real image, in the order of the batches. */
+function images(batches: Batch[]): string[] {
   return batches.flatMap(({ pixels, height, width, images }) => {
     const size = height * width * 3;
     return Array.from({ length: images }, (_, i) =>
@@ -54,7 +54,11 @@ function pictures(batches: Batch[]): string[] {
 }
 
 test('gives the same batches with 0, 1 and 4 workers', async () => {
-  const [none, one, four] = [await batchesOf(0, noise, options), await batchesOf(1, noise, options), await batchesOf(4, noise, options)];
+  const [none, one, four] = [
+    await batchesOf(0, noise, options),
+    await batchesOf(1, noise, options),
+    await batchesOf(4, noise, options),
+  ];
   assert.equal(none?.length, 4);
   assert.deepEqual(one, none);
   assert.deepEqual(four, none);
@@ -74,9 +78,9 @@ test('visits every index once, in the order that (seed, epoch) gives', async () 
   assert.deepEqual([...indices], [3, 1, 4, 15, 9, 26, 5, 35]);
 });
 
-test('a picture is augmented alike in batches of any size and among any others', async () => {
+test('a image is augmented alike in batches of any size and among any others', async () => {
   const augmented = async (batchSize: number, indices: Int32Array): Promise<Map<number, string>> => {
-    const hashes = pictures(await batchesOf(0, noise, { ...options, batchSize }, indices));
+    const hashes = images(await batchesOf(0, noise, { ...options, batchSize }, indices));
     const order = shuffle(indices.slice(), draws(1, 'shuffle', 0));
     return new Map(Array.from(order, (index, i) => [index, hashes[i] ?? '']));
   };
@@ -87,7 +91,7 @@ test('a picture is augmented alike in batches of any size and among any others',
   for (const [index, hash] of few) assert.equal(small.get(index), hash);
 });
 
-test('without an epoch pictures come in order and unaugmented, as they lie in the source', async () => {
+test('without an epoch images come in order and unaugmented, as they lie in the source', async () => {
   const [first] = await batchesOf(1, noise, { ...options, epoch: null });
   assert.ok(first !== undefined && noise.source.kind === 'raw');
   assert.deepEqual(
@@ -99,7 +103,7 @@ test('without an epoch pictures come in order and unaugmented, as they lie in th
   assert.deepEqual([...first.pixels.subarray(192, 384)], second);
 });
 
-test('pads the short last batch with black pictures of label 0 and weight 0', async () => {
+test('pads the short last batch with black images of label 0 and weight 0', async () => {
   const batches = await batchesOf(0, noise, options);
   const last = batches[3];
   assert.ok(last !== undefined);
@@ -128,7 +132,8 @@ test('the loop may be left early, and the pipeline used again, by two loops at o
   }
   const collect = async (epoch: number): Promise<Batch[]> => {
     const batches: Batch[] = [];
-    for await (const batch of pipeline.batches(noise, indicesOf(COUNT), { ...options, epoch })) batches.push(kept(batch));
+    for await (const batch of pipeline.batches(noise, indicesOf(COUNT), { ...options, epoch }))
+      batches.push(kept(batch));
     return batches;
   };
   const [first, second] = await Promise.all([collect(0), collect(1)]);
@@ -143,7 +148,7 @@ test('makes only a few batches ahead of the one that is asked for', async (t) =>
     .png()
     .toBuffer();
   const good = place(folder, 'good.png', bytes);
-  // The last picture comes into being long after a reader without bounds would have looked for it.
+  // The last image comes into being long after a reader without bounds would have looked for it.
   const late = `${folder}/late.png`;
   const source: FileSource = { kind: 'files', paths: [...new Array<string>(30).fill(good), late] };
   const split: Split = { name: 'test', labels: new Int32Array(31), source };
@@ -157,7 +162,7 @@ test('makes only a few batches ahead of the one that is asked for', async (t) =>
   await pipeline.close();
 });
 
-test('decodes files alike on the main thread and in workers, and names the picture that does not decode', async (t) => {
+test('decodes files alike on the main thread and in workers, and names the image that does not decode', async (t) => {
   const folder = testFolder(t);
   const paths = await Promise.all(
     [30, 120, 210].map(async (value, i) =>
@@ -188,7 +193,8 @@ test('decodes files alike on the main thread and in workers, and names the pictu
 });
 
 test('close ends every thread, also with batches under way and when nothing was ever asked', async () => {
-  const threads = (): number => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort' || name === 'Worker').length;
+  const threads = (): number =>
+    process.getActiveResourcesInfo().filter((name) => name === 'MessagePort' || name === 'Worker').length;
   const before = threads();
   const pipeline = openPipeline(3);
   const batches = pipeline.batches(noise, indicesOf(COUNT), { ...options, batchSize: 1 });
@@ -200,7 +206,7 @@ test('close ends every thread, also with batches under way and when nothing was 
   await openPipeline(0).close();
 });
 
-test("raw pictures keep their size up to that of the model; larger ones and files take the model's", async () => {
+test("raw images keep their size up to that of the model; larger ones and files take the model's", async () => {
   const raw = (height: number, width: number): RawSource => ({
     kind: 'raw',
     height,
@@ -212,7 +218,10 @@ test("raw pictures keep their size up to that of the model; larger ones and file
   assert.deepEqual(inputSize(raw(28, 28), 32), { height: 28, width: 28 });
   assert.deepEqual(inputSize(raw(32, 32), 32), { height: 32, width: 32 });
   assert.deepEqual(inputSize(raw(20, 64), 32), { height: 32, width: 32 });
-  for (const fit of [{ ...SQUASH, interpolation: 'bicubic' } as const, { ...SQUASH, resize: 'crop', cropPct: 0.875 } as const])
+  for (const fit of [
+    { ...SQUASH, interpolation: 'bicubic' } as const,
+    { ...SQUASH, resize: 'crop', cropPct: 0.875 } as const,
+  ])
     assert.deepEqual(inputSize(raw(28, 28), 32, fit), { height: 32, width: 32 }); // which the device cannot do
   assert.deepEqual(inputSize({ kind: 'files', paths: [] }, 224), { height: 224, width: 224 });
   const [shrunk] = await batchesOf(1, noise, { ...options, height: 4, width: 4, epoch: null });

@@ -5,8 +5,8 @@ import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 import {
+  beginImage,
   beginJob,
-  beginPicture,
   IDLE,
   jobOf as jobAtWork,
   newWorkState,
@@ -32,7 +32,7 @@ const pass: Pass = {
   cache: null,
 };
 const jobOf = (...paths: string[]): BatchJob => ({ indices: Int32Array.of(7, 3), encoded: { kind: 'files', paths } });
-const job = jobOf('/pictures/one.jpg', '/pictures/two.jpg');
+const job = jobOf('/images/one.jpg', '/images/two.jpg');
 
 const AT_WORK = JSON.stringify(new URL('../../../src/data/pipeline/at-work.js', import.meta.url).href);
 const WORKER = JSON.stringify(new URL('../../../src/data/pipeline/worker.js', import.meta.url).href);
@@ -40,9 +40,9 @@ const WORKER = JSON.stringify(new URL('../../../src/data/pipeline/worker.js', im
 /** A thread's module that does `body` when it gets a job, with its state at hand. */
 function script(folder: string, body: string): URL {
   const source = `import { parentPort, workerData } from 'node:worker_threads';
-    import { beginJob, beginPicture } from ${AT_WORK};
+    import { beginJob, beginImage } from ${AT_WORK};
     const { state } = workerData;
-    const begin = ({ id }, position) => { beginJob(state, id); beginPicture(state, position); };
+    const begin = ({ id }, position) => { beginJob(state, id); beginImage(state, position); };
     parentPort.on('message', (message) => {
       if (message === 'close') parentPort.close();
       else if ('job' in message) { ${body} }
@@ -50,7 +50,10 @@ function script(folder: string, body: string): URL {
   return pathToFileURL(place(folder, 'thread.mjs', source));
 }
 
-/** The program's own thread, in which reading the file \`path\` does \`body\` first; \`marker\` is a file that it may make to know that it was there before. */
+/**
+ * The program's own thread, in which reading the file \`path\` does \`body\` first; \`marker\` is a file that it may
+ * make to know that it was there before.
+ */
 function sabotaged(folder: string, path: string, body: string): { script: URL; marker: string } {
   const marker = join(folder, 'marker');
   const source = `import fs from 'node:fs';
@@ -64,16 +67,16 @@ function sabotaged(folder: string, path: string, body: string): { script: URL; m
 }
 
 async function red(folder: string, name: string): Promise<string> {
-  const picture = sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } });
-  return place(folder, name, await picture.png().toBuffer());
+  const image = sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } });
+  return place(folder, name, await image.png().toBuffer());
 }
 
 const bytesOf = async (making: Making): Promise<Uint8Array> => (await making.made()).pixels.slice();
 
-test('a thread that exits in the midst of a batch is replaced once; then the error names the picture', async (t) => {
+test('a thread that exits in the midst of a batch is replaced once; then the error names the image', async (t) => {
   const pool = threadPool(1, script(testFolder(t), 'begin(message, 1); process.exit(9);'));
   const batches = pool.open(pass);
-  const named = failure('data', '2 data workers', 'exit code 9', 'while working on /pictures/two.jpg');
+  const named = failure('data', '2 data workers', 'exit code 9', 'while working on /images/two.jpg');
   const jobs = [batches.start(job), batches.start(job)];
   for (const making of jobs) await assert.rejects(making.made(), named);
   await pool.close();
@@ -87,14 +90,18 @@ for (const [what, body] of [
     `${once} setImmediate(() => { throw new Error('out of luck'); }); const until = Date.now() + 100; while (Date.now() < until); }`,
   ],
   ['hangs', `${once} for (;;); }`],
-  ['exceeds its memory', `${once} const all = []; for (;;) all.push(Array.from({ length: 1e5 }, (_, i) => ({ i }))); }`],
+  [
+    'exceeds its memory',
+    `${once} const all = []; for (;;) all.push(Array.from({ length: 1e5 }, (_, i) => ({ i }))); }`,
+  ],
 ] as const) {
   test(`a thread that ${what} once is replaced, and nothing is lost or changed`, async (t) => {
     const folder = testFolder(t);
     const [one, two] = [await red(folder, 'one.png'), await red(folder, 'two.png')];
     const { script: thread, marker } = sabotaged(folder, two, body);
     const pool = threadPool(2, thread);
-    const timeoutS = what === 'hangs' ? 3 : DEFAULT_READING.timeoutS; // reading a first picture may take a second where much else is done
+    // reading a first image may take a second where much else is done
+    const timeoutS = what === 'hangs' ? 3 : DEFAULT_READING.timeoutS;
     const batches = pool.open({ ...pass, reading: { ...DEFAULT_READING, timeoutS } });
     const jobs = [batches.start(jobOf(one, two)), batches.start(jobOf(one, one)), batches.start(jobOf(two, one))];
     for (const making of jobs) {
@@ -118,16 +125,20 @@ async function alwaysEnds(t: TestContext, timeoutS: number, body: string, ...sai
   await pool.close();
 }
 
-test('a thread that hangs over a picture twice is an error that names it', (t) => alwaysEnds(t, 0.5, 'for (;;);', 'took more than 0.5 s'));
+test('a thread that hangs over a image twice is an error that names it', (t) =>
+  alwaysEnds(t, 0.5, 'for (;;);', 'took more than 0.5 s'));
 
-test('a thread that dies over a picture twice is an error that names it', (t) =>
+test('a thread that dies over a image twice is an error that names it', (t) =>
   alwaysEnds(t, 60, 'process.exit(7);', 'exit code 7', '.png'));
 
-test('a bad picture fails its own batch with the error it has on the main thread, and the thread goes on', async (t) => {
+test('a bad image fails its own batch with the error it has on the main thread, and the thread goes on', async (t) => {
   const folder = testFolder(t);
-  const bad = place(folder, 'bad.jpg', 'no picture');
+  const bad = place(folder, 'bad.jpg', 'no image');
   const pool = threadPool(1);
-  await assert.rejects(pool.open(pass).start(jobOf(bad, bad)).made(), failure('data', join(folder, 'bad.jpg'), 'unknown kind'));
+  await assert.rejects(
+    pool.open(pass).start(jobOf(bad, bad)).made(),
+    failure('data', join(folder, 'bad.jpg'), 'unknown kind'),
+  );
   const raw = {
     kind: 'raw',
     height: 4,
@@ -166,14 +177,14 @@ test('memory of a pass that has ended is given to the next one, not while a thre
   await pool.close();
 });
 
-test('a thread is judged by the picture that it is at: whatever it has stored when it is looked at, no time of an earlier one counts', () => {
+test('a thread is judged by the image that it is at: whatever it has stored when it is looked at, no time of an earlier one counts', () => {
   const state = newWorkState();
   assert.deepEqual([workingFor(state, 5_000_000), positionOf(state)], [0, IDLE]);
   beginJob(state, 41);
-  beginPicture(state, 3, 1000);
+  beginImage(state, 3, 1000);
   assert.deepEqual([workingFor(state, 61_000), positionOf(state), jobAtWork(state)], [60_000, 3, 41]);
   rest(state);
-  // Hours later: a thread that has stored one word of its next picture, in whichever order, has not worked for hours.
+  // Hours later: a thread that has stored one word of its next image, in whichever order, has not worked for hours.
   assert.equal(workingFor(state, 5_000_000), 0);
   const partly = newWorkState();
   for (const word of [0, 2]) {
@@ -181,12 +192,12 @@ test('a thread is judged by the picture that it is at: whatever it has stored wh
     partly[word] = 0;
     assert.equal(workingFor(partly, 5_000_000), 0, `word ${word}`);
   }
-  beginPicture(state, 0, 5_000_000);
+  beginImage(state, 0, 5_000_000);
   assert.equal(workingFor(state, 5_000_020), 20);
   // The clock is of 32 bits, and may stand at 0.
-  beginPicture(state, 0, 2 ** 31 - 10);
+  beginImage(state, 0, 2 ** 31 - 10);
   assert.equal(workingFor(state, (2 ** 31 + 10) | 0), 20);
-  beginPicture(state, 0, 0);
+  beginImage(state, 0, 0);
   assert.equal(workingFor(state, 500), 499);
 });
 

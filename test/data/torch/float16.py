@@ -1,7 +1,7 @@
 """Makes float16.json: a ViT's first steps in float16 under torch's autocast and GradScaler (its defaults), with gradient accumulation, to compare a run of gqa with.
 
-69 pictures of cifar10-jpeg.zip as an image folder (the first 7 of each class in order of name, of the last class 6), batches of 16, 5 to a step: a step is an epoch.
-Run: python test/data/torch/float16.py PICTURES CHECKPOINT (torch 2.15, timm 1.0.31, Pillow 13; PICTURES holds train/<class>/*.jpg, CHECKPOINT is vit_cifar10_timm.safetensors)
+69 images of cifar10-jpeg.zip as an image folder (the first 7 of each class in order of name, of the last class 6), batches of 16, 5 to a step: a step is an epoch.
+Run: python test/data/torch/float16.py IMAGES CHECKPOINT (torch 2.15, timm 1.0.31, Pillow 13; IMAGES holds train/<class>/*.jpg, CHECKPOINT is vit_cifar10_timm.safetensors)
 """
 import glob
 import json
@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
 BATCH, ACCUM, EPOCHS = 16, 5, 4
-pictures, checkpoint = sys.argv[1:]
-classes = sorted(os.listdir(f'{pictures}/train'))
-files = sorted(glob.glob(f'{pictures}/train/*/*'))
+images, checkpoint = sys.argv[1:]
+classes = sorted(os.listdir(f'{images}/train'))
+files = sorted(glob.glob(f'{images}/train/*/*'))
 pixels = np.stack([np.array(Image.open(file).convert('RGB')) for file in files])
 x = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
 y = torch.tensor([classes.index(file.split('/')[-2]) for file in files])

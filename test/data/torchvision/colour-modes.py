@@ -1,4 +1,4 @@
-"""Writes colour-modes.json: small made-up pictures in every colour mode, each as the file's bytes and as the RGB that torchvision's image loader
+"""Writes colour-modes.json: small made-up images in every colour mode, each as the file's bytes and as the RGB that torchvision's image loader
 (`Image.open(file).convert('RGB')`, torchvision/datasets/folder.py) makes of it.
 
     python test/data/torchvision/colour-modes.py     # needs torchvision, Pillow and numpy
@@ -62,7 +62,7 @@ turned = Image.Exif()
 turned[0x0112] = 6
 cmyk = saved(inks, "JPEG", quality=90)
 
-pictures = {
+images = {
     "rgb.jpg": saved(rgb, "JPEG", quality=90),
     "rgb-444.jpg": saved(rgb, "JPEG", quality=90, subsampling=0),
     "progressive.jpg": saved(rgb, "JPEG", quality=90, progressive=True),
@@ -93,7 +93,7 @@ pictures = {
 
 
 def entry(data):
-    path = pathlib.Path(tempfile.mkdtemp()) / "picture"
+    path = pathlib.Path(tempfile.mkdtemp()) / "image"
     path.write_bytes(data)
     mode = Image.open(path).mode
     loaded = np.asarray(pil_loader(str(path)))
@@ -106,6 +106,6 @@ result = {
     "by": f"torchvision {torchvision.__version__}, Pillow {PIL.__version__}",
     "height": HEIGHT,
     "width": WIDTH,
-    "pictures": {name: entry(data) for name, data in pictures.items()},
+    "images": {name: entry(data) for name, data in images.items()},
 }
 pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")

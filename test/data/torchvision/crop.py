@@ -1,8 +1,8 @@
-"""Writes crop.json: what Pillow's bicubic resize and timm's evaluation transform make of pictures that both sides compute, as SHA-256 of the bytes.
+"""Writes crop.json: what Pillow's bicubic resize and timm's evaluation transform make of images that both sides compute, as SHA-256 of the bytes.
 
     python test/data/torchvision/crop.py     # needs timm, torchvision, Pillow and numpy
 
-Byte i of a picture is (i * i * 7 + i // 11) % 256, or its highest bit alone (`steps`), so that bicubic sums leave 0 to 255 and have to be cut.
+Byte i of a image is (i * i * 7 + i // 11) % 256, or its highest bit alone (`steps`), so that bicubic sums leave 0 to 255 and have to be cut.
 Sizes: landscape, portrait, square, smaller and larger than the target, tall ones, which Pillow (as of 13) resizes along the columns first, one pixel wide or high, odd differences
 (whose half torchvision rounds to even).
 """
@@ -70,7 +70,7 @@ CROPPED = [
 ]
 
 
-def picture(width, height, steps):
+def image(width, height, steps):
     i = np.arange(height * width * 3, dtype=np.int64)
     pixels = ((i * i * 7 + i // 11) % 256).astype(np.uint8)
     if steps:
@@ -88,7 +88,7 @@ def main():
             "from": [height, width],
             "to": [to_height, to_width],
             "steps": steps,
-            "sha256": digest(picture(width, height, steps).resize((to_width, to_height), Image.Resampling.BICUBIC)),
+            "sha256": digest(image(width, height, steps).resize((to_width, to_height), Image.Resampling.BICUBIC)),
         }
         for width, height, to_width, to_height in RESIZED
         for steps in (False, True)
@@ -97,7 +97,7 @@ def main():
     for width, height, size, crop_pct in CROPPED:
         for interpolation in ("bilinear", "bicubic"):
             transform = transforms_imagenet_eval(size, crop_pct=crop_pct, interpolation=interpolation, use_prefetcher=True)
-            tensor = transform(picture(width, height, False))  # [3, size, size] bytes
+            tensor = transform(image(width, height, False))  # [3, size, size] bytes
             assert tensor.shape == (3, size, size) and str(tensor.dtype) == "torch.uint8"
             cropped.append(
                 {

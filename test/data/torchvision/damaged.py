@@ -1,4 +1,4 @@
-"""Writes damaged.json: small pictures and ways to damage their files, each with the SHA-256 of the RGB that Pillow makes of it (`Image.open(file).convert('RGB')`, as torchvision's
+"""Writes damaged.json: small images and ways to damage their files, each with the SHA-256 of the RGB that Pillow makes of it (`Image.open(file).convert('RGB')`, as torchvision's
 image loader), or with what Pillow says when it refuses. A damage is a list of changes [offset, bytes removed, bytes put there in hexadecimal], of the file as it is after the one before.
 
     python test/data/torchvision/damaged.py     # needs Pillow and numpy
@@ -86,7 +86,7 @@ def jpeg_damages(file):
         "bytes before the end of image": [[end, 0, "12345678" * 4]],
         "zeros before the end of image": [[end, 0, "00" * 8]],
         "bytes behind the end of image": [[end + 2, 0, "747261696c" * 20]],
-        "the beginning of another picture behind it": [[end + 2, 0, file[:200].hex()]],
+        "the beginning of another image behind it": [[end + 2, 0, file[:200].hex()]],
         "no end of image": [[end, 2, ""]],
         "half of the end of image": [[end + 1, 1, ""]],
         "cut in the scan": [[middle, len(file), ""]],
@@ -161,7 +161,7 @@ def webp_damages(file):
     }
 
 
-pictures = {
+images = {
     "4:2:0.jpg": (saved("JPEG", quality=80), jpeg_damages),
     "4:4:4.jpg": (saved("JPEG", quality=80, subsampling=0), jpeg_damages),
     "grey.jpg": (saved("JPEG", Image.fromarray(pixels[:, :, 0].astype(np.uint8)), quality=80), jpeg_damages),
@@ -176,12 +176,12 @@ result = {
     "by": f"Pillow {PIL.__version__}",
     "height": HEIGHT,
     "width": WIDTH,
-    "pictures": {
+    "images": {
         name: {
             "file": base64.b64encode(file).decode(),
             "damages": {what: {"changes": changes, **shown(changed(file, changes))} for what, changes in damages(file).items()},
         }
-        for name, (file, damages) in pictures.items()
+        for name, (file, damages) in images.items()
     },
 }
 pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")

@@ -1,5 +1,5 @@
-"""Writes large.json: the SHA-256 of what torchvision's RandAugment operations (Pillow's pixels) make of pictures that are long in one direction, about and beyond the 32,767 pixels
-up to which Pillow's affine transforms count in 16-bit fractions. The pictures are made by the formula below.
+"""Writes large.json: the SHA-256 of what torchvision's RandAugment operations (Pillow's pixels) make of images that are long in one direction, about and beyond the 32,767 pixels
+up to which Pillow's affine transforms count in 16-bit fractions. The images are made by the formula below.
 
     python test/data/torchvision/large.py     # needs torchvision, Pillow and numpy
 """
@@ -25,7 +25,7 @@ SIZES = [
 ]  # fmt: skip
 
 
-def picture(height, width):
+def image(height, width):
     row, column, channel = np.ogrid[0:height, 0:width, 0:3]
     return Image.fromarray(((row * 73 + column * 151 + channel * 29 + ((row * column) >> 4)) & 255).astype(np.uint8))
 
@@ -33,7 +33,7 @@ def picture(height, width):
 space = RandAugment(num_magnitude_bins=BINS)._augmentation_space
 cases = []
 for height, width in SIZES:
-    image = picture(height, width)
+    image = image(height, width)
     for name, (magnitudes, signed) in space(BINS, (height, width)).items():
         for sign in (1, -1) if signed else (1,):
             magnitude = sign * float(magnitudes[LEVEL].item()) if magnitudes.ndim > 0 else 0.0

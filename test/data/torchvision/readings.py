@@ -1,9 +1,9 @@
-"""Writes readings.json: what torchvision reads from the pictures in ../shared/data, in the layouts that gqa reads: counts, class order, and SHA-256 of labels, lists and decoded pixels.
+"""Writes readings.json: what torchvision reads from the images in ../shared/data, in the layouts that gqa reads: counts, class order, and SHA-256 of labels, lists and decoded pixels.
 
     python test/data/torchvision/readings.py ../shared/data     # needs torchvision, Pillow and numpy; half a minute
 
-CIFAR: the pictures of cifar10-jpeg.zip, decoded, as files of the official python version (pickled as Python 2 did). Order of either split: by number within the class, then by class.
-CIFAR-100 is made of the same pictures with labels made up: fine = 10 * class + number % 10, coarse = 2 * class + number % 2.
+CIFAR: the images of cifar10-jpeg.zip, decoded, as files of the official python version (pickled as Python 2 did). Order of either split: by number within the class, then by class.
+CIFAR-100 is made of the same images with labels made up: fine = 10 * class + number % 10, coarse = 2 * class + number % 2.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, Food101, ImageFolder
 from torchvision.datasets.folder import pil_loader
 
 shared = pathlib.Path(sys.argv[1])
-# Pictures of each class: those of the quick test, and all.
+# Images of each class: those of the quick test, and all.
 SIZES = {"part": {"train": 20, "test": 4}, "full": {"train": 5000, "test": 1000}}
 
 
@@ -191,7 +191,7 @@ def cifar():
                 assert read.classes == classes and read100.classes == fine_names
                 assert (read.data == read100.data).all()
                 result[size][split] = {
-                    "pictures": len(read),
+                    "images": len(read),
                     "pixels": sha256(np.ascontiguousarray(read.data).tobytes()),
                     "labels": sha256(bytes(read.targets)),
                     "fine": sha256(bytes(read100.targets)),
@@ -210,13 +210,13 @@ def tiny_imagenet():
         return {
             "classes": (root / "wnids.txt").read_text().split(),
             "train": {
-                "pictures": len(paths),
+                "images": len(paths),
                 # ImageFolder sorts the classes: the lines are compared sorted.
                 "lines": lines(sorted(f"{pathlib.Path(path).relative_to(root).as_posix()} {train.classes[label]}" for path, label in train.samples)),
                 "pixels": pixels(sorted(paths)[::20]),
             },
             "test": {
-                "pictures": len(annotations),
+                "images": len(annotations),
                 "lines": lines(f"val/images/{name} {wnid}" for name, wnid in annotations),
                 "pixels": pixels(root / "val/images" / name for name, _ in annotations[::10]),
             },
@@ -238,7 +238,7 @@ def food101():
             read = Food101(folder, split=split)
             result["classes"] = read.classes
             result[split] = {
-                "pictures": len(read),
+                "images": len(read),
                 "lines": lines(f"{path.relative_to(root).as_posix()} {label}" for path, label in zip(read._image_files, read._labels)),
                 "pixels": pixels(read._image_files[::20]),
             }

@@ -1,8 +1,8 @@
-"""Writes resize.json: what torchvision's Resize makes of pictures that both sides compute, as SHA-256 of the bytes.
+"""Writes resize.json: what torchvision's Resize makes of images that both sides compute, as SHA-256 of the bytes.
 
     python test/data/torchvision/resize.py     # needs torchvision, Pillow and numpy
 
-Byte i of a picture is (i * i * 7 + i // 11) % 256. Sizes: larger, smaller, both; tall ones, which Pillow (as of 13) resizes along the columns first; one pixel.
+Byte i of a image is (i * i * 7 + i // 11) % 256. Sizes: larger, smaller, both; tall ones, which Pillow (as of 13) resizes along the columns first; one pixel.
 """
 
 import hashlib

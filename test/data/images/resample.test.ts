@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { resample } from '../../../src/data/pictures/resample.js';
+import { resample } from '../../../src/data/images/resample.js';
 
-/** torchvision/resize.py, which tells what the pictures are. */
+/** torchvision/resize.py, which tells what the images are. */
 const { cases } = JSON.parse(readFileSync('test/data/torchvision/resize.json', 'utf8')) as {
   cases: { from: [height: number, width: number]; to: [height: number, width: number]; sha256: string }[];
 };
@@ -15,9 +15,12 @@ for (const { from, to, sha256 } of cases) {
       Record<'height' | 'width', number>,
       Record<'height' | 'width', number>,
     ];
-    const picture = Uint8Array.from({ length: size.height * size.width * 3 }, (_, i) => (i * i * 7 + Math.floor(i / 11)) % 256);
+    const image = Uint8Array.from(
+      { length: size.height * size.width * 3 },
+      (_, i) => (i * i * 7 + Math.floor(i / 11)) % 256,
+    );
     const resized = new Uint8Array(target.height * target.width * 3);
-    resample(picture, size, resized, target);
+    resample(image, size, resized, target);
     assert.equal(createHash('sha256').update(resized).digest('hex'), sha256);
   });
 }

@@ -1,11 +1,12 @@
 /**
- * Random erasing as timm has it (mode const, one box): with some probability a box is replaced by the mean that is subtracted, so that it is 0 (to half a byte) once normalised.
- * Zhong et al. 2017, "Random Erasing Data Augmentation" (1708.04896). Pictures that are enlarged on the device are erased before that.
+ * Random erasing as timm has it (mode const, one box): with some probability a box is replaced by the mean that is
+ * subtracted, so that it is 0 (to half a byte) once normalised. Zhong et al. 2017, "Random Erasing Data Augmentation"
+ * (1708.04896). Images that are enlarged on the device are erased before that.
  */
 import type { Draws } from '../../random.js';
-import type { PictureSize } from '../dataset.js';
+import type { ImageSize } from '../dataset.js';
 
-/** Part of the picture's area that the box has. */
+/** Part of the image's area that the box has. */
 const AREA = { lowest: 0.02, highest: 1 / 3 };
 /** Height to width, drawn evenly in its logarithm; the highest is 1 / this. */
 const LOWEST_ASPECT = 0.3;
@@ -16,10 +17,14 @@ const HALVES = [128, 128, 128] as const;
 /** The bytes nearest to the means, 0 to 1, of red, green and blue. */
 export const bytesOfMean = (mean: readonly number[]): number[] => mean.map((value) => Math.round(value * 255));
 
-/** Draws, for the picture: whether; for each attempt: area, aspect; for the box that fits: row, column. Changes `pixels` ([height, width, 3] bytes) in place. @param to [red, green, blue] */
+/**
+ * Draws, for the image: whether; for each attempt: area, aspect; for the box that fits: row, column. Changes `pixels`
+ * ([height, width, 3] bytes) in place.
+ * @param to [red, green, blue]
+ */
 export function erase(
   pixels: Uint8Array,
-  { height, width }: PictureSize,
+  { height, width }: ImageSize,
   probability: number,
   from: Draws,
   to: readonly number[] = HALVES,

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import sharp, { type JpegOptions } from 'sharp';
-import { type ByteLoops, inJavaScript, natively } from '../../../src/data/pictures/byte-loops.js';
-import { decodePicture } from '../../../src/data/pictures/decode.js';
-import { windows } from '../../../src/data/pictures/resample.js';
+import { type ByteLoops, inJavaScript, natively } from '../../../src/data/images/byte-loops.js';
+import { decodeImage } from '../../../src/data/images/decode.js';
+import { windows } from '../../../src/data/images/resample.js';
 import { DEFAULT_READING } from '../../../src/data/reading.js';
 import { GqaError } from '../../../src/errors.js';
-import { loadPictures } from '../../../src/native/pictures.js';
+import { loadImages } from '../../../src/native/images.js';
 import { type Draws, draws } from '../../../src/random.js';
 
-const { addon, problem } = loadPictures();
-const skip = addon === null ? `no native addon for pictures: ${problem}` : false;
+const { addon, problem } = loadImages();
+const skip = addon === null ? `no native addon for images: ${problem}` : false;
 
 const random = (from: Draws, length: number): Uint8Array => Uint8Array.from({ length }, () => from.below(256));
 
@@ -30,24 +30,30 @@ const sizes = Array.from({ length: 40 }, (_, i) => {
 
 test('resizes natively to the same bytes as in JavaScript, larger and smaller', { skip }, () => {
   for (const { from, height, width } of sizes) {
-    const picture = random(from, height * width * 3);
+    const image = random(from, height * width * 3);
     const size = { height, width };
     const target = 1 + from.below(90);
     for (const kind of ['bilinear', 'bicubic'] as const) {
-      both(height * target * 3, (loops, to) => loops.resampleAcross(picture, size, to, target, windows(width, target, kind)));
-      both(target * width * 3, (loops, to) => loops.resampleDown(picture, size, to, target, windows(height, target, kind)));
+      both(height * target * 3, (loops, to) =>
+        loops.resampleAcross(image, size, to, target, windows(width, target, kind)),
+      );
+      both(target * width * 3, (loops, to) =>
+        loops.resampleDown(image, size, to, target, windows(height, target, kind)),
+      );
     }
   }
 });
 
 test('keeps sums that leave a byte within it, natively and in JavaScript', { skip }, () => {
-  const edge = Uint8Array.from({ length: 16 * 3 }, (_, i) => (i < 24 ? 0 : 255)); // a step from black to white: bicubic goes beyond both
+  // a step from black to white: bicubic goes beyond both
+  const edge = Uint8Array.from({ length: 16 * 3 }, (_, i) => (i < 24 ? 0 : 255));
   const across = windows(16, 40, 'bicubic');
   const [native, expected] = [new Uint8Array(120), new Uint8Array(120)];
   natively(addon!).resampleAcross(edge, { height: 1, width: 16 }, native, 40, across);
   inJavaScript.resampleAcross(edge, { height: 1, width: 16 }, expected, 40, across);
   assert.deepEqual(native, expected);
-  const rises = expected.every((value, i) => i < 3 || value >= (expected[i - 3] as number)); // what wrapped round would fall
+  // what wrapped round would fall
+  const rises = expected.every((value, i) => i < 3 || value >= (expected[i - 3] as number));
   assert.ok(rises && expected[0] === 0 && expected.at(-1) === 255, `${expected}`);
   const down = new Uint8Array(120);
   natively(addon!).resampleDown(edge, { height: 16, width: 1 }, down, 40, across);
@@ -56,28 +62,28 @@ test('keeps sums that leave a byte within it, natively and in JavaScript', { ski
 
 test('looks up, counts and sums natively as in JavaScript, also in shared memory', { skip }, () => {
   for (const { from, height, width } of sizes) {
-    const picture = new Uint8Array(new SharedArrayBuffer(height * width * 3));
-    picture.set(random(from, picture.length));
+    const image = new Uint8Array(new SharedArrayBuffer(height * width * 3));
+    image.set(random(from, image.length));
     const tables = random(from, 768);
-    both(picture.length, (loops, to) => loops.lookUp(picture, to, tables));
-    both(768 * 4, (loops, to) => loops.histograms(picture, new Uint32Array(to.fill(1).buffer)));
-    assert.equal(natively(addon!).greySum(picture), inJavaScript.greySum(picture));
+    both(image.length, (loops, to) => loops.lookUp(image, to, tables));
+    both(768 * 4, (loops, to) => loops.histograms(image, new Uint32Array(to.fill(1).buffer)));
+    assert.equal(natively(addon!).greySum(image), inJavaScript.greySum(image));
   }
 });
 
-test('blends with grey and with the smoothed picture natively as in JavaScript, towards and away', { skip }, () => {
+test('blends with grey and with the smoothed image natively as in JavaScript, towards and away', { skip }, () => {
   for (const factor of [0, 0.1, 0.73, 1, 1.27, 1.9, -0.4]) {
     for (const { from, height, width } of sizes) {
-      const picture = random(from, height * width * 3);
-      both(picture.length, (loops, to) => loops.awayFromGrey(picture, to, factor));
-      both(picture.length, (loops, to) => loops.sharpen(picture, to, { height, width }, factor));
+      const image = random(from, height * width * 3);
+      both(image.length, (loops, to) => loops.awayFromGrey(image, to, factor));
+      both(image.length, (loops, to) => loops.sharpen(image, to, { height, width }, factor));
     }
   }
 });
 
 test('gathers natively as in JavaScript', { skip }, () => {
   for (const { from, height, width } of sizes) {
-    const picture = random(from, height * width * 3);
+    const image = random(from, height * width * 3);
     const [stepX, stepY] = [-3 * 65536 + from.below(6 * 65536), -65536 + from.below(2 * 65536)];
     const runs = new Int32Array(height * 4);
     for (let row = 0; row < height; row++) {
@@ -85,14 +91,15 @@ test('gathers natively as in JavaScript', { skip }, () => {
       const first = from.below(width + 1);
       const lies = (place: number, pixels: number): boolean => place >= 0 && place < pixels * 65536;
       let last = first;
-      while (last < width && lies(x + (last - first) * stepX, width) && lies(y + (last - first) * stepY, height)) last++;
+      while (last < width && lies(x + (last - first) * stepX, width) && lies(y + (last - first) * stepY, height))
+        last++;
       runs.set([first, last, x, y], row * 4);
     }
-    both(picture.length, (loops, to) => loops.gather(picture, to, { height, width }, stepX, stepY, runs));
+    both(image.length, (loops, to) => loops.gather(image, to, { height, width }, stepX, stepY, runs));
   }
 });
 
-test('the addon refuses arrays of another kind or length and runs that leave the picture', { skip }, () => {
+test('the addon refuses arrays of another kind or length and runs that leave the image', { skip }, () => {
   const bytes = (length: number): Uint8Array => new Uint8Array(length);
   const { first, count, weights } = windows(4, 2);
   const native = addon!;
@@ -118,14 +125,17 @@ test('the addon refuses arrays of another kind or length and runs that leave the
     () => native.decodeJpeg(bytes(9), bytes(12), 2, 3),
     () => native.decodeJpeg(bytes(9), bytes(12), -2, -2),
   ];
-  for (const attempt of attempts) assert.throws(attempt, { name: 'TypeError', message: /wrong kinds?/ }, String(attempt));
+  for (const attempt of attempts)
+    assert.throws(attempt, { name: 'TypeError', message: /wrong kinds?/ }, String(attempt));
 });
 
-/** A picture with edges and noise, as JPEG. */
+/** A image with edges and noise, as JPEG. */
 async function jpeg(from: Draws, height: number, width: number, options: JpegOptions, grey = false): Promise<Buffer> {
-  const pixels = Buffer.from(Array.from({ length: height * width * 3 }, (_, i) => (((i * 5) % 256) & 0xe0) + from.below(32)));
-  const picture = sharp(pixels, { raw: { height, width, channels: 3 } });
-  return (grey ? picture.greyscale() : picture).jpeg(options).toBuffer();
+  const pixels = Buffer.from(
+    Array.from({ length: height * width * 3 }, (_, i) => (((i * 5) % 256) & 0xe0) + from.below(32)),
+  );
+  const image = sharp(pixels, { raw: { height, width, channels: 3 } });
+  return (grey ? image.greyscale() : image).jpeg(options).toBuffer();
 }
 
 const FORMS: JpegOptions[] = [
@@ -155,16 +165,18 @@ test('a damaged JPEG is refused, or decoded to the bytes of sharp, whichever sha
     const from = draws(11, 'test', i);
     const encoded = await jpeg(from, 24, 40, FORMS[from.below(3)]!);
     const damaged = from.below(4) === 0 ? encoded.subarray(0, 20 + from.below(encoded.length - 20)) : encoded;
-    for (let times = 1 + from.below(3); times > 0; times--) damaged[2 + from.below(damaged.length - 2)] = from.below(256);
+    for (let times = 1 + from.below(3); times > 0; times--)
+      damaged[2 + from.below(damaged.length - 2)] = from.below(256);
     const bySharp = await bytesBySharp(damaged);
     const unseen = bySharp !== null && addon!.decodeJpeg(damaged, new Uint8Array(24 * 40 * 3), 24, 40) > 0;
     const reference = unseen ? null : bySharp;
-    const found = await decodePicture({ bytes: damaged, name: 'damaged' }, null, { ...DEFAULT_READING, onBadImage: 'error' }).catch(
-      (error: unknown) => {
-        assert.ok(error instanceof GqaError && error.code === 'data');
-        return null;
-      },
-    );
+    const found = await decodeImage({ bytes: damaged, name: 'damaged' }, null, {
+      ...DEFAULT_READING,
+      onBadImage: 'error',
+    }).catch((error: unknown) => {
+      assert.ok(error instanceof GqaError && error.code === 'data');
+      return null;
+    });
     if (reference === null || found === null) assert.deepEqual([reference, found], [null, null], `case ${i}`);
     else assert.deepEqual(Buffer.from(found.bytes), reference, `case ${i}`);
     outcomes[unseen ? 'unseen' : found === null ? 'refused' : 'decoded']++;
@@ -180,6 +192,8 @@ const bytesBySharp = (encoded: Buffer): Promise<Buffer | null> =>
     .toBuffer({ resolveWithObject: true })
     .then(
       ({ data, info }) =>
-        info.channels === 3 ? data : Buffer.from(Array.from({ length: data.length * 3 }, (_, i) => data[Math.trunc(i / 3)]!)),
+        info.channels === 3
+          ? data
+          : Buffer.from(Array.from({ length: data.length * 3 }, (_, i) => data[Math.trunc(i / 3)]!)),
       () => null,
     );

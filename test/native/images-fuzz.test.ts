@@ -1,18 +1,23 @@
-/** The addon for pictures on many seeded pictures: as it is, and compiled with the sanitizers for addresses and for undefined behaviour. */
+/**
+ * The addon for images on many seeded images: as it is, and compiled with the sanitizers for addresses and for
+ * undefined behaviour.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { loadPictures } from '../../src/native/pictures.js';
+import { loadImages } from '../../src/native/images.js';
 import { place, testFolder } from '../data/files.js';
-import { damagedJpegs, fuzzDecoder, fuzzLoops } from './pictures-fuzz.js';
+import { damagedJpegs, fuzzDecoder, fuzzLoops } from './images-fuzz.js';
 
-const { addon, problem } = loadPictures();
-const skip = addon === null ? `no native addon for pictures: ${problem}` : false;
+const { addon, problem } = loadImages();
+const skip = addon === null ? `no native addon for images: ${problem}` : false;
 
-test('every loop does what it is defined to do, natively and in JavaScript, from 1 × 1 to 40,000 pixels in a line', { skip }, () => {
+test('every loop does what it is defined to do, natively and in JavaScript, from 1 × 1 to 40,000 pixels in a line', {
+  skip,
+}, () => {
   fuzzLoops(addon!, 1, 20);
 });
 
@@ -42,9 +47,12 @@ async function compiledWithSanitizers(t: TestContext): Promise<string> {
   const flags = '-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all';
   const compiler = place(folder, 'c++', `#!/bin/sh\nexec g++ "$@" ${flags}\n`);
   assert.equal(spawnSync('chmod', ['+x', compiler]).status, 0);
-  const target = path.join(folder, 'gqa_pictures.node');
+  const target = path.join(folder, 'gqa_images.node');
   const library = readRecord(process.cwd())?.library ?? '';
-  assert.equal(compileAddon(process.cwd(), library, 'gqa_pictures.node', target, { ...process.env, CXX: compiler }), null);
+  assert.equal(
+    compileAddon(process.cwd(), library, 'gqa_images.node', target, { ...process.env, CXX: compiler }),
+    null,
+  );
   return target;
 }
 
@@ -52,10 +60,16 @@ test('no sanitizer finds anything amiss in the loops or around the decoder', {
   skip: skip || (sanitizer() === null && 'g++ or its address sanitizer (libasan.so) is not on this machine'),
 }, async (t) => {
   const target = await compiledWithSanitizers(t);
-  const ran = spawnSync(process.execPath, [fileURLToPath(new URL('pictures-sanitized.js', import.meta.url)), target], {
+  const ran = spawnSync(process.execPath, [fileURLToPath(new URL('images-sanitized.js', import.meta.url)), target], {
     encoding: 'utf8',
     timeout: 300_000,
-    env: { ...process.env, LD_PRELOAD: sanitizer() ?? '', ASAN_OPTIONS: 'detect_leaks=0', TF_CPP_MIN_LOG_LEVEL: '3', NODE_OPTIONS: '' },
+    env: {
+      ...process.env,
+      LD_PRELOAD: sanitizer() ?? '',
+      ASAN_OPTIONS: 'detect_leaks=0',
+      TF_CPP_MIN_LOG_LEVEL: '3',
+      NODE_OPTIONS: '',
+    },
   });
   assert.equal(ran.status, 0, ran.stderr.slice(-4000));
   const seen = JSON.parse(ran.stdout) as Record<string, number>;

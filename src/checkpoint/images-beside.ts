@@ -1,16 +1,19 @@
 /**
- * What the files of a hub's repository that lie beside a checkpoint say of the pictures it was trained on: timm's `config.json` (`pretrained_cfg`, or its older flat form) and
- * Hugging Face's `preprocessor_config.json` (or `image_processor` in `processor_config.json`). Sources: timm's data/config.py and data/transforms_factory.py, transformers'
- * image_processing_*.py. Nothing here is trusted: what is not understood is told as such.
+ * What the files of a hub's repository that lie beside a checkpoint say of the images it was trained on: timm's
+ * `config.json` (`pretrained_cfg`, or its older flat form) and Hugging Face's `preprocessor_config.json` (or
+ * `image_processor` in `processor_config.json`). Sources: timm's data/config.py and data/transforms_factory.py,
+ * transformers' image_processing_*.py. Nothing here is trusted: what is not understood is told as such.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Preprocessing, Triple } from '../config/preprocessing.js';
 
-/** What a source says of a setting; `refused`: something that gqa does not do, in words that follow the source's name. */
+/**
+ * What a source says of a setting; `refused`: something that gqa does not do, in words that follow the source's name.
+ */
 export type Said<T> = { value: T } | { refused: string };
 
-/** How pictures become square. */
+/** How images become square. */
 export type Geometry = Pick<Preprocessing, 'resize' | 'cropPct'>;
 
 /** What one source says; a setting that it says nothing of is left out. */
@@ -30,12 +33,16 @@ type Fields = Record<string, unknown>;
 const READERS: Record<string, (fields: Fields, embedDim: number) => Omit<Told, 'from'> | null> = {
   'config.json': timmConfig,
   'preprocessor_config.json': huggingFaceConfig,
-  'processor_config.json': ({ image_processor }) => (isFields(image_processor) ? huggingFaceConfig(image_processor) : null),
+  'processor_config.json': ({ image_processor }) =>
+    isFields(image_processor) ? huggingFaceConfig(image_processor) : null,
 };
 
 const LARGEST = 1_000_000;
 
-/** Those of the files beside `checkpoint` that say something of pictures. @param embedDim of the model: a `config.json` of another width belongs to something else */
+/**
+ * Those of the files beside `checkpoint` that say something of images.
+ * @param embedDim of the model: a `config.json` of another width belongs to something else
+ */
 export function toldBeside(checkpoint: string, embedDim: number): Told[] {
   return Object.entries(READERS).flatMap(([name, read]) => {
     const file = path.join(path.dirname(checkpoint), name);
@@ -66,7 +73,8 @@ function fieldsOf(file: string): Said<Fields> | null {
   }
 }
 
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** In a message. */
 const shown = (value: unknown): string => {
@@ -77,7 +85,8 @@ const shown = (value: unknown): string => {
 const given = (value: unknown): boolean => value !== undefined && value !== null;
 
 /** `{ [key]: said }`, or nothing where nothing is said. */
-const when = <Key extends keyof Told>(key: Key, said: Told[Key] | null): Partial<Told> => (given(said) ? { [key]: said } : {});
+const when = <Key extends keyof Told>(key: Key, said: Told[Key] | null): Partial<Told> =>
+  given(said) ? { [key]: said } : {};
 
 function timmConfig(fields: Fields, embedDim: number): Omit<Told, 'from'> | null {
   if (typeof fields.num_features === 'number' && fields.num_features !== embedDim) return null;
@@ -96,9 +105,13 @@ function timmConfig(fields: Fields, embedDim: number): Omit<Told, 'from'> | null
 }
 
 /** A whole number above 0; undefined: it is none. */
-const whole = (value: unknown): number | undefined => (Number.isInteger(value) && (value as number) > 0 ? (value as number) : undefined);
+const whole = (value: unknown): number | undefined =>
+  Number.isInteger(value) && (value as number) > 0 ? (value as number) : undefined;
 
-/** The side of a square: a number, the last two of [3, 224, 224], or {height, width}. undefined: none of these, or not square. */
+/**
+ * The side of a square: a number, the last two of [3, 224, 224], or {height, width}. undefined: none of these, or not
+ * square.
+ */
 function sideOf(value: unknown): number | undefined {
   if (typeof value === 'number') return whole(value);
   const [height, width] = Array.isArray(value) ? value.slice(-2) : isFields(value) ? [value.height, value.width] : [];
@@ -109,7 +122,11 @@ function channels(key: 'mean' | 'std' | 'image_mean' | 'image_std', value: unkno
   if (!given(value)) return null;
   const values = typeof value === 'number' ? [value, value, value] : value;
   const isStd = key.endsWith('std');
-  if (!Array.isArray(values) || values.length !== 3 || !values.every((each) => typeof each === 'number' && Number.isFinite(each)))
+  if (
+    !Array.isArray(values) ||
+    values.length !== 3 ||
+    !values.every((each) => typeof each === 'number' && Number.isFinite(each))
+  )
     return { refused: `has ${key} ${shown(value)}; gqa takes three numbers, for red, green and blue` };
   if (values.some((each) => each > 1))
     return { refused: `has ${key} ${shown(value)}, as of pixels of 0 to 255; gqa takes it divided by 255` };
@@ -130,23 +147,34 @@ function interpolationOf(key: string, value: unknown): Told['interpolation'] | n
   if (!given(value)) return null;
   const known = INTERPOLATIONS.get(typeof value === 'string' ? value.toLowerCase() : value);
   return known === undefined
-    ? { refused: `has ${key} ${shown(value)}; gqa has bilinear${key === 'resample' ? ' (2) and bicubic (3)' : ' and bicubic'}` }
+    ? {
+        refused: `has ${key} ${shown(value)}; gqa has bilinear${key === 'resample' ? ' (2) and bicubic (3)' : ' and bicubic'}`,
+      }
     : { value: known };
 }
 
 const isPart = (value: unknown): value is number => typeof value === 'number' && value > 0 && value <= 1;
 
-function timmGeometry({ crop_pct: part, crop_mode: mode, crop_border_pixels: border }: Fields): Told['geometry'] | null {
+function timmGeometry({
+  crop_pct: part,
+  crop_mode: mode,
+  crop_border_pixels: border,
+}: Fields): Told['geometry'] | null {
   if (!given(part) && !given(mode)) return null;
   const cropPct = part ?? 0.875;
   if (!isPart(cropPct)) return { refused: `has crop_pct ${shown(part)}; gqa takes it above 0 and of at most 1` };
   if (border) return { refused: `has crop_border_pixels ${shown(border)}, which gqa does not cut off` };
   if (!given(mode) || mode === 'center') return { value: { resize: 'crop', cropPct } };
   if (mode === 'squash' && cropPct === 1) return { value: { resize: 'squash', cropPct: null } };
-  return { refused: `has crop_mode ${shown(mode)} with crop_pct ${cropPct}; gqa has center, and squash with crop_pct 1` };
+  return {
+    refused: `has crop_mode ${shown(mode)} with crop_pct ${cropPct}; gqa has center, and squash with crop_pct 1`,
+  };
 }
 
-/** Keys of image processors that change pixels in ways that gqa does not, each with the settings that are then not known. */
+/**
+ * Keys of image processors that change pixels in ways that gqa does not, each with the settings that are then not
+ * known.
+ */
 const NOT_DONE: [key: string, settings: ('mean' | 'std' | 'geometry')[]][] = [
   ['do_flip_channel_order', ['mean', 'std']],
   ['offset', ['mean', 'std']],
@@ -169,7 +197,9 @@ function huggingFaceConfig(fields: Fields): Omit<Told, 'from'> | null {
     ...when('interpolation', interpolationOf('resample', fields.resample)),
   };
   for (const [key, settings] of NOT_DONE) {
-    if (fields[key]) for (const setting of settings) told[setting] = { refused: `has ${key} ${shown(fields[key])}, which gqa does not do` };
+    if (fields[key])
+      for (const setting of settings)
+        told[setting] = { refused: `has ${key} ${shown(fields[key])}, which gqa does not do` };
   }
   return told;
 }
@@ -198,16 +228,18 @@ const PLAIN_SIZES: [kind: RegExp, edge: 'both' | 'shortest_edge'][] = [
 
 function squareOf(fields: Fields): { refused: string } | { geometry: Geometry; side: number } | null {
   const { size, do_resize: resizes, do_center_crop: crops, crop_size: cropSize } = fields;
-  if (resizes === false) return { refused: 'has do_resize false, but pictures are brought to model.image_size here' };
+  if (resizes === false) return { refused: 'has do_resize false, but images are brought to model.image_size here' };
   if (!given(size)) return null;
   const kind = String(fields.image_processor_type ?? fields.feature_extractor_type ?? '');
   if (/^(ConvNext|Levit)/.test(kind)) return { refused: `has ${kind}, which resizes by a rule of its own` };
   const edge = typeof size === 'number' ? PLAIN_SIZES.find(([name]) => name.test(kind))?.[1] : undefined;
   const both = isFields(size) ? sideOf(size) : edge === 'both' ? sideOf(size) : undefined;
   const shortest = isFields(size) ? sideOf(size.shortest_edge) : edge === 'shortest_edge' ? sideOf(size) : undefined;
-  const crop = crops === true ? (sideOf(cropSize) ?? sideOf(isFields(cropSize) ? cropSize.shortest_edge : null)) : undefined;
+  const crop =
+    crops === true ? (sideOf(cropSize) ?? sideOf(isFields(cropSize) ? cropSize.shortest_edge : null)) : undefined;
   const cropped = crops === true ? `, do_center_crop with crop_size ${shown(cropSize)}` : '';
-  if (both !== undefined && (crops !== true || crop === both)) return { geometry: { resize: 'squash', cropPct: null }, side: both };
+  if (both !== undefined && (crops !== true || crop === both))
+    return { geometry: { resize: 'squash', cropPct: null }, side: both };
   if (both === undefined && shortest !== undefined && crop !== undefined && crop <= shortest)
     return { geometry: { resize: 'crop', cropPct: partFor(crop, shortest) }, side: crop };
   return {

@@ -1,17 +1,19 @@
 /**
- * Encoded pictures: common JPEGs through libtensorflow's libjpeg-turbo where set-up could compile the addon (to the same bytes in a third of the time), everything else, and whatever that
- * does not take, through sharp. The one module that touches sharp (loaded on first use: raw data sets never need it).
- * As torchvision does with Pillow (`convert('RGB')`, then resize): 8-bit RGB, transparency dropped so that what lies beneath shows, CMYK without a profile of inks, no EXIF rotation,
- * aspect ratio not kept. Unlike it, 16-bit grey keeps its high byte (Pillow makes everything above 255 white).
- * JPEGs that libjpeg only warns about are decoded to Pillow's bytes too, under `onBadImage: warn`, and what Pillow refuses is refused: test/data/torchvision/damaged.py.
+ * Encoded images: common JPEGs through libtensorflow's libjpeg-turbo where set-up could compile the addon (to the same
+ * bytes in a third of the time), everything else, and whatever that does not take, through sharp. The one module that
+ * touches sharp (loaded on first use: raw data sets never need it). As torchvision does with Pillow (`convert('RGB')`,
+ * then resize): 8-bit RGB, transparency dropped so that what lies beneath shows, CMYK without a profile of inks, no
+ * EXIF rotation, aspect ratio not kept. Unlike it, 16-bit grey keeps its high byte (Pillow makes everything above 255
+ * white). JPEGs that libjpeg only warns about are decoded to Pillow's bytes too, under `onBadImage: warn`, and what
+ * Pillow refuses is refused: test/data/torchvision/damaged.py.
  */
 import type { Sharp } from 'sharp';
 import { GqaError } from '../../errors.js';
-import { loadPictures } from '../../native/pictures.js';
-import type { EncodedSource, FileSource, PictureSize, Source } from '../dataset.js';
+import { loadImages } from '../../native/images.js';
+import type { EncodedSource, FileSource, ImageSize, Source } from '../dataset.js';
 import { readBytes } from '../files.js';
 import { DEFAULT_READING, type Reading } from '../reading.js';
-import { asPicture, type Decoded, type Picture, rawPicture, resizePicture } from './picture.js';
+import { asImage, type Decoded, type Image, rawImage, resizeImage } from './image.js';
 
 /** First bytes of the kinds of file that are read. */
 const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
@@ -20,7 +22,10 @@ const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
   ['WebP', (head) => head.toString('latin1', 0, 4) === 'RIFF' && head.toString('latin1', 8, 12) === 'WEBP'],
 ];
 
-/** Kinds that are told by name when refused; sharp's library would read some of them, with far more code behind it. Text is searched, bytes stand at their offset. */
+/**
+ * Kinds that are told by name when refused; sharp's library would read some of them, with far more code behind it. Text
+ * is searched, bytes stand at their offset.
+ */
 const REFUSED_KINDS: [name: string, sign: RegExp | { hex: string; at: number }][] = [
   ['GIF', { hex: '47494638', at: 0 }],
   ['TIFF', { hex: '49492a00', at: 0 }],
@@ -38,7 +43,7 @@ const REFUSED_KINDS: [name: string, sign: RegExp | { hex: string; at: number }][
 
 let loading: Promise<typeof import('sharp').default> | undefined;
 
-/** sharp without its cache and with one thread for a picture: the workers are what runs at once. */
+/** sharp without its cache and with one thread for a image: the workers are what runs at once. */
 function loadSharp(): Promise<typeof import('sharp').default> {
   loading ??= import('sharp').then(({ default: sharp }) => {
     sharp.cache(false);
@@ -49,62 +54,75 @@ function loadSharp(): Promise<typeof import('sharp').default> {
 }
 
 /** A file's path, or the bytes of one with what messages call it. */
-export type EncodedPicture = string | { bytes: Uint8Array; name: string };
+export type EncodedImage = string | { bytes: Uint8Array; name: string };
 
-/** What a picture may take, and whether a damaged one is decoded as far as it goes (`warn`) or refused. */
+/** What a image may take, and whether a damaged one is decoded as far as it goes (`warn`) or refused. */
 export type Limits = Pick<Reading, 'maxPixels' | 'timeoutS' | 'onBadImage'>;
 
 /**
- * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it as `resizePicture` does.
- * @returns interleaved RGB of `size`, or of the picture's own size when that is null
- * Errors: exit 3 with the picture's path or name, also for pictures that are damaged beyond what `limits` let pass or cut short, have more pixels than `limits` or take longer.
+ * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it as `resizeImage` does.
+ * @returns interleaved RGB of `size`, or of the image's own size when that is null
+ * Errors: exit 3 with the image's path or name, also for images that are damaged beyond what `limits` let pass or cut
+ * short, have more pixels than `limits` or take longer.
  */
-export async function decodePicture(picture: EncodedPicture, size: PictureSize | null, limits: Limits = DEFAULT_READING): Promise<Decoded> {
-  const { bytes, name } = encodedBytes(picture);
+export async function decodeImage(
+  image: EncodedImage,
+  size: ImageSize | null,
+  limits: Limits = DEFAULT_READING,
+): Promise<Decoded> {
+  const { bytes, name } = encodedBytes(image);
   const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes); // a copy: sharp takes no shared memory
   const kind = kindOf(encoded, name);
   const frame = kind === 'JPEG' ? jpegFrame(encoded) : null;
   const native = frame === null ? null : decodedNatively(encoded, frame, limits);
   const { damage, ...decoded } =
     native?.warnings === 0
-      ? native.picture
+      ? native.image
       : await orUndecodable(encoded, name, () => decodedBySharp(encoded, kind, frame, limits, native !== null));
   return {
-    ...(size === null ? decoded : resizePicture(decoded, size)),
+    ...(size === null ? decoded : resizeImage(decoded, size)),
     damage: damage === null ? null : `${name} (${encoded.length} bytes) is damaged: ${damage}`,
   };
 }
 
-/** Picture `index` of a source that is not raw. It must be one that is held. */
-export function encodedPicture(source: FileSource | EncodedSource, index: number): EncodedPicture {
+/** Image `index` of a source that is not raw. It must be one that is held. */
+export function encodedImage(source: FileSource | EncodedSource, index: number): EncodedImage {
   if (source.kind === 'files') return source.paths[index] as string;
-  const [bytes, name] = [source.pictures[index], source.names[index] as string];
+  const [bytes, name] = [source.images[index], source.names[index] as string];
   if (!bytes) throw new Error(`${name} is asked for, but was left in its file`);
   return { bytes, name };
 }
 
-/** Picture `index` of any source, as `decodePicture` gives it. */
-export async function pictureAt(source: Source, index: number, size: PictureSize | null): Promise<Decoded> {
-  if (source.kind !== 'raw') return decodePicture(encodedPicture(source, index), size);
-  const picture = rawPicture(source, index);
-  return { ...(size === null ? picture : resizePicture(picture, size)), damage: null };
+/** Image `index` of any source, as `decodeImage` gives it. */
+export async function imageAt(source: Source, index: number, size: ImageSize | null): Promise<Decoded> {
+  if (source.kind !== 'raw') return decodeImage(encodedImage(source, index), size);
+  const image = rawImage(source, index);
+  return { ...(size === null ? image : resizeImage(image, size)), damage: null };
 }
 
 /** Reads a file, if it is one. Errors: exit 3 with its path. */
-export const encodedBytes = (picture: EncodedPicture): { bytes: Uint8Array; name: string } =>
-  typeof picture === 'string' ? { bytes: readBytes(picture), name: picture } : picture;
+export const encodedBytes = (image: EncodedImage): { bytes: Uint8Array; name: string } =>
+  typeof image === 'string' ? { bytes: readBytes(image), name: image } : image;
 
-/** Height and width as the picture's head has them. Errors: exit 3, as for `decodePicture`. */
-export async function pictureSize(picture: EncodedPicture, limits: Limits = DEFAULT_READING): Promise<PictureSize> {
-  const { bytes, name } = encodedBytes(picture);
+/** Height and width as the image's head has them. Errors: exit 3, as for `decodeImage`. */
+export async function imageSize(image: EncodedImage, limits: Limits = DEFAULT_READING): Promise<ImageSize> {
+  const { bytes, name } = encodedBytes(image);
   const encoded = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes);
   kindOf(encoded, name);
-  const { height, width } = await orUndecodable(encoded, name, async () => (await opened(encoded, limits, 'error')).metadata());
+  const { height, width } = await orUndecodable(encoded, name, async () =>
+    (await opened(encoded, limits, 'error')).metadata(),
+  );
   return { height, width };
 }
 
 const opened = async (bytes: Buffer, { maxPixels }: Limits, failOn: 'warning' | 'error'): Promise<Sharp> =>
-  (await loadSharp())(bytes, { failOn, limitInputPixels: maxPixels, ignoreIcc: true, autoOrient: false, animated: false });
+  (await loadSharp())(bytes, {
+    failOn,
+    limitInputPixels: maxPixels,
+    ignoreIcc: true,
+    autoOrient: false,
+    animated: false,
+  });
 
 async function orUndecodable<T>(bytes: Buffer, name: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -112,27 +130,35 @@ async function orUndecodable<T>(bytes: Buffer, name: string, work: () => Promise
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new GqaError('data', `${name} (${bytes.length} bytes) does not decode: ${reason}`, {
-      hint: 'Replace the picture or take it out of the data set; data.on_bad_image: skip leaves out what cannot be read.',
+      hint: 'Replace the image or take it out of the data set; data.on_bad_image: skip leaves out what cannot be read.',
       cause,
     });
   }
 }
 
 /**
- * A JPEG that libjpeg warns about is decoded again without minding, where that is wanted and the file ends as Pillow wants it. `damage` is the first warning.
+ * A JPEG that libjpeg warns about is decoded again without minding, where that is wanted and the file ends as Pillow
+ * wants it. `damage` is the first warning.
  * @param warned whether libjpeg has warned already: sharp does not see a warning of the last eight rows
  */
-async function decodedBySharp(encoded: Buffer, kind: string, frame: JpegFrame | null, limits: Limits, warned: boolean): Promise<Decoded> {
+async function decodedBySharp(
+  encoded: Buffer,
+  kind: string,
+  frame: JpegFrame | null,
+  limits: Limits,
+  warned: boolean,
+): Promise<Decoded> {
   try {
-    const picture = await decodedOnce(encoded, kind, frame, limits, 'warning');
-    if (!warned) return { ...picture, damage: null };
-    if (limits.onBadImage === 'warn') return { ...picture, damage: LAST_ROWS };
+    const image = await decodedOnce(encoded, kind, frame, limits, 'warning');
+    if (!warned) return { ...image, damage: null };
+    if (limits.onBadImage === 'warn') return { ...image, damage: LAST_ROWS };
     throw new Error(LAST_ROWS);
   } catch (cause) {
     const said = cause instanceof Error ? cause.message : String(cause);
-    if (limits.onBadImage !== 'warn' || kind !== 'JPEG' || said.startsWith('timeout') || !endsWell(encoded)) throw cause;
-    const picture = await decodedOnce(encoded, kind, frame, limits, 'error');
-    return { ...picture, damage: (said.split('\n')[0] ?? said).replace(/^VipsJpeg: /, '') };
+    if (limits.onBadImage !== 'warn' || kind !== 'JPEG' || said.startsWith('timeout') || !endsWell(encoded))
+      throw cause;
+    const image = await decodedOnce(encoded, kind, frame, limits, 'error');
+    return { ...image, damage: (said.split('\n')[0] ?? said).replace(/^VipsJpeg: /, '') };
   }
 }
 
@@ -144,39 +170,42 @@ async function decodedOnce(
   frame: JpegFrame | null,
   limits: Limits,
   failOn: 'warning' | 'error',
-): Promise<Picture> {
+): Promise<Image> {
   const image = await opened(encoded, limits, failOn);
-  if (kind !== 'JPEG') return toPicture(image.removeAlpha(), limits);
+  if (kind !== 'JPEG') return toImage(image.removeAlpha(), limits);
   if (frame === null) throw new Error('no frame header in the JPEG');
   const { components } = frame;
   if (components === 4) return fromInks(image, limits);
-  if (components !== 1 && components !== 3) throw new Error(`a JPEG of ${components} colour components; expected 1, 3 or 4`);
-  return toPicture(image, limits);
+  if (components !== 1 && components !== 3)
+    throw new Error(`a JPEG of ${components} colour components; expected 1, 3 or 4`);
+  return toImage(image, limits);
 }
 
 /**
- * The pictures whose work is bounded by their length, so that they need no time limit: one after the other, not progressive; with the number of libjpeg's warnings.
- * null for all others, for those cut short or not decodable, which sharp then says the reason of, and where there is no native addon.
+ * The images whose work is bounded by their length, so that they need no time limit: one after the other, not
+ * progressive; with the number of libjpeg's warnings. null for all others, for those cut short or not decodable, which
+ * sharp then says the reason of, and where there is no native addon.
  */
 function decodedNatively(
   encoded: Buffer,
   { sequential, height, width, components }: JpegFrame,
   { maxPixels }: Limits,
-): { picture: Decoded; warnings: number } | null {
+): { image: Decoded; warnings: number } | null {
   const pixels = height * width;
-  if (!sequential || (components !== 1 && components !== 3) || pixels === 0 || pixels > maxPixels || !hasEnd(encoded)) return null;
-  const { addon } = loadPictures();
+  if (!sequential || (components !== 1 && components !== 3) || pixels === 0 || pixels > maxPixels || !hasEnd(encoded))
+    return null;
+  const { addon } = loadImages();
   if (addon === null) return null;
   const bytes = new Uint8Array(Buffer.allocUnsafeSlow(pixels * 3).buffer);
   const warnings = addon.decodeJpeg(encoded, bytes, height, width);
-  return warnings < 0 ? null : { picture: { ...asPicture(bytes, { height, width }), damage: null }, warnings };
+  return warnings < 0 ? null : { image: { ...asImage(bytes, { height, width }), damage: null }, warnings };
 }
 
 /** Is there an end of image in the last bytes? Some writers put a few bytes behind it. */
 const hasEnd = (encoded: Buffer): boolean => encoded.subarray(-64).includes('ffd9', 'hex');
 
 interface JpegFrame {
-  /** Each picture part once, Huffman-coded: baseline and extended sequential, of 8 bits. */
+  /** Each image part once, Huffman-coded: baseline and extended sequential, of 8 bits. */
   sequential: boolean;
   height: number;
   width: number;
@@ -198,9 +227,13 @@ const isFrame = (marker: number): boolean => marker >= 0xc0 && marker <= 0xcf &&
 const RESTART_INTERVAL = 0xdd;
 const isRestart = (marker: number): boolean => marker >= 0xd0 && marker <= 0xd7;
 /** 01 is TEM, 02 to bf are reserved: nobody knows of a length. */
-const standsAlone = (marker: number): boolean => isRestart(marker) || marker === START_OF_IMAGE || marker === END_OF_IMAGE || marker < 0xc0;
+const standsAlone = (marker: number): boolean =>
+  isRestart(marker) || marker === START_OF_IMAGE || marker === END_OF_IMAGE || marker < 0xc0;
 
-/** The segments from a byte on, as libjpeg finds them: what is no marker is passed over, a marker may be padded with ff, and ff 00 is none. Format: ITU-T T.81, B.1. */
+/**
+ * The segments from a byte on, as libjpeg finds them: what is no marker is passed over, a marker may be padded with ff,
+ * and ff 00 is none. Format: ITU-T T.81, B.1.
+ */
 function* segments(bytes: Buffer, from: number): Generator<Segment, void, undefined> {
   for (let at = bytes.indexOf(0xff, from); at >= 0; ) {
     while (bytes[at] === 0xff) at++;
@@ -219,18 +252,27 @@ function jpegFrame(bytes: Buffer): JpegFrame | null {
     if (!isFrame(marker)) continue;
     if (at + 8 >= bytes.length) return null;
     const sequential = marker <= 0xc1 && bytes[at + 3] === 8;
-    return { sequential, height: bytes.readUInt16BE(at + 4), width: bytes.readUInt16BE(at + 6), components: bytes[at + 8] ?? 0 };
+    return {
+      sequential,
+      height: bytes.readUInt16BE(at + 4),
+      width: bytes.readUInt16BE(at + 6),
+      components: bytes[at + 8] ?? 0,
+    };
   }
   return null;
 }
 
-/** What libjpeg passes over behind the last scan: restarts, DNL, APP0 to APP15, comments. Tables are there too rare to be looked into. */
+/**
+ * What libjpeg passes over behind the last scan: restarts, DNL, APP0 to APP15, comments. Tables are there too rare to
+ * be looked into.
+ */
 const mayFollow = (marker: number): boolean =>
   isRestart(marker) || marker === 0x01 || marker === 0xdc || (marker >= 0xe0 && marker <= 0xef) || marker === 0xfe;
 
 /**
- * Is there nothing behind the scan of a JPEG but what may stand there? Pillow reads up to the end of image, or of the file, and refuses what it finds else; sharp stops with the last row.
- * True where there are several scans: all are read before the first row, so that sharp refuses for itself.
+ * Is there nothing behind the scan of a JPEG but what may stand there? Pillow reads up to the end of image, or of the
+ * file, and refuses what it finds else; sharp stops with the last row. True where there are several scans: all are read
+ * before the first row, so that sharp refuses for itself.
  */
 function endsWell(bytes: Buffer): boolean {
   let frame: { marker: number; components: number } | null = null;
@@ -248,15 +290,19 @@ function endsWell(bytes: Buffer): boolean {
     if (isFrame(marker)) frame = { marker, components: bytes[at + 8] ?? 0 };
     if (marker === RESTART_INTERVAL) restarts = bytes[at + 3] !== 0 || bytes[at + 4] !== 0;
     if (marker !== START_OF_SCAN) continue;
-    const several = frame !== null && (frame.marker === 0xc2 || frame.marker === 0xca || (bytes[at + 3] ?? 0) < frame.components);
+    const several =
+      frame !== null && (frame.marker === 0xc2 || frame.marker === 0xca || (bytes[at + 3] ?? 0) < frame.components);
     if (several) return true;
     inScan = true;
   }
   return inScan && !unknown;
 }
 
-/** A CMYK or YCCK JPEG as Pillow shows it: (255 − ink) · (255 − black) / 255, the inks as libvips gives them (put right where the file holds them inverted, as JPEGs do). */
-async function fromInks(image: Sharp, limits: Limits): Promise<Picture> {
+/**
+ * A CMYK or YCCK JPEG as Pillow shows it: (255 − ink) · (255 − black) / 255, the inks as libvips gives them (put right
+ * where the file holds them inverted, as JPEGs do).
+ */
+async function fromInks(image: Sharp, limits: Limits): Promise<Image> {
   const { data, info } = await image
     .pipelineColourspace('cmyk')
     .toColourspace('cmyk')
@@ -273,7 +319,7 @@ async function fromInks(image: Sharp, limits: Limits): Promise<Picture> {
 
 const secondsOf = ({ timeoutS }: Limits): { seconds: number } => ({ seconds: Math.min(3600, Math.ceil(timeoutS)) });
 
-async function toPicture(image: Sharp, limits: Limits): Promise<Picture> {
+async function toImage(image: Sharp, limits: Limits): Promise<Image> {
   const { data, info } = await image
     .toColourspace('srgb')
     .timeout(secondsOf(limits))
@@ -281,7 +327,14 @@ async function toPicture(image: Sharp, limits: Limits): Promise<Picture> {
     .toBuffer({ resolveWithObject: true });
   const grey = info.channels < 3;
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
-  return { bytes, start: 0, height: info.height, width: info.width, pixelStride: info.channels, channelStride: grey ? 0 : 1 };
+  return {
+    bytes,
+    start: 0,
+    height: info.height,
+    width: info.width,
+    pixelStride: info.channels,
+    channelStride: grey ? 0 : 1,
+  };
 }
 
 /** Which kind that is read the bytes begin as. Errors: exit 3 with what they are instead. */
@@ -294,7 +347,7 @@ function kindOf(bytes: Buffer, name: string): string {
   )?.[0];
   const found = bytes.length === 0 ? 'is empty' : `is ${kind ?? 'of an unknown kind'} by its content`;
   throw new GqaError('data', `${name} ${found}; expected ${READ_KINDS.map(([kind]) => kind).join(', ')}`, {
-    hint: 'Convert or replace the picture, or take it out of the data set.',
+    hint: 'Convert or replace the image, or take it out of the data set.',
   });
 }
 

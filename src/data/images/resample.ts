@@ -1,8 +1,9 @@
 /**
- * Resize that gives Pillow's bytes in both directions (a kernel as wide as source pixels when enlarging, as target pixels when shrinking, hence antialiased):
- * along one axis, then along the other, weights of 22 bits, rounded to whole bytes between the two. Source: Pillow's src/libImaging/Resample.c.
+ * Resize that gives Pillow's bytes in both directions (a kernel as wide as source pixels when enlarging, as target
+ * pixels when shrinking, hence antialiased): along one axis, then along the other, weights of 22 bits, rounded to whole
+ * bytes between the two. Source: Pillow's src/libImaging/Resample.c.
  */
-import type { PictureSize } from '../dataset.js';
+import type { ImageSize } from '../dataset.js';
 import { byteLoops, WEIGHT_BITS, type Windows } from './byte-loops.js';
 
 export type Interpolation = 'bilinear' | 'bicubic';
@@ -27,25 +28,25 @@ const KERNELS: Record<Interpolation, Kernel> = {
   },
 };
 
-/** A part of a resized picture, in its pixels. */
-export interface Section extends PictureSize {
+/** A part of a resized image, in its pixels. */
+export interface Section extends ImageSize {
   top: number;
   left: number;
 }
 
-const whole = (size: PictureSize): Section => ({ ...size, top: 0, left: 0 });
+const whole = (size: ImageSize): Section => ({ ...size, top: 0, left: 0 });
 
 /**
  * @param from   [size.height, size.width, 3] bytes
- * @param target what the picture is resized to
+ * @param target what the image is resized to
  * @param wanted the part of that which is computed
  * @param to     [wanted.height, wanted.width, 3] bytes, written in full
  */
 export function resample(
   from: Uint8Array,
-  size: PictureSize,
+  size: ImageSize,
   to: Uint8Array,
-  target: PictureSize,
+  target: ImageSize,
   interpolation: Interpolation = 'bilinear',
   wanted: Section = whole(target),
 ): void {
@@ -62,7 +63,7 @@ export function resample(
     resampleDown(from, size, bytes, wanted.height, down);
     resampleAcross(bytes, between, to, wanted.width, across);
   } else {
-    // Only the rows that have weight: of a long narrow picture a crop needs few.
+    // Only the rows that have weight: of a long narrow image a crop needs few.
     const first = down.first[0] as number;
     const last = (down.first.at(-1) as number) + (down.count.at(-1) as number);
     const between = { height: last - first, width: wanted.width };
@@ -73,15 +74,24 @@ export function resample(
   }
 }
 
-/** Pillow begins with the columns where the height shrinks by much more pixels than the width (as of release 13, its pull request 9549); the rule as found by trying sizes. */
-const downFirst = (size: PictureSize, target: PictureSize): boolean =>
+/**
+ * Pillow begins with the columns where the height shrinks by much more pixels than the width (as of release 13, its
+ * pull request 9549); the rule as found by trying sizes.
+ */
+const downFirst = (size: ImageSize, target: ImageSize): boolean =>
   size.height > target.height && size.height - target.height > 2 * (size.width - target.width);
 
 /**
- * The weights along one axis: the kernel about each target pixel's middle, cut off at the picture's edge, of sum 1.
+ * The weights along one axis: the kernel about each target pixel's middle, cut off at the image's edge, of sum 1.
  * @param begin the first of `wanted` target pixels
  */
-export function windows(pixels: number, target: number, interpolation: Interpolation = 'bilinear', begin = 0, wanted = target): Windows {
+export function windows(
+  pixels: number,
+  target: number,
+  interpolation: Interpolation = 'bilinear',
+  begin = 0,
+  wanted = target,
+): Windows {
   const { support, at: kernel } = KERNELS[interpolation];
   const scale = pixels / target;
   const stretch = Math.max(scale, 1);

@@ -1,11 +1,15 @@
 /**
- * The loops over all bytes of a picture, [height, width, 3]: natively where set-up could compile them (src/native/pictures.cc), else in JavaScript, to the same bytes.
- * What the numbers mean is said where they come from: resample.ts and randaugment.ts.
+ * The loops over all bytes of a image, [height, width, 3]: natively where set-up could compile them
+ * (src/native/images.cc), else in JavaScript, to the same bytes. What the numbers mean is said where they come from:
+ * resample.ts and randaugment.ts.
  */
-import { loadPictures, type PictureAddon } from '../../native/pictures.js';
-import type { PictureSize } from '../dataset.js';
+import { type ImageAddon, loadImages } from '../../native/images.js';
+import type { ImageSize } from '../dataset.js';
 
-/** For each target pixel along one axis: its first source pixel, how many, and their weights of 22 bits (weights.length / target apart). */
+/**
+ * For each target pixel along one axis: its first source pixel, how many, and their weights of 22 bits (weights.length
+ * / target apart).
+ */
 export interface Windows {
   first: Int32Array;
   count: Int32Array;
@@ -14,15 +18,20 @@ export interface Windows {
 
 /** `from` and `to` are never the same memory; `to` is written in full. */
 export interface ByteLoops {
-  /** Each pixel of `to`, [size.height, targetWidth, 3]: the sum of those of its row that its column's window tells, rounded and kept within a byte. */
-  resampleAcross(from: Uint8Array, size: PictureSize, to: Uint8Array, targetWidth: number, windows: Windows): void;
-  /** The same along columns: `to` is [targetHeight, size.width, 3]. */
-  resampleDown(from: Uint8Array, size: PictureSize, to: Uint8Array, targetHeight: number, windows: Windows): void;
   /**
-   * Each row's pixels, from the first to before the last column of its run, from places in the picture that lie a step apart; black outside the run.
-   * @param runs for each row: first column, last, and the first's place, x and y; @param stepX, stepY places and steps are of 65536 fractions of a pixel, and lie in the picture
+   * Each pixel of `to`, [size.height, targetWidth, 3]: the sum of those of its row that its column's window tells,
+   * rounded and kept within a byte.
    */
-  gather(from: Uint8Array, to: Uint8Array, size: PictureSize, stepX: number, stepY: number, runs: Int32Array): void;
+  resampleAcross(from: Uint8Array, size: ImageSize, to: Uint8Array, targetWidth: number, windows: Windows): void;
+  /** The same along columns: `to` is [targetHeight, size.width, 3]. */
+  resampleDown(from: Uint8Array, size: ImageSize, to: Uint8Array, targetHeight: number, windows: Windows): void;
+  /**
+   * Each row's pixels, from the first to before the last column of its run, from places in the image that lie a step
+   * apart; black outside the run.
+   * @param runs for each row: first column, last, and the first's place, x and y; @param stepX, stepY places and steps
+   *   are of 65536 fractions of a pixel, and lie in the image
+   */
+  gather(from: Uint8Array, to: Uint8Array, size: ImageSize, stepX: number, stepY: number, runs: Int32Array): void;
   /** @param tables 256 values for each channel */
   lookUp(from: Uint8Array, to: Uint8Array, tables: Uint8Array): void;
   /** @param counts 256 for each channel, to which is added how often each value occurs */
@@ -31,26 +40,30 @@ export interface ByteLoops {
   greySum(from: Uint8Array): number;
   /** `blend` of each pixel's grey and each of its values. */
   awayFromGrey(from: Uint8Array, to: Uint8Array, factor: number): void;
-  /** `blend` of the smoothed picture (Pillow's SMOOTH: weights of sum 13, the middle 5, its eight neighbours 1, rounded) and the picture; the pixels of the edge stay. */
-  sharpen(from: Uint8Array, to: Uint8Array, size: PictureSize, factor: number): void;
+  /**
+   * `blend` of the smoothed image (Pillow's SMOOTH: weights of sum 13, the middle 5, its eight neighbours 1, rounded)
+   * and the image; the pixels of the edge stay.
+   */
+  sharpen(from: Uint8Array, to: Uint8Array, size: ImageSize, factor: number): void;
 }
 
 let chosen: ByteLoops | undefined;
 
 export function byteLoops(): ByteLoops {
   if (chosen === undefined) {
-    const { addon } = loadPictures();
+    const { addon } = loadImages();
     chosen = addon === null ? inJavaScript : natively(addon);
   }
   return chosen;
 }
 
-export const natively = (addon: PictureAddon): ByteLoops => ({
+export const natively = (addon: ImageAddon): ByteLoops => ({
   resampleAcross: (from, { height, width }, to, target, { first, count, weights }) =>
     addon.resampleAcross(from, to, height, width, target, first, count, weights),
   resampleDown: (from, { height, width }, to, target, { first, count, weights }) =>
     addon.resampleDown(from, to, height, width, target, first, count, weights),
-  gather: (from, to, { height, width }, stepX, stepY, runs) => addon.gather(from, to, height, width, stepX, stepY, runs),
+  gather: (from, to, { height, width }, stepX, stepY, runs) =>
+    addon.gather(from, to, height, width, stepX, stepY, runs),
   lookUp: addon.lookUp,
   histograms: addon.histograms,
   greySum: addon.greySum,
@@ -96,9 +109,11 @@ export const inJavaScript: ByteLoops = {
       for (let i = 0; i < (count[row] as number); i++) {
         const weight = weights[row * stride + i] as number;
         const source = ((first[row] as number) + i) * rowBytes;
-        for (let byte = 0; byte < rowBytes; byte++) (sums as { [at: number]: number })[byte]! += (from[source + byte] as number) * weight;
+        for (let byte = 0; byte < rowBytes; byte++)
+          (sums as { [at: number]: number })[byte]! += (from[source + byte] as number) * weight;
       }
-      for (let byte = 0; byte < rowBytes; byte++) to[row * rowBytes + byte] = byteOf((sums[byte] as number) >> WEIGHT_BITS);
+      for (let byte = 0; byte < rowBytes; byte++)
+        to[row * rowBytes + byte] = byteOf((sums[byte] as number) >> WEIGHT_BITS);
     }
   },
   gather(from, to, { height, width }, stepX, stepY, runs) {
@@ -141,7 +156,8 @@ export const inJavaScript: ByteLoops = {
   },
   greySum(from) {
     let sum = 0;
-    for (let i = 0; i < from.length; i += 3) sum += grey(from[i] as number, from[i + 1] as number, from[i + 2] as number);
+    for (let i = 0; i < from.length; i += 3)
+      sum += grey(from[i] as number, from[i + 1] as number, from[i + 2] as number);
     return sum;
   },
   awayFromGrey(from, to, factor) {
@@ -185,12 +201,16 @@ export const inJavaScript: ByteLoops = {
 };
 
 /** Grey of a pixel, as Pillow's mode L (ITU-R 601-2, 16-bit fractions). */
-const grey = (red: number, green: number, blue: number): number => (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+const grey = (red: number, green: number, blue: number): number =>
+  (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
 
 /** By the sum of the weighted values. */
 const SMOOTH = Uint8Array.from({ length: 13 * 255 + 1 }, (_, sum) => Math.floor((2 * sum + 13) / 26));
 
-/** Pillow's blend of two values: float32, cut off, kept within a byte. @param factor 0: all `other`; 1: all `value`; beyond 1: away from `other` */
+/**
+ * Pillow's blend of two values: float32, cut off, kept within a byte.
+ * @param factor 0: all `other`; 1: all `value`; beyond 1: away from `other`
+ */
 export function blend(other: number, value: number, factor: number): number {
   const mixed = Math.fround(other + Math.fround(Math.fround(factor) * (value - other)));
   return mixed <= 0 ? 0 : mixed >= 255 ? 255 : Math.floor(mixed);

@@ -1,26 +1,27 @@
 /**
- * RandAugment as the paper's code has it from torchvision (num_ops 2, magnitude 9 of 31 bins, nearest interpolation, black fill), on pictures as Pillow holds them.
- * Every operation gives Pillow's bytes. Cubuk et al. 2019, "RandAugment: Practical automated data augmentation with a reduced search space" (1909.13719).
+ * RandAugment as the paper's code has it from torchvision (num_ops 2, magnitude 9 of 31 bins, nearest interpolation,
+ * black fill), on images as Pillow holds them. Every operation gives Pillow's bytes. Cubuk et al. 2019, "RandAugment:
+ * Practical automated data augmentation with a reduced search space" (1909.13719).
  */
 import type { Draws } from '../../random.js';
-import type { PictureSize } from '../dataset.js';
+import type { ImageSize } from '../dataset.js';
 import { blend, byteLoops } from './byte-loops.js';
 
 /** Writes all of `to` from `from`: [height, width, 3] bytes each, never the same memory. */
-type Apply = (from: Uint8Array, to: Uint8Array, size: PictureSize, magnitude: number) => void;
+type Apply = (from: Uint8Array, to: Uint8Array, size: ImageSize, magnitude: number) => void;
 
 interface Operation {
   /** Half of the draws turn the magnitude's sign. */
   signed: boolean;
-  /** What level 0 … BINS − 1 means for a picture of this size, in the operation's own unit. */
-  magnitude(level: number, size: PictureSize): number;
+  /** What level 0 … BINS − 1 means for a image of this size, in the operation's own unit. */
+  magnitude(level: number, size: ImageSize): number;
   apply: Apply;
 }
 
 const BINS = 31;
 /** The paper's level. */
 const LEVEL = 9;
-const OPERATIONS_A_PICTURE = 2;
+const OPERATIONS_A_IMAGE = 2;
 
 const none = (): number => 0;
 /** torch.linspace(0, end, 31) in float32: counted from the nearer end. */
@@ -35,7 +36,11 @@ const edge = (pixels: number): number => (150 / 331) * pixels;
 export const OPERATIONS = {
   Identity: { signed: false, magnitude: none, apply: (from, to) => to.set(from) },
   ShearX: { signed: true, magnitude: upTo(0.3), apply: (from, to, size, by) => shearX(from, to, size, by) },
-  ShearY: { signed: true, magnitude: upTo(0.3), apply: (from, to, size, by) => affine(from, to, size, [1, 0, 0, by, 1, 0]) },
+  ShearY: {
+    signed: true,
+    magnitude: upTo(0.3),
+    apply: (from, to, size, by) => affine(from, to, size, [1, 0, 0, by, 1, 0]),
+  },
   TranslateX: {
     signed: true,
     magnitude: (level, { width }) => spaced(0, edge(width), level),
@@ -46,11 +51,23 @@ export const OPERATIONS = {
     magnitude: (level, { height }) => spaced(0, edge(height), level),
     apply: (from, to, size, pixels) => shiftColumns(from, to, size, Math.trunc(pixels)),
   },
-  Rotate: { signed: true, magnitude: upTo(30), apply: (from, to, size, degrees) => affine(from, to, size, rotation(degrees, size)) },
+  Rotate: {
+    signed: true,
+    magnitude: upTo(30),
+    apply: (from, to, size, degrees) => affine(from, to, size, rotation(degrees, size)),
+  },
   Brightness: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => look(from, to, blended(0, 1 + by)) },
   Color: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => byteLoops().awayFromGrey(from, to, 1 + by) },
-  Contrast: { signed: true, magnitude: upTo(0.9), apply: (from, to, _, by) => look(from, to, blended(meanGrey(from), 1 + by)) },
-  Sharpness: { signed: true, magnitude: upTo(0.9), apply: (from, to, size, by) => byteLoops().sharpen(from, to, size, 1 + by) },
+  Contrast: {
+    signed: true,
+    magnitude: upTo(0.9),
+    apply: (from, to, _, by) => look(from, to, blended(meanGrey(from), 1 + by)),
+  },
+  Sharpness: {
+    signed: true,
+    magnitude: upTo(0.9),
+    apply: (from, to, size, by) => byteLoops().sharpen(from, to, size, 1 + by),
+  },
   Posterize: {
     signed: false,
     magnitude: (level) => 8 - roundHalfEven(level / ((BINS - 1) / 4)),
@@ -71,23 +88,31 @@ export const OPERATIONS = {
         table((value) => (value < threshold ? value : 255 - value)),
       ),
   },
-  AutoContrast: { signed: false, magnitude: none, apply: (from, to) => lookEach(from, to, histograms(from).map(stretched)) },
-  Equalize: { signed: false, magnitude: none, apply: (from, to) => lookEach(from, to, histograms(from).map(equalized)) },
+  AutoContrast: {
+    signed: false,
+    magnitude: none,
+    apply: (from, to) => lookEach(from, to, histograms(from).map(stretched)),
+  },
+  Equalize: {
+    signed: false,
+    magnitude: none,
+    apply: (from, to) => lookEach(from, to, histograms(from).map(equalized)),
+  },
 } as const satisfies Record<string, Operation>;
 
 export type OperationName = keyof typeof OPERATIONS;
 
 const NAMES = Object.keys(OPERATIONS) as OperationName[];
 
-/** An operation as drawn for a picture. */
+/** An operation as drawn for a image. */
 export interface Drawn {
   name: OperationName;
   magnitude: number;
 }
 
-/** The two operations of one picture. Draws, for each: the operation, then the sign where it has one. */
-export function drawOperations(from: Draws, size: PictureSize): Drawn[] {
-  return Array.from({ length: OPERATIONS_A_PICTURE }, () => {
+/** The two operations of one image. Draws, for each: the operation, then the sign where it has one. */
+export function drawOperations(from: Draws, size: ImageSize): Drawn[] {
+  return Array.from({ length: OPERATIONS_A_IMAGE }, () => {
     const name = NAMES[from.below(NAMES.length)] as OperationName;
     const { signed, magnitude } = OPERATIONS[name];
     const drawn = magnitude(LEVEL, size);
@@ -96,7 +121,7 @@ export function drawOperations(from: Draws, size: PictureSize): Drawn[] {
 }
 
 /** Applies one operation. @param from, to [height, width, 3] bytes, not the same memory; `to` is written in full */
-export function applyOperation({ name, magnitude }: Drawn, from: Uint8Array, to: Uint8Array, size: PictureSize): void {
+export function applyOperation({ name, magnitude }: Drawn, from: Uint8Array, to: Uint8Array, size: ImageSize): void {
   (OPERATIONS[name].apply as Apply)(from, to, size, magnitude);
 }
 
@@ -113,26 +138,31 @@ function roundHalfEven(value: number): number {
   return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-// Where pixels come from. Pillow's nearest transform counts in 16-bit fractions, from the middle of the first pixel, where all places have less than 32,768 pixels; else in doubles.
+// Where pixels come from. Pillow's nearest transform counts in 16-bit fractions, from the middle of the first pixel,
+// where all places have less than 32,768 pixels; else in doubles.
 
 const FRACTION = 65536;
 const fixed = (value: number): number => Math.floor(value * FRACTION + 0.5);
 
 type Matrix = readonly [number, number, number, number, number, number];
 
-/** Do the corners of the picture come from places that 16 bits hold? Pillow's check, to the comparison. */
-function isNear({ height, width }: PictureSize, [a, b, c, d, e, f]: Matrix): boolean {
-  const holds = (x: number, y: number): boolean => Math.abs(x * a + y * b + c) < 32768 && Math.abs(x * d + y * e + f) < 32768;
+/** Do the corners of the image come from places that 16 bits hold? Pillow's check, to the comparison. */
+function isNear({ height, width }: ImageSize, [a, b, c, d, e, f]: Matrix): boolean {
+  const holds = (x: number, y: number): boolean =>
+    Math.abs(x * a + y * b + c) < 32768 && Math.abs(x * d + y * e + f) < 32768;
   return holds(0, 0) && holds(width, height) && holds(0, height) && holds(width, 0);
 }
 
 /** Takes output pixel (x, y) from (a·x + b·y + c, d·x + e·y + f), pixel middles; what lies outside is black. */
-function affine(from: Uint8Array, to: Uint8Array, size: PictureSize, matrix: Matrix): void {
+function affine(from: Uint8Array, to: Uint8Array, size: ImageSize, matrix: Matrix): void {
   (isNear(size, matrix) ? affineNear : affineFar)(from, to, size, matrix);
 }
 
-/** In doubles, added up from pixel to pixel and from row to row, as Pillow does: their rounding decides which pixel is taken. */
-function affineFar(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, [a, b, c, d, e, f]: Matrix): void {
+/**
+ * In doubles, added up from pixel to pixel and from row to row, as Pillow does: their rounding decides which pixel is
+ * taken.
+ */
+function affineFar(from: Uint8Array, to: Uint8Array, { height, width }: ImageSize, [a, b, c, d, e, f]: Matrix): void {
   to.fill(0);
   let rowX = c + b * 0.5 + a * 0.5;
   let rowY = f + e * 0.5 + d * 0.5;
@@ -151,7 +181,7 @@ function affineFar(from: Uint8Array, to: Uint8Array, { height, width }: PictureS
 }
 
 /** In fractions that 32 bits hold. */
-function affineNear(from: Uint8Array, to: Uint8Array, size: PictureSize, [a, b, c, d, e, f]: Matrix): void {
+function affineNear(from: Uint8Array, to: Uint8Array, size: ImageSize, [a, b, c, d, e, f]: Matrix): void {
   const { height, width } = size;
   const [stepX, stepY] = [fixed(a), fixed(d)];
   const runs = new Int32Array(height * 4);
@@ -168,8 +198,17 @@ function affineNear(from: Uint8Array, to: Uint8Array, size: PictureSize, [a, b, 
   byteLoops().gather(from, to, size, stepX, stepY, runs);
 }
 
-/** Of the columns first … last − 1, those (in a row, or none) for which start + column · step lies in 0 … pixels; all numbers in fractions but columns and pixels. */
-function inside(start: number, step: number, pixels: number, first: number, last: number): [first: number, last: number] {
+/**
+ * Of the columns first … last − 1, those (in a row, or none) for which start + column · step lies in 0 … pixels; all
+ * numbers in fractions but columns and pixels.
+ */
+function inside(
+  start: number,
+  step: number,
+  pixels: number,
+  first: number,
+  last: number,
+): [first: number, last: number] {
   const highest = pixels * FRACTION - 1;
   if (step === 0) return start >= 0 && start <= highest ? [first, last] : [first, first];
   const [low, high] = step > 0 ? [-start / step, (highest - start) / step] : [(highest - start) / step, -start / step];
@@ -178,7 +217,7 @@ function inside(start: number, step: number, pixels: number, first: number, last
 }
 
 /** About the middle, counter-clockwise; Pillow rounds sine and cosine to 15 places. */
-function rotation(degrees: number, { height, width }: PictureSize): Matrix {
+function rotation(degrees: number, { height, width }: ImageSize): Matrix {
   const turned = degrees < 0 ? degrees + 360 : degrees;
   const angle = -(turned * Math.PI) / 180;
   const places = (value: number): number => Number(value.toFixed(15));
@@ -188,7 +227,7 @@ function rotation(degrees: number, { height, width }: PictureSize): Matrix {
 }
 
 /** `affine` by a matrix under which every row is only shifted, by pixels of its own. */
-function shearX(from: Uint8Array, to: Uint8Array, size: PictureSize, by: number): void {
+function shearX(from: Uint8Array, to: Uint8Array, size: ImageSize, by: number): void {
   const matrix: Matrix = [1, by, 0, 0, 1, 0];
   if (!isNear(size, matrix)) {
     affineFar(from, to, size, matrix);
@@ -200,7 +239,12 @@ function shearX(from: Uint8Array, to: Uint8Array, size: PictureSize, by: number)
 }
 
 /** @param shift pixels by which a row moves to the right */
-function shiftRows(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, shift: (row: number) => number): void {
+function shiftRows(
+  from: Uint8Array,
+  to: Uint8Array,
+  { height, width }: ImageSize,
+  shift: (row: number) => number,
+): void {
   const rowBytes = width * 3;
   for (let row = 0; row < height; row++) {
     const at = row * rowBytes;
@@ -215,8 +259,8 @@ function shiftRows(from: Uint8Array, to: Uint8Array, { height, width }: PictureS
   }
 }
 
-/** @param shift pixels by which the picture moves down */
-function shiftColumns(from: Uint8Array, to: Uint8Array, { height, width }: PictureSize, shift: number): void {
+/** @param shift pixels by which the image moves down */
+function shiftColumns(from: Uint8Array, to: Uint8Array, { height, width }: ImageSize, shift: number): void {
   const moved = Math.max(-height, Math.min(height, shift)) * width * 3;
   const end = height * width * 3;
   if (moved >= 0) {
@@ -233,7 +277,8 @@ function shiftColumns(from: Uint8Array, to: Uint8Array, { height, width }: Pictu
 const table = (of: (value: number) => number): Uint8Array => Uint8Array.from({ length: 256 }, (_, value) => of(value));
 
 /** One table for all channels. */
-const look = (from: Uint8Array, to: Uint8Array, values: Uint8Array): void => lookEach(from, to, [values, values, values]);
+const look = (from: Uint8Array, to: Uint8Array, values: Uint8Array): void =>
+  lookEach(from, to, [values, values, values]);
 
 /** A table for each channel. */
 function lookEach(from: Uint8Array, to: Uint8Array, values: Uint8Array[]): void {

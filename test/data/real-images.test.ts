@@ -1,23 +1,32 @@
-/** Tiny ImageNet (20 classes) and Food101 (3 classes) as published, against torchvision's reading of the same files (torchvision/readings.py): classes, lists, labels and decoded pixels. */
+/**
+ * Tiny ImageNet (20 classes) and Food101 (3 classes) as published, against torchvision's reading of the same files
+ * (torchvision/readings.py): classes, lists, labels and decoded pixels.
+ */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { relative, resolve, sep } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Split } from '../../src/data/dataset.js';
-import { decodePicture } from '../../src/data/pictures/decode.js';
+import { decodeImage } from '../../src/data/images/decode.js';
 import { withZip } from './fetch/zip.js';
 import { openBoth, place, testFolder } from './files.js';
 
 interface Reading {
-  pictures: number;
+  images: number;
   lines: string;
   pixels: string;
 }
 type Readings = { classes: string[]; train: Reading; test: Reading };
-const readings = JSON.parse(readFileSync('test/data/torchvision/readings.json', 'utf8')) as Record<'tiny-imagenet' | 'food101', Readings>;
+const readings = JSON.parse(readFileSync('test/data/torchvision/readings.json', 'utf8')) as Record<
+  'tiny-imagenet' | 'food101',
+  Readings
+>;
 
-const zips = { 'tiny-imagenet': resolve('../shared/data/tiny-imagenet-20.zip'), food101: resolve('../shared/data/food101-3.zip') };
+const zips = {
+  'tiny-imagenet': resolve('../shared/data/tiny-imagenet-20.zip'),
+  food101: resolve('../shared/data/food101-3.zip'),
+};
 const absent = (path: string): string | false => (existsSync(path) ? false : `${path} is not there`);
 
 async function unpacked(t: TestContext, zip: string): Promise<string> {
@@ -30,7 +39,7 @@ async function unpacked(t: TestContext, zip: string): Promise<string> {
 
 const pathsOf = ({ source }: Split): string[] => (source.kind === 'files' ? source.paths : assert.fail('not of files'));
 
-/** `path in the data set, label` for each picture. */
+/** `path in the data set, label` for each image. */
 function linesOf(from: string, split: Split, label: (index: number) => string | number): string[] {
   return pathsOf(split).map((path, i) => `${relative(from, path).split(sep).join('/')} ${label(split.labels[i]!)}`);
 }
@@ -40,9 +49,10 @@ const linesHash = (lines: string[]): string => createHash('sha256').update(lines
 async function pixelsHash(paths: string[]): Promise<string> {
   const hash = createHash('sha256');
   for (const path of paths) {
-    const { bytes, height, width, pixelStride, channelStride, start } = await decodePicture(path, null);
+    const { bytes, height, width, pixelStride, channelStride, start } = await decodeImage(path, null);
     const rgb = Buffer.alloc(height * width * 3);
-    for (let i = 0; i < rgb.length; i++) rgb[i] = bytes[start + Math.floor(i / 3) * pixelStride + (i % 3) * channelStride]!;
+    for (let i = 0; i < rgb.length; i++)
+      rgb[i] = bytes[start + Math.floor(i / 3) * pixelStride + (i % 3) * channelStride]!;
     hash.update(rgb);
   }
   return hash.digest('hex');
@@ -50,9 +60,14 @@ async function pixelsHash(paths: string[]): Promise<string> {
 
 test('Tiny ImageNet as published', { skip: absent(zips['tiny-imagenet']) }, async (t) => {
   const expected = readings['tiny-imagenet'];
-  const { from, classes, train, test: other } = await openBoth({ name: 'tiny-imagenet', root: await unpacked(t, zips['tiny-imagenet']) });
+  const {
+    from,
+    classes,
+    train,
+    test: other,
+  } = await openBoth({ name: 'tiny-imagenet', root: await unpacked(t, zips['tiny-imagenet']) });
   assert.deepEqual(classes, expected.classes);
-  assert.deepEqual([train.labels.length, other.labels.length], [expected.train.pictures, expected.test.pictures]);
+  assert.deepEqual([train.labels.length, other.labels.length], [expected.train.images, expected.test.images]);
   // torchvision's ImageFolder sorts the classes, so that the wnid is compared, not its number.
   assert.equal(linesHash(linesOf(from, train, (label) => classes[label] ?? '').sort()), expected.train.lines);
   assert.equal(linesHash(linesOf(from, other, (label) => classes[label] ?? '')), expected.test.lines);
@@ -66,7 +81,7 @@ test('Food101 as published', { skip: absent(zips.food101) }, async (t) => {
   const { from, classes, ...splits } = await openBoth({ name: 'food101', root: await unpacked(t, zips.food101) });
   assert.deepEqual(classes, expected.classes);
   for (const split of ['train', 'test'] as const) {
-    assert.equal(splits[split].labels.length, expected[split].pictures);
+    assert.equal(splits[split].labels.length, expected[split].images);
     assert.equal(linesHash(linesOf(from, splits[split], (label) => label)), expected[split].lines);
     assert.equal(await pixelsHash(pathsOf(splits[split]).filter((_, i) => i % 20 === 0)), expected[split].pixels);
   }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { fitPicture, isPlain, SQUASH } from '../../../src/data/pictures/fit.js';
-import { asPicture } from '../../../src/data/pictures/picture.js';
-import { type Interpolation, resample } from '../../../src/data/pictures/resample.js';
+import { fitImage, isPlain, SQUASH } from '../../../src/data/images/fit.js';
+import { asImage } from '../../../src/data/images/image.js';
+import { type Interpolation, resample } from '../../../src/data/images/resample.js';
 
 type Size = [height: number, width: number];
 
-/** torchvision/crop.py, which tells what the pictures are. */
+/** torchvision/crop.py, which tells what the images are. */
 const { resized, cropped } = JSON.parse(readFileSync('test/data/torchvision/crop.json', 'utf8')) as {
   resized: { from: Size; to: Size; steps: boolean; sha256: string }[];
   cropped: { from: Size; size: number; crop_pct: number; interpolation: Interpolation; sha256: string }[];
@@ -16,7 +16,7 @@ const { resized, cropped } = JSON.parse(readFileSync('test/data/torchvision/crop
 
 const sized = ([height, width]: Size): { height: number; width: number } => ({ height, width });
 
-function picture([height, width]: Size, steps: boolean): Uint8Array {
+function image([height, width]: Size, steps: boolean): Uint8Array {
   const bytes = Uint8Array.from({ length: height * width * 3 }, (_, i) => (i * i * 7 + Math.floor(i / 11)) % 256);
   return steps ? bytes.map((byte) => (byte >> 7) * 255) : bytes;
 }
@@ -27,27 +27,31 @@ test('resizes bicubically, larger and smaller, cut off at 0 and 255: the bytes o
   for (const { from, to, steps, sha256 } of resized) {
     const target = sized(to);
     const bytes = new Uint8Array(target.height * target.width * 3);
-    resample(picture(from, steps), sized(from), bytes, target, 'bicubic');
+    resample(image(from, steps), sized(from), bytes, target, 'bicubic');
     assert.equal(digest(bytes), sha256, `${from.join(' × ')} to ${to.join(' × ')}${steps ? ', steps' : ''}`);
   }
 });
 
-test('takes the middle of a picture: the bytes of timm’s evaluation transform', () => {
+test('takes the middle of a image: the bytes of timm’s evaluation transform', () => {
   for (const { from, size, crop_pct: cropPct, interpolation, sha256 } of cropped) {
-    const source = asPicture(picture(from, false), sized(from));
-    const { bytes } = fitPicture(source, { height: size, width: size }, { resize: 'crop', cropPct, interpolation });
+    const source = asImage(image(from, false), sized(from));
+    const { bytes } = fitImage(source, { height: size, width: size }, { resize: 'crop', cropPct, interpolation });
     assert.equal(digest(bytes), sha256, `${from.join(' × ')}, ${size} pixels, ${cropPct}, ${interpolation}`);
   }
 });
 
-test('a crop of a picture of one pixel by two million computes what it needs, and no more', () => {
+test('a crop of a image of one pixel by two million computes what it needs, and no more', () => {
   for (const [height, width] of [
     [2_000_000, 1],
     [1, 2_000_000],
   ] as const) {
     const bytes = new Uint8Array(height * width * 3).fill(7);
     bytes.fill(200, 3_000_000 - 3, 3_000_000 + 3); // the two pixels about the middle
-    const found = fitPicture(asPicture(bytes, { height, width }), { height: 32, width: 32 }, { ...SQUASH, resize: 'crop', cropPct: 1 });
+    const found = fitImage(
+      asImage(bytes, { height, width }),
+      { height: 32, width: 32 },
+      { ...SQUASH, resize: 'crop', cropPct: 1 },
+    );
     assert.equal(found.bytes.length, 32 * 32 * 3);
     assert.equal(found.bytes[(16 * 32 + 16) * 3], 200);
   }

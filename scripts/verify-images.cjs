@@ -1,6 +1,6 @@
 /**
- * Run by set-up in a process of its own: loads the native addon for pictures and decodes one; prints {} when it is as sharp's. libtensorflow's decoder takes a structure whose layout no header of the wheels tells
- * (src/native/pictures.cc).
+ * Run by set-up in a process of its own: loads the native addon for images and decodes one; prints {} when it is as
+ * sharp's. libtensorflow's decoder takes a structure whose layout no header of the wheels tells (src/native/images.cc).
  */
 
 const assert = require('node:assert');

@@ -1,5 +1,5 @@
-// What is too slow for JavaScript on a picture's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/pictures/byte-loops.ts, which says what they do.
-// An addon of its own, since every worker loads it. pictures.ts has the functions' types; all arguments are checked, so that nothing outside the arrays is ever touched.
+// What is too slow for JavaScript on a image's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/images/byte-loops.ts, which says what they do.
+// An addon of its own, since every worker loads it. images.ts has the functions' types; all arguments are checked, so that nothing outside the arrays is ever touched.
 #include <algorithm>
 #include <node_api.h>
 
@@ -13,7 +13,7 @@
 namespace tensorflow {
 namespace jpeg {
 
-// As in tensorflow/core/lib/jpeg/jpeg_mem.h of 2.18, which the wheels leave out; set-up compares a decoded picture before it trusts this.
+// As in tensorflow/core/lib/jpeg/jpeg_mem.h of 2.18, which the wheels leave out; set-up compares a decoded image before it trusts this.
 struct UncompressFlags {
   int ratio = 1;
   int components = 0;
@@ -61,7 +61,7 @@ bool GetArguments(napi_env env, napi_callback_info info, size_t count, napi_valu
   return napi_get_cb_info(env, info, &found, arguments, nullptr, nullptr) == napi_ok && found == count;
 }
 
-// A picture's bytes, and others of the same length, in other memory.
+// A image's bytes, and others of the same length, in other memory.
 bool GetPair(napi_env env, const napi_value* arguments, Bytes* from, Bytes* to) {
   return GetBytes(env, arguments[0], from) && GetBytes(env, arguments[1], to) && from->length == to->length &&
          from->length % 3 == 0 && (from->data + from->length <= to->data || to->data + to->length <= from->data);
@@ -101,7 +101,7 @@ napi_value DecodeJpeg(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// For each target pixel along one axis: its first source pixel, how many, and their weights, as src/data/pictures/resample.ts makes them.
+// For each target pixel along one axis: its first source pixel, how many, and their weights, as src/data/images/resample.ts makes them.
 struct Windows {
   int32_t target;
   const int32_t* first;
@@ -243,7 +243,7 @@ napi_value Gather(napi_env env, napi_callback_info info) {
               napi_get_value_int32(env, arguments[4], &step_x) == napi_ok &&
               napi_get_value_int32(env, arguments[5], &step_y) == napi_ok && GetArray(env, arguments[6], napi_int32_array, &runs, &length) &&
               length == static_cast<size_t>(height) * 4;
-  // A run is straight: with both its ends it lies in the picture.
+  // A run is straight: with both its ends it lies in the image.
   const auto inside = [](int64_t place, int32_t pixels) { return place >= 0 && place < static_cast<int64_t>(pixels) << 16; };
   for (int row = 0; good && row < height; row++) {
     const int32_t* run = runs + static_cast<size_t>(row) * 4;

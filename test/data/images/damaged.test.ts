@@ -3,11 +3,11 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { decodePicture } from '../../../src/data/pictures/decode.js';
-import { interleaved } from '../../../src/data/pictures/picture.js';
+import { decodeImage } from '../../../src/data/images/decode.js';
+import { interleaved } from '../../../src/data/images/image.js';
 import { DEFAULT_READING } from '../../../src/data/reading.js';
 import { GqaError } from '../../../src/errors.js';
-import { loadPictures } from '../../../src/native/pictures.js';
+import { loadImages } from '../../../src/native/images.js';
 
 interface Damage {
   /** Offset, bytes removed, bytes put there in hexadecimal. */
@@ -18,13 +18,13 @@ interface Damage {
   refused?: string;
 }
 
-const { height, width, pictures } = JSON.parse(readFileSync('test/data/torchvision/damaged.json', 'utf8')) as {
+const { height, width, images } = JSON.parse(readFileSync('test/data/torchvision/damaged.json', 'utf8')) as {
   height: number;
   width: number;
-  pictures: Record<string, { file: string; damages: Record<string, Damage> }>;
+  images: Record<string, { file: string; damages: Record<string, Damage> }>;
 };
 
-/** Where we differ: refused though Pillow decodes, or the other way round with the pixels of the whole picture. */
+/** Where we differ: refused though Pillow decodes, or the other way round with the pixels of the whole image. */
 const REFUSED_HERE = ['a.png: IDAT of a wrong CRC', 'progressive.jpg: restart interval of 1'];
 const DECODED_HERE = ['a.png: tEXt of a wrong CRC'];
 
@@ -39,15 +39,15 @@ function damaged(file: Buffer, changes: Damage['changes']): Buffer {
 type Outcome = { rgb: string; damage: string | null } | { refused: string };
 
 const decoded = (bytes: Buffer, onBadImage: 'warn' | 'error'): Promise<Outcome> =>
-  decodePicture({ bytes, name: 'a.jpg' }, null, { ...DEFAULT_READING, onBadImage }).then(
-    (picture) => ({ rgb: createHash('sha256').update(interleaved(picture)).digest('hex'), damage: picture.damage }),
+  decodeImage({ bytes, name: 'a.jpg' }, null, { ...DEFAULT_READING, onBadImage }).then(
+    (image) => ({ rgb: createHash('sha256').update(interleaved(image)).digest('hex'), damage: image.damage }),
     (error: unknown) => {
       assert.ok(error instanceof GqaError && error.code === 'data', String(error));
       return { refused: error.message };
     },
   );
 
-for (const [name, { file, damages }] of Object.entries(pictures)) {
+for (const [name, { file, damages }] of Object.entries(images)) {
   test(`${name}, damaged in ${Object.keys(damages).length} ways, decodes to Pillow's bytes or is refused as by Pillow`, async () => {
     const whole = Buffer.from(file, 'base64');
     for (const [what, { changes, rgb }] of Object.entries(damages)) {
@@ -66,17 +66,18 @@ for (const [name, { file, damages }] of Object.entries(pictures)) {
         assert.ok('refused' in strict, label);
       } else assert.deepEqual(strict, found, label);
     }
-    if (name.endsWith('.jpg')) assert.ok(Object.values(damages).filter(({ rgb }) => rgb !== undefined).length >= 30, name);
+    if (name.endsWith('.jpg'))
+      assert.ok(Object.values(damages).filter(({ rgb }) => rgb !== undefined).length >= 30, name);
   });
 }
 
-const addon = loadPictures().addon;
+const addon = loadImages().addon;
 
 test("the native decoder warns of what is told as damaged, and its bytes are Pillow's too", {
   skip: addon === null && 'set-up compiled no addon',
 }, async () => {
   let [warned, same] = [0, 0];
-  for (const [name, { file, damages }] of Object.entries(pictures)) {
+  for (const [name, { file, damages }] of Object.entries(images)) {
     if (['progressive.jpg', 'cmyk.jpg'].includes(name)) continue; // never decoded natively
     for (const [what, { changes, rgb }] of Object.entries(damages)) {
       const bytes = damaged(Buffer.from(file, 'base64'), changes);

@@ -1,29 +1,43 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lightPlacement } from '../../../src/data/pictures/augment.js';
-import { type Picture, placePicture } from '../../../src/data/pictures/picture.js';
+import { lightPlacement } from '../../../src/data/images/augment.js';
+import { type Image, placeImage } from '../../../src/data/images/image.js';
 import { draws } from '../../../src/random.js';
 
 /** 2 rows of 3 grey pixels: 1 2 3 / 4 5 6. */
-const grey: Picture = { bytes: Uint8Array.of(1, 2, 3, 4, 5, 6), start: 0, height: 2, width: 3, pixelStride: 1, channelStride: 0 };
+const grey: Image = {
+  bytes: Uint8Array.of(1, 2, 3, 4, 5, 6),
+  start: 0,
+  height: 2,
+  width: 3,
+  pixelStride: 1,
+  channelStride: 0,
+};
 
 /** The red channel after placing, row by row. */
-function placed(picture: Picture, mirror: boolean, top: number, left: number): number[] {
-  const out = new Uint8Array(picture.height * picture.width * 3);
-  placePicture(picture, { mirror, top, left }, out, 0);
+function placed(image: Image, mirror: boolean, top: number, left: number): number[] {
+  const out = new Uint8Array(image.height * image.width * 3);
+  placeImage(image, { mirror, top, left }, out, 0);
   return [...out].filter((_, i) => i % 3 === 0);
 }
 
-test('copies an unmoved picture, grey into three channels', () => {
+test('copies an unmoved image, grey into three channels', () => {
   const out = new Uint8Array(20);
-  placePicture(grey, { mirror: false, top: 0, left: 0 }, out, 2);
+  placeImage(grey, { mirror: false, top: 0, left: 0 }, out, 2);
   assert.deepEqual([...out], [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6]);
 });
 
 test('interleaves planes', () => {
-  const planes: Picture = { bytes: Uint8Array.of(1, 2, 11, 12, 21, 22), start: 0, height: 1, width: 2, pixelStride: 1, channelStride: 2 };
+  const planes: Image = {
+    bytes: Uint8Array.of(1, 2, 11, 12, 21, 22),
+    start: 0,
+    height: 1,
+    width: 2,
+    pixelStride: 1,
+    channelStride: 2,
+  };
   const out = new Uint8Array(6);
-  placePicture(planes, { mirror: true, top: 0, left: 0 }, out, 0);
+  placeImage(planes, { mirror: true, top: 0, left: 0 }, out, 0);
   assert.deepEqual([...out], [2, 12, 22, 1, 11, 21]);
 });
 
@@ -35,7 +49,7 @@ test('mirrors, shifts and fills with black', () => {
   assert.deepEqual(placed(grey, true, 2, 0), [0, 0, 0, 0, 0, 0]);
 });
 
-test('light reaches every shift of ± size / 8 and mirrors half of the pictures', () => {
+test('light reaches every shift of ± size / 8 and mirrors half of the images', () => {
   const placements = Array.from({ length: 4000 }, (_, index) => lightPlacement(draws(1, 'augment', 0, index), 32, 16));
   const sorted = (values: number[]): number[] => [...new Set(values)].sort((a, b) => a - b);
   assert.deepEqual(sorted(placements.map(({ top }) => top)), [-4, -3, -2, -1, 0, 1, 2, 3, 4]);
