@@ -1,4 +1,5 @@
 /** What determines every tensor's shape. The sizes that have a name are in config/schema.ts. */
+import type { Grouping } from './grouping.js';
 
 /** Units: pixels for `imageSize` and `patchSize`, otherwise counts. */
 export interface ModelShape {
@@ -8,8 +9,8 @@ export interface ModelShape {
   depth: number;
   /** Query heads H. */
   heads: number;
-  /** Key-value heads K; divides `heads`. */
-  kvHeads: number;
+  /** Which query heads share a key-value head, for each layer. */
+  grouping: Grouping;
   mlpRatio: number;
   /** 0: without a head, as a file only. */
   numClasses: number;

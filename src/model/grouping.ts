@@ -1,0 +1,78 @@
+/**
+ * Who reads whom: for each layer, the group of every query head. A group is what shares one key-value head, so that a
+ * layer has as many KV heads K as groups. Layers may differ in K, and groups in size. Everything else is derived.
+ */
+
+/** One layer: the group of head h, for every h; groups are numbered from 0 without gaps. */
+export type Groups = readonly number[];
+
+/** [depth][heads] */
+export type Grouping = readonly Groups[];
+
+/** `kvHeads` equal groups of neighbouring heads in every layer. @throws RangeError when `kvHeads` does not divide */
+export function neighbours(depth: number, heads: number, kvHeads: number): Grouping {
+  if (heads % kvHeads !== 0) throw new RangeError(`${kvHeads} KV heads do not divide ${heads} heads`);
+  const layer = Array.from({ length: heads }, (_, h) => Math.floor((h * kvHeads) / heads));
+  return Array.from({ length: depth }, () => layer);
+}
+
+/** KV heads K of a layer. */
+export const kvHeadsOf = (groups: Groups): number => groups.reduce((most, group) => Math.max(most, group), -1) + 1;
+
+/** Heads of each group, [K]. */
+export function groupSizes(groups: Groups): number[] {
+  const sizes = new Array<number>(kvHeadsOf(groups)).fill(0);
+  for (const group of groups) sizes[group] = (sizes[group] ?? 0) + 1;
+  return sizes;
+}
+
+/** The heads of each group, ascending, [K][…]. */
+export function membersOf(groups: Groups): number[][] {
+  return groupSizes(groups).map((_, g) => groups.flatMap((group, head) => (group === g ? [head] : [])));
+}
+
+/** Whether all groups of a layer have the same size. */
+export const isEqual = (groups: Groups): boolean => new Set(groupSizes(groups)).size === 1;
+
+/** Whether the heads of a group lie side by side, and the groups in order of their numbers. */
+export const isSorted = (groups: Groups): boolean => groups.every((group, h) => h === 0 || group >= (groups[h - 1] ?? 0));
+
+/** Equal groups of neighbours: attention then needs no selection of heads. MHA is the case of groups of one head. */
+export const isNeighbours = (groups: Groups): boolean => isSorted(groups) && isEqual(groups);
+
+/** One-hot rows, [H][K]. */
+export const oneHot = (groups: Groups): number[][] =>
+  groups.map((group) => Array.from({ length: kvHeadsOf(groups) }, (_, g) => (g === group ? 1 : 0)));
+
+/** KV heads of all layers together. */
+export const totalKvHeads = (grouping: Grouping): number => grouping.reduce((sum, groups) => sum + kvHeadsOf(groups), 0);
+
+/** The number of KV heads that all layers have; null when they differ. */
+export function commonKvHeads(grouping: Grouping): number | null {
+  const [first, ...others] = new Set(grouping.map(kvHeadsOf));
+  return first !== undefined && others.length === 0 ? first : null;
+}
+
+/** Whether no layer shares anything: multi-head attention. */
+export const isMha = (grouping: Grouping): boolean => grouping.every((groups) => kvHeadsOf(groups) === groups.length);
+
+export const sameGrouping = (a: Grouping, b: Grouping): boolean =>
+  a.length === b.length &&
+  a.every((groups, i) => groups.length === b[i]?.length && groups.every((group, h) => group === b[i]?.[h]));
+
+/** What is wrong with labels as they were given, after "layer 3 …"; null: nothing. */
+export function groupsProblem(groups: readonly unknown[], heads: number): string | null {
+  if (groups.length !== heads) return `has ${groups.length} labels; expected one for each of ${heads} heads`;
+  const wrong = groups.find((group) => !Number.isInteger(group) || (group as number) < 0 || (group as number) >= heads);
+  if (wrong !== undefined) return `has the label ${String(wrong)}; expected whole numbers from 0 to ${heads - 1}`;
+  const missing = groupSizes(groups as Groups).indexOf(0);
+  return missing < 0 ? null : `skips group ${missing}; expected groups numbered from 0 without gaps`;
+}
+
+/** In words: `4 KV heads`, or for layers that differ `1, 2, 3 and 5 KV heads`. */
+export function kvHeadsInWords(grouping: Grouping): string {
+  const common = commonKvHeads(grouping);
+  if (common !== null) return `${common} KV head${common === 1 ? '' : 's'}`;
+  const each = grouping.map(kvHeadsOf);
+  return `${each.slice(0, -1).join(', ')} and ${each.at(-1)} KV heads (by layer)`;
+}
