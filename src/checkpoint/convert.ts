@@ -6,6 +6,7 @@
  */
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
+import { commonKvHeads, type Groups, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
 import { initialValues, parameterSpecs } from '../model/params.js';
 import { headDim, LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import { type Beside, readBeside, usualHeads } from './beside.js';
@@ -101,12 +102,12 @@ const orderOf = (classes: readonly string[]): string =>
 function requireCardsHeads(file: Safetensors, card: ModelCard, shape: WantedShape): void {
   if (
     card.model.heads === shape.heads &&
-    (card.model.kvHeads === shape.kvHeads || card.model.kvHeads === card.model.heads)
+    (card.model.kvHeads === kvHeadsOf(shape.grouping[0] as Groups) || card.model.kvHeads === card.model.heads)
   )
     return;
   throw new GqaError(
     'usage',
-    `${file.path} holds ${counted(card.model.heads, 'head')} with ${counted(card.model.kvHeads, 'KV head')} (${card.variant}); the config wants ${counted(shape.heads, 'head')} with ${counted(shape.kvHeads, 'KV head')}`,
+    `${file.path} holds ${counted(card.model.heads, 'head')} with ${counted(card.model.kvHeads as number, 'KV head')} (${card.variant}); the config wants ${counted(shape.heads, 'head')} with ${kvHeadsInWords(shape.grouping)}`,
     {
       hint: 'KV heads can be merged from MHA only. Give the MHA checkpoint, or a config with the same heads and KV heads.',
     },
@@ -178,7 +179,7 @@ function valuesFor(
 ): Pick<Converted, 'values' | 'fresh' | 'fromKvHeads'> {
   const values: Record<string, Float32Array> = {};
   const fresh: string[] = [];
-  let fromKvHeads = shape.kvHeads;
+  let fromKvHeads = commonKvHeads(shape.grouping) as number;
   for (const [name, { shape: wanted }] of Object.entries(parameterSpecs(shape))) {
     const rows = wanted[0] as number;
     if (name.startsWith('head.') && shape.numClasses === 0) continue; // there is none
@@ -198,7 +199,7 @@ function valuesFor(
     if (gamma !== undefined) requireFinite(file, gamma, read);
     const isKv = /\.attn\.[kv]\.weight$/.test(name);
     if (isKv) fromKvHeads = (source.shape[0] as number) / headDim(shape);
-    values[name] = source.shape[0] === rows ? read : meanPoolHeads(read, shape.heads, shape.kvHeads);
+    values[name] = source.shape[0] === rows ? read : meanPoolHeads(read, shape.heads, rows / headDim(shape));
   }
   return { values, fresh, fromKvHeads };
 }

@@ -3,12 +3,10 @@
  * variant, classes and the variant's state.
  */
 import { z } from 'zod';
-import type { VariantName } from '../config/names.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import { GqaError } from '../errors.js';
 import { parameterSpecs } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
-import { VARIANTS } from '../model/variants.js';
 import { encodeSafetensors, type Safetensors } from './safetensors.js';
 
 const positive = z.number().int().positive();
@@ -18,14 +16,15 @@ const triple = z.tuple([z.number(), z.number(), z.number()]);
 const cardSchema = z.strictObject({
   /** Version of this form. */
   form: z.literal(1),
-  variant: z.enum(Object.keys(VARIANTS) as [VariantName, ...VariantName[]]),
+  variant: z.string(),
   model: z.strictObject({
     imageSize: positive,
     patchSize: positive,
     embedDim: positive,
     depth: positive,
     heads: positive,
-    kvHeads: positive,
+    kvHeads: positive.optional(),
+    grouping: z.array(z.array(z.number()).readonly()).readonly(),
     mlpRatio: z.number().positive(),
     numClasses: z.number().int().nonnegative(),
     layerNormEps: z.number().positive().optional(),

@@ -5,14 +5,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { requireEffect } from '../config/idle.js';
 import { type ReadConfig, readConfig } from '../config/load.js';
-import type { VariantName } from '../config/names.js';
 import { deviceOverride, hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { npmRun } from '../invocation.js';
+import { initialAttention } from '../model/attention-state.js';
 import { forwardFlops } from '../model/flops.js';
-import { countParameters, initialParams } from '../model/params.js';
+import { kvHeadsFigure } from '../model/grouping.js';
+import { countParameters, initialModel } from '../model/params.js';
+import type { VariantName } from '../model/variants.js';
 import { startBackend } from '../native/backend.js';
 import { draws } from '../random.js';
 import { columnsOf } from '../run/fit.js';
@@ -22,10 +24,9 @@ import { formatTable } from '../run/table.js';
 import { type Operation, recordedOperations } from '../trace/profile.js';
 import { shapeOf } from '../train/model.js';
 import { stepOptions } from '../train/ready.js';
-import { initialAttention } from '../train/state.js';
+import { teacherEntries } from '../train/snapshot.js';
 import { teacherShape } from '../train/teacher.js';
-import type { TrainerMode } from '../train/trainer.js';
-import { TRAINERS } from '../train/trainers.js';
+import { createTrainer, type TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 
 export interface BenchOptions {
@@ -52,7 +53,7 @@ export interface BenchOptions {
 interface Figures {
   mode: TrainerMode;
   variant: VariantName;
-  kv_heads: number;
+  kv_heads: number | number[];
   parameters: number;
   kv_parameters: number;
   gflops_per_image: number;
@@ -74,7 +75,7 @@ interface Figures {
 /** What the model is, apart from what it takes: told in a line of its own. */
 const SIZES: (keyof Figures)[] = ['variant', 'kv_heads', 'parameters', 'kv_parameters', 'gflops_per_image'];
 
-const inLine = (values: Record<string, string | number>): string =>
+const inLine = (values: Record<string, string | number | number[]>): string =>
   Object.entries(values)
     .map(([key, value]) => `${key} ${value}`)
     .join(' · ');
@@ -141,11 +142,11 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   }
   const figures = runs.map(({ mode, variant, shape, bench, train, evaluate, rss, tensors, peakMb }): Figures => {
     const best = Math.min(...train);
-    const { parameters, kvParameters } = countParameters(shape);
+    const { parameters, kvParameters } = countParameters(shape, variant);
     return {
       mode,
       variant,
-      kv_heads: shape.kvHeads,
+      kv_heads: kvHeadsFigure(shape.grouping),
       parameters,
       kv_parameters: kvParameters,
       gflops_per_image: rounded(forwardFlops(shape) / 1e9),
@@ -272,25 +273,22 @@ export async function openStepBench(
   const { variant } = config.model;
   const shape = shapeOf(config.model, CLASSES);
   const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
-  const trainer = TRAINERS[mode]({
-    ...stepOptions(config),
-    evalAllocation: 'frozen',
-    shape,
-    variant,
-    batchSize,
-    evalBatchSize: batchSize,
-    height: shape.imageSize,
-    width: shape.imageSize,
-  });
-  const params = initialParams(shape, config.seed);
-  const attention = initialAttention(shape, variant);
-  trainer.load({ params, attention }, null);
-  tf.dispose([params, attention]);
-  if (config.train.distillFrom !== null) {
-    const teacher = initialParams(teacherShape(shape), config.seed);
-    trainer.loadTeacher(teacher);
-    tf.dispose(teacher);
-  }
+  const trainer = createTrainer(
+    {
+      ...stepOptions(config),
+      evalAllocation: 'frozen',
+      shape,
+      variant,
+      batchSize,
+      evalBatchSize: batchSize,
+      height: shape.imageSize,
+      width: shape.imageSize,
+    },
+    mode,
+  );
+  trainer.begin({ values: initialModel(shape, variant, config.seed), attention: initialAttention(shape, variant) });
+  if (config.train.distillFrom !== null)
+    trainer.restore(teacherEntries(initialModel(teacherShape(shape), 'mha', config.seed)));
   const { gradAccumSteps } = config.train;
   let step = 0;
   const train = async (steps: number): Promise<number> => {

@@ -1,4 +1,5 @@
 /** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no image is read. */
+
 import fs from 'node:fs';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
@@ -6,8 +7,8 @@ import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
-import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
+import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
 import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { shapeOf } from '../train/model.js';
@@ -42,7 +43,7 @@ export async function convert(options: {
   );
   found.forEach(say);
   if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
-  if (variantOf(variant).allocation)
+  if (variantOf(variant).allocate)
     say(
       `${variant}: no image was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`,
     );
@@ -50,7 +51,7 @@ export async function convert(options: {
     out: options.out,
     variant,
     from_kv_heads: fromKvHeads,
-    kv_heads: shape.kvHeads,
+    kv_heads: kvHeadsFigure(shape.grouping),
     classes: shape.numClasses,
     notices: found,
     warnings,
@@ -58,6 +59,6 @@ export async function convert(options: {
   process.stdout.write(
     options.json
       ? `${JSON.stringify(report)}\n`
-      : `${options.out}: ${variant}, ${fromKvHeads} → ${counted(shape.kvHeads, 'KV head')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
+      : `${options.out}: ${variant}, ${fromKvHeads} → ${kvHeadsInWords(shape.grouping)}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
   );
 }

@@ -9,6 +9,7 @@ import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { fingerprint } from '../data/fingerprint.js';
 import { GqaError, withAfterthought } from '../errors.js';
+import { figureInWords, kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
 import { columnsOf } from '../run/fit.js';
@@ -43,7 +44,7 @@ export interface TrainOptions {
 export interface TrainReport {
   run: string;
   variant: string;
-  kv_heads: number;
+  kv_heads: number | number[];
   seed: number;
   parameters: number;
   kv_parameters: number;
@@ -123,7 +124,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
       ...(teacher?.warnings ?? []),
       ...findings.warnings,
     ];
-    const { parameters, kvParameters } = countParameters(shape);
+    const { parameters, kvParameters } = countParameters(shape, variant);
     const about = {
       parameters,
       kvParameters,
@@ -147,7 +148,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
     });
     kept.into(run);
     say(
-      `run ${run.path}: ${variant}, ${counted(shape.kvHeads, 'KV head')} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
+      `run ${run.path}: ${variant}, ${kvHeadsInWords(shape.grouping)} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     [...built.notices, ...findings.notices].forEach(say);
     notices.forEach(say);
@@ -162,7 +163,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
         parts,
         pipeline,
         built,
-        teacher?.params ?? null,
+        teacher?.values ?? null,
         mode,
         {
           notice: say,
@@ -200,7 +201,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
       const report: TrainReport = {
         run: run.path,
         variant,
-        kv_heads: shape.kvHeads,
+        kv_heads: kvHeadsFigure(shape.grouping),
         seed: config.seed,
         parameters,
         kv_parameters: kvParameters,
@@ -256,7 +257,7 @@ function describe(
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
   return [
-    `${variant}, ${counted(kv_heads, 'KV head')}: ${run}`,
+    `${variant}, ${figureInWords(kv_heads)}: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
     ...(fresh_head ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,

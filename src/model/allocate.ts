@@ -31,7 +31,7 @@ export function allocate(scores: tf.Tensor, heads: number): tf.Tensor {
   const total = tf.sum(scores);
   const nothing = tf.lessEqual(total, 0);
   const shares = tf.div(tf.mul(scores, heads), tf.where(nothing, tf.onesLike(total), total));
-  let counts = tf.where(nothing, tf.fill([kvHeads], heads / kvHeads), tf.round(shares));
+  let counts = tf.where(nothing, tf.fill([kvHeads], Math.round(heads / kvHeads)), tf.round(shares));
   for (let i = 0; i < Math.ceil(kvHeads / 2); i++) {
     const missing = tf.sign(tf.sub(heads, tf.sum(counts))); // 1: give one, −1: take one, 0: done
     const index = tf.where(tf.less(missing, 0), tf.argMax(counts), tf.argMin(counts));

@@ -1,4 +1,5 @@
 /** What a model costs on paper. */
+import { totalKvHeads } from './grouping.js';
 import { headDim, type ModelShape, tokens } from './sizes.js';
 
 /**
@@ -7,12 +8,12 @@ import { headDim, type ModelShape, tokens } from './sizes.js';
  * for all tokens. A training step costs about three times as much.
  */
 export function forwardFlops(shape: ModelShape): number {
-  const { embedDim, depth, heads, kvHeads, mlpRatio, patchSize, numClasses } = shape;
+  const { embedDim, depth, heads, grouping, mlpRatio, patchSize, numClasses } = shape;
   const n = tokens(shape);
-  const kvDim = kvHeads * headDim(shape);
-  const projections = n * embedDim * (2 * embedDim + 2 * kvDim); // q and proj, k and v
+  const kvDim = totalKvHeads(grouping) * headDim(shape); // of all layers
+  const projections = 2 * n * embedDim * (depth * embedDim + kvDim); // q and proj, k and v
   const attention = 2 * heads * n * n * headDim(shape); // scores, weighted values
   const mlp = 2 * n * embedDim * Math.round(embedDim * mlpRatio);
   const patches = (n - 1) * 3 * patchSize ** 2 * embedDim;
-  return 2 * (depth * (projections + attention + mlp) + patches + embedDim * numClasses);
+  return 2 * (projections + depth * (attention + mlp) + patches + embedDim * numClasses);
 }

@@ -35,7 +35,8 @@ export function membersOf(groups: Groups): number[][] {
 export const isEqual = (groups: Groups): boolean => new Set(groupSizes(groups)).size === 1;
 
 /** Whether the heads of a group lie side by side, and the groups in order of their numbers. */
-export const isSorted = (groups: Groups): boolean => groups.every((group, h) => h === 0 || group >= (groups[h - 1] ?? 0));
+export const isSorted = (groups: Groups): boolean =>
+  groups.every((group, h) => h === 0 || group >= (groups[h - 1] ?? 0));
 
 /** Equal groups of neighbours: attention then needs no selection of heads. MHA is the case of groups of one head. */
 export const isNeighbours = (groups: Groups): boolean => isSorted(groups) && isEqual(groups);
@@ -45,13 +46,18 @@ export const oneHot = (groups: Groups): number[][] =>
   groups.map((group) => Array.from({ length: kvHeadsOf(groups) }, (_, g) => (g === group ? 1 : 0)));
 
 /** KV heads of all layers together. */
-export const totalKvHeads = (grouping: Grouping): number => grouping.reduce((sum, groups) => sum + kvHeadsOf(groups), 0);
+export const totalKvHeads = (grouping: Grouping): number =>
+  grouping.reduce((sum, groups) => sum + kvHeadsOf(groups), 0);
 
 /** The number of KV heads that all layers have; null when they differ. */
 export function commonKvHeads(grouping: Grouping): number | null {
   const [first, ...others] = new Set(grouping.map(kvHeadsOf));
   return first !== undefined && others.length === 0 ? first : null;
 }
+
+/** For records: the number of KV heads that all layers have, or that of each layer. */
+export const kvHeadsFigure = (grouping: Grouping): number | number[] =>
+  commonKvHeads(grouping) ?? grouping.map(kvHeadsOf);
 
 /** Whether no layer shares anything: multi-head attention. */
 export const isMha = (grouping: Grouping): boolean => grouping.every((groups) => kvHeadsOf(groups) === groups.length);
@@ -69,10 +75,11 @@ export function groupsProblem(groups: readonly unknown[], heads: number): string
   return missing < 0 ? null : `skips group ${missing}; expected groups numbered from 0 without gaps`;
 }
 
-/** In words: `4 KV heads`, or for layers that differ `1, 2, 3 and 5 KV heads`. */
-export function kvHeadsInWords(grouping: Grouping): string {
-  const common = commonKvHeads(grouping);
-  if (common !== null) return `${common} KV head${common === 1 ? '' : 's'}`;
-  const each = grouping.map(kvHeadsOf);
-  return `${each.slice(0, -1).join(', ')} and ${each.at(-1)} KV heads (by layer)`;
+/** In words: `4 KV heads`, or for layers that differ `1, 2, 3 and 5 KV heads (by layer)`. */
+export const kvHeadsInWords = (grouping: Grouping): string => figureInWords(kvHeadsFigure(grouping));
+
+/** The same of what a record holds. */
+export function figureInWords(kvHeads: number | number[]): string {
+  if (typeof kvHeads === 'number') return `${kvHeads} KV head${kvHeads === 1 ? '' : 's'}`;
+  return `${kvHeads.slice(0, -1).join(', ')} and ${kvHeads.at(-1)} KV heads (by layer)`;
 }

@@ -5,61 +5,84 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { drawn, draws } from '../random.js';
-import { headDim, type ModelShape, tokens } from './sizes.js';
+import { type LayerShape, layerShapes, type ModelShape, tokens } from './sizes.js';
+import { type VariantName, variantOf } from './variants.js';
 
 export type Params = Record<string, tf.Tensor>;
 
 /** How timm draws a tensor's first values. */
 type Initial = 'zeros' | 'ones' | 'normal 0.02' | 'normal 1e-6' | 'uniform fan-in';
 
-interface ParameterSpec {
+/** What a tensor is for. `merge`: added by a variant to learn how a group becomes one key-value head. */
+export type Role = 'query' | 'key' | 'value' | 'proj' | 'merge' | 'norm' | 'mlp' | 'embed' | 'head';
+
+export interface ParameterSpec {
   shape: number[];
   initial: Initial;
+  role: Role;
 }
 
+export type ParameterSpecs = Record<string, ParameterSpec>;
+
 /**
- * Name, shape and initial distribution of every parameter, in timm's order. Source: timm vision_transformer.py,
+ * Name, shape, initial distribution and role of every parameter, in timm's order. Source: timm vision_transformer.py,
  * `init_weights_vit_timm`; the patch projection keeps torch's Conv2d default.
+ * @param variant whose own parameters are added; left out: of plain GQA
  */
-export function parameterSpecs(shape: ModelShape): Record<string, ParameterSpec> {
-  const { embedDim, patchSize, mlpRatio, depth, kvHeads, numClasses } = shape;
+export function parameterSpecs(shape: ModelShape, variant: VariantName = 'gqa'): ParameterSpecs {
+  const { embedDim, patchSize, mlpRatio, numClasses } = shape;
   const mlpDim = Math.round(embedDim * mlpRatio);
-  const kvDim = kvHeads * headDim(shape);
-  const linear = (name: string, outputs: number, inputs: number): Record<string, ParameterSpec> => ({
-    [`${name}.weight`]: { shape: [outputs, inputs], initial: 'normal 0.02' },
-    [`${name}.bias`]: { shape: [outputs], initial: 'zeros' },
+  const linear = (name: string, role: Role, outputs: number, inputs: number): ParameterSpecs => ({
+    [`${name}.weight`]: { shape: [outputs, inputs], initial: 'normal 0.02', role },
+    [`${name}.bias`]: { shape: [outputs], initial: 'zeros', role },
   });
-  const norm = (name: string): Record<string, ParameterSpec> => ({
-    [`${name}.weight`]: { shape: [embedDim], initial: 'ones' },
-    [`${name}.bias`]: { shape: [embedDim], initial: 'zeros' },
+  const norm = (name: string): ParameterSpecs => ({
+    [`${name}.weight`]: { shape: [embedDim], initial: 'ones', role: 'norm' },
+    [`${name}.bias`]: { shape: [embedDim], initial: 'zeros', role: 'norm' },
   });
-  const block = (i: number): Record<string, ParameterSpec> => ({
-    ...norm(`blocks.${i}.norm1`),
-    ...linear(`blocks.${i}.attn.q`, embedDim, embedDim),
-    ...linear(`blocks.${i}.attn.k`, kvDim, embedDim),
-    ...linear(`blocks.${i}.attn.v`, kvDim, embedDim),
-    ...linear(`blocks.${i}.attn.proj`, embedDim, embedDim),
-    ...norm(`blocks.${i}.norm2`),
-    ...linear(`blocks.${i}.mlp.fc1`, mlpDim, embedDim),
-    ...linear(`blocks.${i}.mlp.fc2`, embedDim, mlpDim),
-  });
+  const block = (layer: LayerShape): ParameterSpecs => {
+    const kvDim = layer.kvHeads * layer.headDim;
+    return inBlock(layer.index, {
+      ...norm('norm1'),
+      ...linear('attn.q', 'query', embedDim, embedDim),
+      ...linear('attn.k', 'key', kvDim, embedDim),
+      ...linear('attn.v', 'value', kvDim, embedDim),
+      ...variantOf(variant).params?.(layer),
+      ...linear('attn.proj', 'proj', embedDim, embedDim),
+      ...norm('norm2'),
+      ...linear('mlp.fc1', 'mlp', mlpDim, embedDim),
+      ...linear('mlp.fc2', 'mlp', embedDim, mlpDim),
+    });
+  };
   return {
-    cls_token: { shape: [1, 1, embedDim], initial: 'normal 1e-6' },
-    pos_embed: { shape: [1, tokens(shape), embedDim], initial: 'normal 0.02' },
-    'patch_embed.proj.weight': { shape: [embedDim, 3, patchSize, patchSize], initial: 'uniform fan-in' },
-    'patch_embed.proj.bias': { shape: [embedDim], initial: 'uniform fan-in' },
-    ...Object.assign({}, ...Array.from({ length: depth }, (_, i) => block(i))),
+    cls_token: { shape: [1, 1, embedDim], initial: 'normal 1e-6', role: 'embed' },
+    pos_embed: { shape: [1, tokens(shape), embedDim], initial: 'normal 0.02', role: 'embed' },
+    'patch_embed.proj.weight': {
+      shape: [embedDim, 3, patchSize, patchSize],
+      initial: 'uniform fan-in',
+      role: 'embed',
+    },
+    'patch_embed.proj.bias': { shape: [embedDim], initial: 'uniform fan-in', role: 'embed' },
+    ...Object.assign({}, ...layerShapes(shape).map(block)),
     ...norm('norm'),
-    ...linear('head', numClasses, embedDim),
+    ...linear('head', 'head', numClasses, embedDim),
   };
 }
+
+const inBlock = (i: number, specs: ParameterSpecs): ParameterSpecs =>
+  Object.fromEntries(Object.entries(specs).map(([name, spec]) => [`blocks.${i}.${name}`, spec]));
 
 /**
  * Fresh values for one parameter; the draw depends on the seed and the tensor's name only, so that no variant changes
  * another tensor's draw.
  */
-export function initialValues(name: string, shape: ModelShape, seed: number): Float32Array {
-  const spec = parameterSpecs(shape)[name];
+export function initialValues(
+  name: string,
+  shape: ModelShape,
+  seed: number,
+  variant: VariantName = 'gqa',
+): Float32Array {
+  const spec = parameterSpecs(shape, variant)[name];
   if (spec === undefined) throw new Error(`no parameter is named ${name}`);
   const size = tf.util.sizeFromShape(spec.shape);
   const from = draws(seed, `init/${name}`);
@@ -83,26 +106,37 @@ function scaled(values: Float32Array, std: number): Float32Array {
   return values;
 }
 
+/** Values on the host, by parameter name. */
+export type Values = Record<string, Float32Array>;
+
 /** A model from scratch. */
-export function initialParams(shape: ModelShape, seed: number): Params {
-  return paramsFrom(shape, (name) => initialValues(name, shape, seed));
-}
+export const initialModel = (shape: ModelShape, variant: VariantName, seed: number): Values =>
+  Object.fromEntries(
+    Object.keys(parameterSpecs(shape, variant)).map((name) => [name, initialValues(name, shape, seed, variant)]),
+  );
 
 /** Tensors for every parameter of `shape`, with the values that `valuesOf` gives. */
-export function paramsFrom(shape: ModelShape, valuesOf: (name: string) => Float32Array): Params {
-  return Object.fromEntries(
-    Object.entries(parameterSpecs(shape)).map(([name, spec]) => [
+export const paramsFrom = (
+  shape: ModelShape,
+  valuesOf: (name: string) => Float32Array,
+  variant: VariantName = 'gqa',
+): Params =>
+  Object.fromEntries(
+    Object.entries(parameterSpecs(shape, variant)).map(([name, spec]) => [
       name,
       tf.tensor(valuesOf(name), spec.shape, 'float32'),
     ]),
   );
-}
 
-/** Parameters in all, and those of the key and value projections (weights and biases). */
-export function countParameters(shape: ModelShape): { parameters: number; kvParameters: number } {
-  const sizes = Object.entries(parameterSpecs(shape)).map(
-    ([name, spec]) => [name, tf.util.sizeFromShape(spec.shape)] as const,
-  );
-  const sum = (of: readonly (readonly [string, number])[]): number => of.reduce((total, [, size]) => total + size, 0);
-  return { parameters: sum(sizes), kvParameters: sum(sizes.filter(([name]) => /\.attn\.[kv]\./.test(name))) };
+/** What the key and value projections are made of. */
+const KV_ROLES: readonly Role[] = ['key', 'value', 'merge'];
+
+export const isKeyOrValue = ({ role }: ParameterSpec): boolean => KV_ROLES.includes(role);
+
+/** Parameters in all, and those of the key and value projections (weights, biases and what a variant adds to them). */
+export function countParameters(shape: ModelShape, variant: VariantName): { parameters: number; kvParameters: number } {
+  const specs = Object.values(parameterSpecs(shape, variant));
+  const sum = (of: readonly ParameterSpec[]): number =>
+    of.reduce((total, spec) => total + tf.util.sizeFromShape(spec.shape), 0);
+  return { parameters: sum(specs), kvParameters: sum(specs.filter(isKeyOrValue)) };
 }

@@ -1,9 +1,11 @@
 /** Bytes to the model's input, on the device. Traceable. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Preprocessing } from '../config/preprocessing.js';
 
 /** By channel, of pixels of 0 to 1: what is subtracted, and what the rest is divided by. */
-export type PixelScale = Pick<Preprocessing, 'mean' | 'std'>;
+export interface PixelScale {
+  mean: readonly [number, number, number];
+  std: readonly [number, number, number];
+}
 
 /**
  * Enlarges images that are smaller than the model's input (half-pixel bilinear, rounded to whole bytes: what Pillow's

@@ -1,5 +1,5 @@
 /** What determines every tensor's shape. The sizes that have a name are in config/schema.ts. */
-import type { Grouping } from './grouping.js';
+import { type Grouping, type Groups, kvHeadsOf } from './grouping.js';
 
 /** Units: pixels for `imageSize` and `patchSize`, otherwise counts. */
 export interface ModelShape {
@@ -25,3 +25,33 @@ export const headDim = (shape: ModelShape): number => shape.embedDim / shape.hea
 
 /** Tokens N: the patches and the class token. */
 export const tokens = (shape: ModelShape): number => (shape.imageSize / shape.patchSize) ** 2 + 1;
+
+/** What a variant's hooks know of a layer. */
+export interface LayerShape {
+  /** From 0. */
+  index: number;
+  heads: number;
+  kvHeads: number;
+  /** The group of each head, [H]. */
+  groups: Groups;
+  headDim: number;
+  embedDim: number;
+  tokens: number;
+}
+
+export function layerShape(shape: ModelShape, index: number): LayerShape {
+  const { heads, embedDim } = shape;
+  const groups = shape.grouping[index] as Groups;
+  return {
+    index,
+    heads,
+    kvHeads: kvHeadsOf(groups),
+    groups,
+    headDim: headDim(shape),
+    embedDim,
+    tokens: tokens(shape),
+  };
+}
+
+export const layerShapes = (shape: ModelShape): LayerShape[] =>
+  Array.from({ length: shape.depth }, (_, i) => layerShape(shape, i));

@@ -1,29 +1,29 @@
 /**
- * The variants of grouped-query attention: what each adds to plain grouping. An absent hook means plain GQA; MHA and
- * MQA are GQA with K = H and K = 1.
+ * The variants of grouped-query attention: what a step does besides plain grouping. One line each; a variant is a set
+ * of hooks, and an absent hook means plain GQA. MHA and MQA are GQA with K = H and K = 1.
  */
-import type * as tf from '@tensorflow/tfjs-core';
-import type { VariantName } from '../config/names.js';
 import { dgqaDiff, dgqaEma } from './variants/dgqa.js';
+import type { Variant } from './variants/hooks.js';
 import { kdgqa } from './variants/kdgqa.js';
-import type { KeyDrivenRule } from './variants/key-driven.js';
-import { subtractNoise } from './variants/pgqa.js';
+import { pgqa } from './variants/pgqa.js';
 
-export interface Variant {
-  /** Which query head reads which key head follows the key norms. */
-  allocation?: KeyDrivenRule;
-  /** (output [B, H, N, E], uniform draw) → disturbed output. */
-  perturb?: (output: tf.Tensor, uniform: tf.Tensor) => tf.Tensor;
-}
+/** A name of the table below; the config's schema checks it when a config is read. */
+export type VariantName = string;
 
-export const VARIANTS = {
-  mha: {},
-  mqa: {},
+/** A test may add a line of its own. */
+export const VARIANTS: Record<VariantName, Variant> = {
+  mha: { kvHeads: 'all' },
+  mqa: { kvHeads: 'one' },
   gqa: {},
-  kdgqa: { allocation: kdgqa },
-  'dgqa-diff': { allocation: dgqaDiff },
-  'dgqa-ema': { allocation: dgqaEma },
-  pgqa: { perturb: subtractNoise },
-} as const satisfies Record<VariantName, Variant>;
+  kdgqa: { allocate: kdgqa },
+  'dgqa-diff': { allocate: dgqaDiff },
+  'dgqa-ema': { allocate: dgqaEma },
+  pgqa: { perturb: pgqa },
+};
 
-export const variantOf = (name: VariantName): Variant => VARIANTS[name];
+/** @throws Error for a name that is not in the table, which no config has */
+export function variantOf(name: VariantName): Variant {
+  const variant = VARIANTS[name];
+  if (variant === undefined) throw new Error(`no variant is named ${name}`);
+  return variant;
+}

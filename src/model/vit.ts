@@ -5,15 +5,16 @@
  * the host.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { VariantName } from '../config/names.js';
 import { assignmentOf, meanKeyNorms } from './allocate.js';
 import { attend } from './attend.js';
+import { type Groups, isNeighbours, oneHot } from './grouping.js';
 import { gelu, layerNorm, linear } from './layers.js';
 import type { Params } from './params.js';
 import { recomputed } from './recompute.js';
-import { headDim, type ModelShape, tokens } from './sizes.js';
+import { layerShape, type ModelShape, tokens } from './sizes.js';
+import type { KeysAndValues } from './variants/hooks.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
-import { type Variant, variantOf } from './variants.js';
+import { type VariantName, variantOf } from './variants.js';
 
 /** What a forward pass needs besides parameters and images. */
 export interface Pass {
@@ -23,7 +24,7 @@ export interface Pass {
   state: BlockState[];
   /** How a key-driven variant allocates in this pass. */
   allocation: { by: 'training'; clock: TrainingClock } | { by: 'state' } | { by: 'batch' };
-  /** PGQA's uniform draws, one for each block ([K, S, N·E]); null for no noise. */
+  /** The uniform draws of a variant that perturbs, one for each block; null for no noise. */
   noise: tf.Tensor[] | null;
   /** [B], 1 for a real image, 0 for padding. */
   weights: tf.Tensor;
@@ -32,6 +33,18 @@ export interface Pass {
    * out: they are kept.
    */
   recompute?: ((x: tf.Tensor, ready: tf.Tensor) => tf.Tensor) | null;
+  /** Sees what attention of every block works on, as it is; for statistics of a model that is not trained. */
+  observe?: ((layer: number, seen: Observed) => void) | null;
+}
+
+/** Of all tokens of a batch. */
+export interface Observed {
+  /** [B·N, D], after norm1. */
+  x: tf.Tensor;
+  /** [B, H, N, E], scaled by 1/√E. */
+  q: tf.Tensor;
+  /** [B, K, N, E] */
+  k: tf.Tensor;
 }
 
 export interface ForwardResult {
@@ -67,10 +80,7 @@ function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Omit
   // the head reads the class token of the last block only
   const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape);
   const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'), pass.shape.layerNormEps);
-  const attended = tf.add(
-    firstTokens(x, needed, pass.shape),
-    attention(normalised, needed, at, i, variantOf(pass.variant), pass, result),
-  );
+  const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, pass, result));
   const again = layerNorm(attended, at('norm2.weight'), at('norm2.bias'), pass.shape.layerNormEps);
   const hidden = gelu(linear(again, at('mlp.fc1.weight'), at('mlp.fc1.bias')));
   return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
@@ -138,48 +148,46 @@ function attention(
   needed: number,
   at: (name: string) => tf.Tensor,
   i: number,
-  variant: Variant,
   pass: Pass,
   result: Omit<ForwardResult, 'logits'>,
 ): tf.Tensor {
-  const { heads, kvHeads, embedDim } = pass.shape;
-  const batch = (x.shape[0] as number) / tokens(pass.shape);
-  const size = headDim(pass.shape);
-  const project = (name: 'q' | 'k' | 'v', from: tf.Tensor, count: number): tf.Tensor => {
+  const layer = layerShape(pass.shape, i);
+  const { allocate, perturb, project } = variantOf(pass.variant);
+  const { heads, kvHeads, groups, headDim, embedDim } = layer;
+  const batch = (x.shape[0] as number) / layer.tokens;
+  const linearOf = (name: 'q' | 'k' | 'v', from: tf.Tensor, count: number): tf.Tensor => {
     const bias = at(`attn.${name}.bias`);
     const rows = linear(from, at(`attn.${name}.weight`), name === 'k' ? withoutGradient(bias) : bias);
-    return tf.transpose(tf.reshape(rows, [batch, -1, count, size]), [0, 2, 1, 3]);
+    return tf.transpose(tf.reshape(rows, [batch, -1, count, headDim]), [0, 2, 1, 3]);
   };
-  const uniform = pass.noise?.[i];
-  const perturb = uniform === undefined ? undefined : variant.perturb;
-  // noise has the statistics of all tokens
-  const asking = perturb === undefined ? firstTokens(x, needed, pass.shape) : x;
-  const q = tf.mul(project('q', asking, heads), size ** -0.5); // [B, H, N or needed, E]
-  const k = project('k', x, kvHeads); // [B, K, N, E]
-  const v = project('v', x, kvHeads);
+  const draw = perturb === undefined ? undefined : pass.noise?.[i];
+  const all = draw !== undefined || pass.observe; // noise has the statistics of all tokens
+  const q = tf.mul(linearOf('q', all ? x : firstTokens(x, needed, pass.shape), heads), headDim ** -0.5);
+  const plain = (): KeysAndValues => ({ k: linearOf('k', x, kvHeads), v: linearOf('v', x, kvHeads) });
+  const { k, v } = project === undefined ? plain() : project(plain, at, layer); // [B, K, N, E]
+  pass.observe?.(i, { x, q, k });
 
-  let assignment: tf.Tensor | null = null;
   const state = pass.state[i] ?? {};
-  if (variant.allocation) {
+  let assignment = isNeighbours(groups) ? null : selectionOf(groups);
+  if (allocate === undefined) {
+    result.state.push(state);
+  } else {
     const norms = meanKeyNorms(k, pass.weights);
-    const allocated = allocateHeads(variant.allocation, norms, state, batch, pass);
+    const allocated = allocateHeads(allocate, norms, state, batch, pass);
     assignment = assignmentOf(allocated.counts, heads);
     result.state.push(allocated.state);
     result.keyNorms.push(norms);
     result.counts.push(allocated.counts.clone()); // of its own: DGQA's is in the state too
-  } else {
-    result.state.push(state);
   }
 
   const output = attend(q, k, v, assignment); // as q
-  const disturbed = perturb && uniform ? perturb(output, uniform) : output;
-  const joined = tf.reshape(tf.transpose(disturbed, [0, 2, 1, 3]), [-1, embedDim]);
-  return linear(
-    perturb === undefined ? joined : firstTokens(joined, needed, pass.shape),
-    at('attn.proj.weight'),
-    at('attn.proj.bias'),
-  );
+  const perturbed = perturb !== undefined && draw !== undefined ? perturb.apply(output, draw) : output;
+  const joined = tf.reshape(tf.transpose(perturbed, [0, 2, 1, 3]), [-1, embedDim]);
+  return linear(all ? firstTokens(joined, needed, pass.shape) : joined, at('attn.proj.weight'), at('attn.proj.bias'));
 }
+
+/** [H, K], one-hot rows. */
+const selectionOf = (groups: Groups): tf.Tensor => tf.tensor2d(oneHot(groups));
 
 /** The first tokens of every image: [B·N, D] → [B·count, D]. */
 function firstTokens(rows: tf.Tensor, count: number, shape: ModelShape): tf.Tensor {

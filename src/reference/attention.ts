@@ -9,15 +9,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import { z } from 'zod';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { openSafetensors, readTensor, type Safetensors } from '../checkpoint/safetensors.js';
-import type { VariantName } from '../config/names.js';
 import { GqaError } from '../errors.js';
-import { paramsFrom } from '../model/params.js';
+import { type AttentionValues, initialAttention } from '../model/attention-state.js';
+import { neighbours } from '../model/grouping.js';
 import type { ModelShape } from '../model/sizes.js';
 import { subtractNoise } from '../model/variants/pgqa.js';
-import { type AttentionValues, attentionValues, initialAttention } from '../train/state.js';
+import type { VariantName } from '../model/variants.js';
 import { plain, type StepOptions } from '../train/step.js';
 import type { TrainerMode } from '../train/trainer.js';
-import { type Seen, STEPPERS, type Stepper } from './stepper.js';
+import { openStepper, type Seen, type Stepper } from './stepper.js';
 
 /** The paper's names of the schemes → ours. */
 const SCHEMES: Record<string, VariantName> = {
@@ -136,7 +136,7 @@ function readInputs(file: string, { batch, steps, model }: Index): Inputs {
 
 function shapeOf({ model }: Index, kvHeads: number): ModelShape {
   const { numHeads, layerNormEps: _, ...rest } = model;
-  return { ...rest, heads: numHeads, kvHeads };
+  return { ...rest, heads: numHeads, grouping: neighbours(model.depth, numHeads, kvHeads) };
 }
 
 /** Of a case that takes no step. */
@@ -146,17 +146,10 @@ const NO_STEP = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 };
 function compareTimm(checkpoint: string, inputs: Inputs, index: Index, mode: TrainerMode): Check[] {
   const shape = shapeOf(index, index.model.numHeads);
   const { values } = convertCheckpoint(checkpoint, shape, 0);
-  const params = paramsFrom(shape, valuesOf(values));
   const options: StepOptions = { shape, variant: 'mha', windowSize: 1, labelSmoothing: 0, adamw: NO_STEP, ...plain };
-  const stepper = STEPPERS[mode](
-    options,
-    params,
-    Array.from({ length: shape.depth }, () => ({})),
-    index.batch,
-  );
+  const stepper = openStepper(options, values, initialAttention(shape, 'mha'), index.batch, mode);
   const logits = stepper.evaluate(inputs.images, 'state');
   stepper.dispose();
-  tf.dispose(params);
   return [{ what: 'logits', deviation: relativeDeviation(logits, inputs.timmLogits), tolerance: 1e-4 }];
 }
 
@@ -187,9 +180,8 @@ function compareCase(
     ...plain,
   };
   const checks = [converted];
-  const begin = tf.tidy(() => attentionValues(initialAttention(shape, variant)) as never) as AttentionValues;
-  const params = paramsFrom(shape, valuesOf(values));
-  const stepper = STEPPERS[mode](options, params, begin, index.batch);
+  const begin = initialAttention(shape, variant);
+  const stepper = openStepper(options, values, begin, index.batch, mode);
   checks.push(...compareEvaluation(stepper, inputs, expected, index)); // of the converted weights
 
   const seen: Seen[] = [];
@@ -235,7 +227,6 @@ function compareCase(
     checks.push({ what: 'caches', deviation: elementwiseDeviation(caches, of.caches.flat(2)), tolerance: 1e-4 });
   }
   stepper.dispose();
-  tf.dispose(params);
   return checks;
 }
 
@@ -349,11 +340,6 @@ function readIndex(file: string): Index {
     throw new GqaError('data', `${file}: not an index of attention cases: ${detail}`, { cause });
   }
 }
-
-const valuesOf =
-  (values: Record<string, Float32Array>) =>
-  (name: string): Float32Array =>
-    values[name] as Float32Array;
 
 const prefixed = (file: Safetensors, prefix: string): string[] =>
   [...file.tensors.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));

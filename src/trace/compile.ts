@@ -5,53 +5,20 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
+import {
+  type Call,
+  type Feed,
+  type Functions,
+  type Program,
+  requireFeeds,
+  type Specs,
+  type TensorSpec,
+  type TracedFunction,
+} from './function.js';
 import { addConstant, addNode, type ElementType, emptyGraph, type Graph, type Output } from './graph.js';
-import { settle } from './order.js';
+import { ordered } from './order.js';
 import { asTensor, emptyRecording, outputOf, type Precision, type Recording, record } from './recorder.js';
 import { openSession, type Session } from './session.js';
-
-export interface TensorSpec {
-  /** `bytes`: 0–255, fed as a Uint8Array and seen by the function as int32. They cross to the device as bytes. */
-  dtype: 'float32' | 'int32' | 'bool' | 'bytes';
-  shape: readonly number[];
-}
-
-type Specs = Record<string, TensorSpec>;
-
-/** A tensor of the spec's shape and dtype, a typed array of its elements, or a number for a scalar. */
-export type Feed = tf.Tensor | Float32Array | Int32Array | Uint8Array | number;
-
-export interface TracedFunction<I extends Specs, O extends string> {
-  inputs: I;
-  body: (inputs: { [K in keyof I]: tf.Tensor }) => { [K in O]: tf.Tensor };
-}
-
-export const float32 = (...shape: number[]): TensorSpec => ({ dtype: 'float32', shape });
-export const int32 = (...shape: number[]): TensorSpec => ({ dtype: 'int32', shape });
-export const bool = (...shape: number[]): TensorSpec => ({ dtype: 'bool', shape });
-export const bytes = (...shape: number[]): TensorSpec => ({ dtype: 'bytes', shape });
-
-/** A function for `compile`: runs once, when it is traced. It must return its results at once, not as a promise. */
-export function traced<I extends Specs, O extends string = never>(
-  inputs: I,
-  body: TracedFunction<I, O>['body'],
-): TracedFunction<I, O> {
-  return { inputs, body };
-}
-
-/** Functions of different inputs side by side. */
-type Functions = Record<string, { inputs: Specs; body: (inputs: never) => Record<string, tf.Tensor> }>;
-
-type Call<F> =
-  F extends TracedFunction<infer I, infer O> ? (feeds: { [K in keyof I]: Feed }) => { [K in O]: tf.Tensor } : never;
-
-export interface Program<F extends Functions> {
-  /** Each entry point; the caller owns the tensors returned (a surrounding `tf.tidy` takes them). */
-  run: { [K in keyof F]: Call<F[K]> };
-  phases: { traceMs: number; loadMs: number; nodes: number; graphBytes: number };
-  /** Frees graph and variables. */
-  dispose(): void;
-}
 
 /**
  * @param functions entry points by name; variables that they use in common are common to them
@@ -112,7 +79,7 @@ function trace(graph: Graph, name: string, { inputs, body }: AnyFunction, precis
     ]);
     const nothing = addConstant(graph, 'bool', [], Uint8Array.of(1));
     const done = addNode(graph, name, 'Identity', [nothing], { T: { type: 'bool' } }, 'done');
-    const updates = settle(recording, [done, ...outputs.map(([, node]) => node)]);
+    const updates = ordered(recording, [done, ...outputs.map(([, node]) => node)]);
     graph.nodes.get(done)?.after.push(...updates);
     const fed = placeholders
       .filter(({ node }) => graph.nodes.has(node))
@@ -163,9 +130,7 @@ function call(
   { name, inputs, fed, outputs, done }: Entry,
   feeds: Record<string, Feed>,
 ): Record<string, tf.Tensor> {
-  const wanted = signature(Object.entries(inputs));
-  const given = signature(Object.entries(feeds).map(([input, feed]) => [input, specOf(feed, inputs[input])]));
-  if (wanted !== given) throw new TraceError(`${name} was compiled for (${wanted}), and called with (${given})`);
+  requireFeeds(name, inputs, feeds);
   const made: tf.Tensor[] = [];
   try {
     const tensors = fed.map(([input, output]) => {
@@ -180,23 +145,6 @@ function call(
   } finally {
     tf.dispose(made);
   }
-}
-
-/** Inputs by name, so that the order in which they are given does not matter. */
-const signature = (specs: [string, TensorSpec][]): string =>
-  specs
-    .map(([input, { dtype, shape }]) => `${input}: ${dtype} [${shape.join(', ')}]`)
-    .sort()
-    .join('; ');
-
-/** A feed's own spec; elements without a shape take the wanted one if they are as many. */
-function specOf(feed: Feed, wanted: TensorSpec | undefined): TensorSpec {
-  if (feed instanceof tf.Tensor) return { dtype: feed.dtype as TensorSpec['dtype'], shape: feed.shape };
-  if (typeof feed === 'number') return { dtype: wanted?.dtype === 'int32' ? 'int32' : 'float32', shape: [] };
-  const bytesOrBool = wanted?.dtype === 'bool' ? 'bool' : 'bytes';
-  const dtype = feed instanceof Float32Array ? 'float32' : feed instanceof Int32Array ? 'int32' : bytesOrBool;
-  const fits = wanted !== undefined && tf.util.sizeFromShape([...wanted.shape]) === feed.length;
-  return { dtype, shape: fits ? wanted.shape : [feed.length] };
 }
 
 function toTensor(feed: Exclude<Feed, tf.Tensor>, { dtype, shape }: TensorSpec): tf.Tensor {

@@ -6,8 +6,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Attribute, ElementType } from './graph.js';
 
-/** What a rule writes with. */
-export interface Pen {
+/** What a rule appends nodes with. */
+export interface Emitter {
   /** Appends a node with one output. */
   node(
     op: string,
@@ -35,7 +35,7 @@ export interface Pen {
 export type Rule = (
   inputs: tf.NamedTensorInfoMap,
   attributes: tf.NamedAttrMap,
-  pen: Pen,
+  emit: Emitter,
 ) => tf.TensorInfo | tf.TensorInfo[];
 
 export const RULES: Record<string, Rule> = {
@@ -54,8 +54,8 @@ export const RULES: Record<string, Rule> = {
       Atan2: 'Atan2',
     },
     (op) =>
-      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) =>
-        pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), a.dtype),
+      rule<tf.BinaryInputs, object>(({ a, b }, _, emit) =>
+        emit.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), a.dtype),
       ),
   ),
   ...table(
@@ -68,12 +68,14 @@ export const RULES: Record<string, Rule> = {
       LessEqual: 'LessEqual',
     },
     (op) =>
-      rule<tf.BinaryInputs, object>(({ a, b }, _, pen) =>
-        pen.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), 'bool'),
+      rule<tf.BinaryInputs, object>(({ a, b }, _, emit) =>
+        emit.node(op, [a, b], { T: typeOf(a) }, broadcast(a.shape, b.shape), 'bool'),
       ),
   ),
   ...table({ LogicalAnd: 'LogicalAnd', LogicalOr: 'LogicalOr' }, (op) =>
-    rule<tf.BinaryInputs, object>(({ a, b }, _, pen) => pen.node(op, [a, b], {}, broadcast(a.shape, b.shape), 'bool')),
+    rule<tf.BinaryInputs, object>(({ a, b }, _, emit) =>
+      emit.node(op, [a, b], {}, broadcast(a.shape, b.shape), 'bool'),
+    ),
   ),
   ...table(
     {
@@ -103,121 +105,121 @@ export const RULES: Record<string, Rule> = {
       Tanh: 'Tanh',
       ZerosLike: 'ZerosLike',
     },
-    (op) => rule<tf.UnaryInputs, object>(({ x }, _, pen) => pen.node(op, [x], { T: typeOf(x) }, x.shape, x.dtype)),
+    (op) => rule<tf.UnaryInputs, object>(({ x }, _, emit) => emit.node(op, [x], { T: typeOf(x) }, x.shape, x.dtype)),
   ),
   ...table({ IsNan: 'IsNan', IsInf: 'IsInf', IsFinite: 'IsFinite' }, (op) =>
-    rule<tf.UnaryInputs, object>(({ x }, _, pen) => pen.node(op, [x], { T: typeOf(x) }, x.shape, 'bool')),
+    rule<tf.UnaryInputs, object>(({ x }, _, emit) => emit.node(op, [x], { T: typeOf(x) }, x.shape, 'bool')),
   ),
-  LogicalNot: rule<tf.LogicalNotInputs, object>(({ x }, _, pen) => pen.node('LogicalNot', [x], {}, x.shape, 'bool')),
-  Step: rule<tf.StepInputs, tf.StepAttrs>(({ x }, { alpha }, pen) => {
-    const positive = pen.node('Greater', [x, pen.scalar(0, 'float32')], { T: typeOf(x) }, x.shape, 'bool');
-    return pen.node(
+  LogicalNot: rule<tf.LogicalNotInputs, object>(({ x }, _, emit) => emit.node('LogicalNot', [x], {}, x.shape, 'bool')),
+  Step: rule<tf.StepInputs, tf.StepAttrs>(({ x }, { alpha }, emit) => {
+    const positive = emit.node('Greater', [x, emit.scalar(0, 'float32')], { T: typeOf(x) }, x.shape, 'bool');
+    return emit.node(
       'SelectV2',
-      [positive, pen.scalar(1, 'float32'), pen.scalar(alpha, 'float32')],
+      [positive, emit.scalar(1, 'float32'), emit.scalar(alpha, 'float32')],
       { T: typeOf(x) },
       x.shape,
       x.dtype,
     );
   }),
-  Identity: rule<tf.IdentityInputs, object>(({ x }, _, pen) => pen.alias(x)),
-  Cast: rule<tf.CastInputs, tf.CastAttrs>(({ x }, { dtype }, pen) => {
-    if (x.dtype === dtype) return pen.alias(x);
-    const bytes = pen.asBytes(x);
+  Identity: rule<tf.IdentityInputs, object>(({ x }, _, emit) => emit.alias(x)),
+  Cast: rule<tf.CastInputs, tf.CastAttrs>(({ x }, { dtype }, emit) => {
+    if (x.dtype === dtype) return emit.alias(x);
+    const bytes = emit.asBytes(x);
     const from: Attribute = bytes === null ? typeOf(x) : { type: 'uint8' };
-    return pen.node('Cast', [bytes ?? x], { SrcT: from, DstT: elementType(dtype) }, x.shape, dtype);
+    return emit.node('Cast', [bytes ?? x], { SrcT: from, DstT: elementType(dtype) }, x.shape, dtype);
   }),
 
   ...table({ Sum: 'Sum', Mean: 'Mean', Max: 'Max', Min: 'Min', Prod: 'Prod' }, (op) => reduction(op, true)),
   ...table({ All: 'All', Any: 'Any' }, (op) => reduction(op, false)),
   ...table({ ArgMax: 'ArgMax', ArgMin: 'ArgMin' }, (op) =>
-    rule<tf.ArgMaxInputs, tf.ArgMaxAttrs>(({ x }, { axis }, pen) => {
+    rule<tf.ArgMaxInputs, tf.ArgMaxAttrs>(({ x }, { axis }, emit) => {
       const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
       const attributes = { T: typeOf(x), Tidx: INT32, output_type: INT32 };
-      return pen.node(op, [x, pen.scalar(along, 'int32')], attributes, without(x.shape, along), 'int32');
+      return emit.node(op, [x, emit.scalar(along, 'int32')], attributes, without(x.shape, along), 'int32');
     }),
   ),
-  Cumsum: rule<tf.CumsumInputs, tf.CumsumAttrs>(({ x }, { axis, exclusive, reverse }, pen) => {
+  Cumsum: rule<tf.CumsumInputs, tf.CumsumAttrs>(({ x }, { axis, exclusive, reverse }, emit) => {
     const attributes = { T: typeOf(x), Tidx: INT32, exclusive: { bool: exclusive }, reverse: { bool: reverse } };
-    return pen.node('Cumsum', [x, pen.scalar(axis, 'int32')], attributes, x.shape, x.dtype);
+    return emit.node('Cumsum', [x, emit.scalar(axis, 'int32')], attributes, x.shape, x.dtype);
   }),
 
-  BatchMatMul: rule<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(({ a, b }, { transposeA, transposeB }, pen) => {
+  BatchMatMul: rule<tf.BatchMatMulInputs, tf.BatchMatMulAttrs>(({ a, b }, { transposeA, transposeB }, emit) => {
     const m = a.shape.at(transposeA ? -1 : -2) as number;
     const n = b.shape.at(transposeB ? -2 : -1) as number;
     if (a.shape.length === 2 && b.shape.length === 2) {
       const attributes = { T: typeOf(a), transpose_a: { bool: transposeA }, transpose_b: { bool: transposeB } };
-      return pen.node('MatMul', [a, b], attributes, [m, n], a.dtype);
+      return emit.node('MatMul', [a, b], attributes, [m, n], a.dtype);
     }
     const attributes = { T: typeOf(a), adj_x: { bool: transposeA }, adj_y: { bool: transposeB } };
     const batch = broadcast(a.shape.slice(0, -2), b.shape.slice(0, -2));
-    return pen.node('BatchMatMulV2', [a, b], attributes, [...batch, m, n], a.dtype);
+    return emit.node('BatchMatMulV2', [a, b], attributes, [...batch, m, n], a.dtype);
   }),
-  Softmax: rule<tf.SoftmaxInputs, object>(({ logits }, _, pen) =>
-    pen.node('Softmax', [logits], { T: typeOf(logits) }, logits.shape, 'float32'),
+  Softmax: rule<tf.SoftmaxInputs, object>(({ logits }, _, emit) =>
+    emit.node('Softmax', [logits], { T: typeOf(logits) }, logits.shape, 'float32'),
   ),
-  ClipByValue: rule<tf.ClipByValueInputs, tf.ClipByValueAttrs>(({ x }, { clipValueMin, clipValueMax }, pen) => {
+  ClipByValue: rule<tf.ClipByValueInputs, tf.ClipByValueAttrs>(({ x }, { clipValueMin, clipValueMax }, emit) => {
     const dtype = x.dtype as 'float32' | 'int32';
-    const bounds = [pen.scalar(clipValueMin, dtype), pen.scalar(clipValueMax, dtype)];
-    return pen.node('ClipByValue', [x, ...bounds], { T: typeOf(x) }, x.shape, dtype);
+    const bounds = [emit.scalar(clipValueMin, dtype), emit.scalar(clipValueMax, dtype)];
+    return emit.node('ClipByValue', [x, ...bounds], { T: typeOf(x) }, x.shape, dtype);
   }),
-  Select: rule<tf.SelectInputs, object>(({ condition, t, e }, _, pen) => {
+  Select: rule<tf.SelectInputs, object>(({ condition, t, e }, _, emit) => {
     const shape = broadcast(broadcast(condition.shape, t.shape), e.shape);
-    return pen.node('SelectV2', [condition, t, e], { T: typeOf(t) }, shape, t.dtype);
+    return emit.node('SelectV2', [condition, t, e], { T: typeOf(t) }, shape, t.dtype);
   }),
 
-  Reshape: rule<tf.ReshapeInputs, tf.ReshapeAttrs>(({ x }, { shape }, pen) =>
-    reshape(x, tf.util.inferFromImplicitShape(shape, tf.util.sizeFromShape(x.shape)), pen),
+  Reshape: rule<tf.ReshapeInputs, tf.ReshapeAttrs>(({ x }, { shape }, emit) =>
+    reshape(x, tf.util.inferFromImplicitShape(shape, tf.util.sizeFromShape(x.shape)), emit),
   ),
-  ExpandDims: rule<tf.ExpandDimsInputs, tf.ExpandDimsAttrs>(({ input }, { dim }, pen) => {
+  ExpandDims: rule<tf.ExpandDimsInputs, tf.ExpandDimsAttrs>(({ input }, { dim }, emit) => {
     const at = dim < 0 ? input.shape.length + dim + 1 : dim;
-    return reshape(input, [...input.shape.slice(0, at), 1, ...input.shape.slice(at)], pen);
+    return reshape(input, [...input.shape.slice(0, at), 1, ...input.shape.slice(at)], emit);
   }),
-  Transpose: rule<tf.TransposeInputs, tf.TransposeAttrs>(({ x }, { perm }, pen) => {
+  Transpose: rule<tf.TransposeInputs, tf.TransposeAttrs>(({ x }, { perm }, emit) => {
     const shape = perm.map((axis) => x.shape[axis] as number);
-    return pen.node('Transpose', [x, pen.ints(perm)], { T: typeOf(x), Tperm: INT32 }, shape, x.dtype);
+    return emit.node('Transpose', [x, emit.ints(perm)], { T: typeOf(x), Tperm: INT32 }, shape, x.dtype);
   }),
-  Tile: rule<tf.TileInputs, tf.TileAttrs>(({ x }, { reps }, pen) => {
+  Tile: rule<tf.TileInputs, tf.TileAttrs>(({ x }, { reps }, emit) => {
     const shape = x.shape.map((size, axis) => size * (reps[axis] as number));
-    return pen.node('Tile', [x, pen.ints(reps)], { T: typeOf(x), Tmultiples: INT32 }, shape, x.dtype);
+    return emit.node('Tile', [x, emit.ints(reps)], { T: typeOf(x), Tmultiples: INT32 }, shape, x.dtype);
   }),
-  Slice: rule<tf.SliceInputs, tf.SliceAttrs>(({ x }, { begin, size }, pen) => {
+  Slice: rule<tf.SliceInputs, tf.SliceAttrs>(({ x }, { begin, size }, emit) => {
     const [starts, sizes] = tf.slice_util.parseSliceParams(x, begin, size);
-    return slice(x, starts as number[], sizes as number[], pen);
+    return slice(x, starts as number[], sizes as number[], emit);
   }),
-  SplitV: rule<tf.SplitVInputs, tf.SplitVAttrs>(({ x }, { numOrSizeSplits, axis }, pen) => {
+  SplitV: rule<tf.SplitVInputs, tf.SplitVAttrs>(({ x }, { numOrSizeSplits, axis }, emit) => {
     const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
     const sizes = tf.backend_util.prepareSplitSize(x, numOrSizeSplits, along);
-    if (sizes.length === 1) return [pen.alias(x)];
+    if (sizes.length === 1) return [emit.alias(x)];
     const shapes = sizes.map((size) => replaced(x.shape, along, size));
     const attributes = { num_split: { int: sizes.length }, T: typeOf(x), Tlen: INT32 };
-    return pen.nodeOf('SplitV', [x, pen.ints(sizes), pen.scalar(along, 'int32')], attributes, shapes, x.dtype);
+    return emit.nodeOf('SplitV', [x, emit.ints(sizes), emit.scalar(along, 'int32')], attributes, shapes, x.dtype);
   }),
-  Concat: (inputs, attributes, pen) => {
+  Concat: (inputs, attributes, emit) => {
     const parts = Object.values(inputs) as tf.TensorInfo[];
     const [first] = parts as [tf.TensorInfo];
     const [along] = tf.util.parseAxisParam((attributes as unknown as tf.ConcatAttrs).axis, first.shape) as [number];
     const total = parts.reduce((sum, part) => sum + (part.shape[along] as number), 0);
     const all = { N: { int: parts.length }, T: typeOf(first), Tidx: INT32 };
-    return pen.node(
+    return emit.node(
       'ConcatV2',
-      [...parts, pen.scalar(along, 'int32')],
+      [...parts, emit.scalar(along, 'int32')],
       all,
       replaced(first.shape, along, total),
       first.dtype,
     );
   },
-  AddN: (inputs, _, pen) => {
+  AddN: (inputs, _, emit) => {
     const parts = Object.values(inputs) as tf.TensorInfo[];
     const [first] = parts as [tf.TensorInfo];
-    return pen.node('AddN', parts, { N: { int: parts.length }, T: typeOf(first) }, first.shape, first.dtype);
+    return emit.node('AddN', parts, { N: { int: parts.length }, T: typeOf(first) }, first.shape, first.dtype);
   },
-  Pack: (inputs, attributes, pen) => {
+  Pack: (inputs, attributes, emit) => {
     const parts = Object.values(inputs) as tf.TensorInfo[];
     const [first] = parts as [tf.TensorInfo];
     const { axis } = attributes as unknown as tf.PackAttrs;
     const at = axis < 0 ? first.shape.length + axis + 1 : axis;
     const shape = [...first.shape.slice(0, at), parts.length, ...first.shape.slice(at)];
-    return pen.node(
+    return emit.node(
       'Pack',
       parts,
       { N: { int: parts.length }, T: typeOf(first), axis: { int: at } },
@@ -225,11 +227,11 @@ export const RULES: Record<string, Rule> = {
       first.dtype,
     );
   },
-  Unpack: rule<tf.UnpackInputs, tf.UnpackAttrs>(({ value }, { axis }, pen) => {
+  Unpack: rule<tf.UnpackInputs, tf.UnpackAttrs>(({ value }, { axis }, emit) => {
     const [along] = tf.util.parseAxisParam(axis, value.shape) as [number];
     const count = value.shape[along] as number;
     const shapes = Array.from({ length: count }, () => without(value.shape, along));
-    return pen.nodeOf(
+    return emit.nodeOf(
       'Unpack',
       [value],
       { num: { int: count }, T: typeOf(value), axis: { int: along } },
@@ -237,70 +239,70 @@ export const RULES: Record<string, Rule> = {
       value.dtype,
     );
   }),
-  PadV2: rule<tf.PadV2Inputs, tf.PadV2Attrs>(({ x }, { paddings, constantValue }, pen) => {
+  PadV2: rule<tf.PadV2Inputs, tf.PadV2Attrs>(({ x }, { paddings, constantValue }, emit) => {
     const shape = x.shape.map((size, axis) => size + (paddings[axis]?.[0] as number) + (paddings[axis]?.[1] as number));
-    const around = pen.ints(paddings.flat(), [paddings.length, 2]);
+    const around = emit.ints(paddings.flat(), [paddings.length, 2]);
     const attributes = { T: typeOf(x), Tpaddings: INT32 };
-    return pen.node(
+    return emit.node(
       'PadV2',
-      [x, around, pen.scalar(constantValue, x.dtype as 'float32' | 'int32')],
+      [x, around, emit.scalar(constantValue, x.dtype as 'float32' | 'int32')],
       attributes,
       shape,
       x.dtype,
     );
   }),
-  GatherV2: rule<tf.GatherV2Inputs, tf.GatherV2Attrs>(({ x, indices }, { axis, batchDims }, pen) => {
+  GatherV2: rule<tf.GatherV2Inputs, tf.GatherV2Attrs>(({ x, indices }, { axis, batchDims }, emit) => {
     const [along] = tf.util.parseAxisParam(axis, x.shape) as [number];
     const shape = [...x.shape.slice(0, along), ...indices.shape.slice(batchDims), ...x.shape.slice(along + 1)];
     const attributes = { batch_dims: { int: batchDims }, Tparams: typeOf(x), Tindices: INT32, Taxis: INT32 };
-    return pen.node('GatherV2', [x, indices, pen.scalar(along, 'int32')], attributes, shape, x.dtype);
+    return emit.node('GatherV2', [x, indices, emit.scalar(along, 'int32')], attributes, shape, x.dtype);
   }),
   UnsortedSegmentSum: rule<tf.UnsortedSegmentSumInputs, tf.UnsortedSegmentSumAttrs>(
-    ({ x, segmentIds }, { numSegments }, pen) => {
+    ({ x, segmentIds }, { numSegments }, emit) => {
       const attributes = { T: typeOf(x), Tindices: INT32, Tnumsegments: INT32 };
       const shape = [numSegments, ...x.shape.slice(segmentIds.shape.length)];
-      return pen.node(
+      return emit.node(
         'UnsortedSegmentSum',
-        [x, segmentIds, pen.scalar(numSegments, 'int32')],
+        [x, segmentIds, emit.scalar(numSegments, 'int32')],
         attributes,
         shape,
         x.dtype,
       );
     },
   ),
-  OneHot: rule<tf.OneHotInputs, tf.OneHotAttrs>(({ indices }, { dtype, depth, onValue, offValue }, pen) => {
+  OneHot: rule<tf.OneHotInputs, tf.OneHotAttrs>(({ indices }, { dtype, depth, onValue, offValue }, emit) => {
     const [on, off] = [
-      pen.scalar(onValue, dtype as 'float32' | 'int32'),
-      pen.scalar(offValue, dtype as 'float32' | 'int32'),
+      emit.scalar(onValue, dtype as 'float32' | 'int32'),
+      emit.scalar(offValue, dtype as 'float32' | 'int32'),
     ];
     const attributes = { axis: { int: -1 }, T: elementType(dtype), TI: INT32 };
-    return pen.node(
+    return emit.node(
       'OneHot',
-      [indices, pen.scalar(depth, 'int32'), on, off],
+      [indices, emit.scalar(depth, 'int32'), on, off],
       attributes,
       [...indices.shape, depth],
       dtype,
     );
   }),
-  Range: rule<object, tf.RangeAttrs>((_, { start, stop, step, dtype }, pen) => {
+  Range: rule<object, tf.RangeAttrs>((_, { start, stop, step, dtype }, emit) => {
     const size = Math.max(0, Math.ceil((stop - start) / step));
-    const bounds = [start, stop, step].map((bound) => pen.scalar(bound, dtype));
-    return pen.node('Range', bounds, { Tidx: elementType(dtype) }, [size], dtype);
+    const bounds = [start, stop, step].map((bound) => emit.scalar(bound, dtype));
+    return emit.node('Range', bounds, { Tidx: elementType(dtype) }, [size], dtype);
   }),
-  Fill: rule<object, tf.FillAttrs>((_, { shape, value, dtype }, pen) => {
-    const element = pen.scalar(value as number, dtype as 'float32' | 'int32');
-    return pen.node('Fill', [pen.ints(shape), element], { T: elementType(dtype), index_type: INT32 }, shape, dtype);
+  Fill: rule<object, tf.FillAttrs>((_, { shape, value, dtype }, emit) => {
+    const element = emit.scalar(value as number, dtype as 'float32' | 'int32');
+    return emit.node('Fill', [emit.ints(shape), element], { T: elementType(dtype), index_type: INT32 }, shape, dtype);
   }),
 
   ResizeBilinear: rule<tf.ResizeBilinearInputs, tf.ResizeBilinearAttrs>(
-    ({ images }, { alignCorners, halfPixelCenters, size }, pen) => {
+    ({ images }, { alignCorners, halfPixelCenters, size }, emit) => {
       const [batch, , , channels] = images.shape as [number, number, number, number];
       const attributes = {
         T: typeOf(images),
         align_corners: { bool: alignCorners },
         half_pixel_centers: { bool: halfPixelCenters },
       };
-      return pen.node('ResizeBilinear', [images, pen.ints(size)], attributes, [batch, ...size, channels], 'float32');
+      return emit.node('ResizeBilinear', [images, emit.ints(size)], attributes, [batch, ...size, channels], 'float32');
     },
   ),
 };
@@ -314,11 +316,11 @@ function rule<Inputs extends object, Attributes extends object>(
   write: (
     inputs: { [K in keyof Inputs]: tf.TensorInfo },
     attributes: Attributes,
-    pen: Pen,
+    emit: Emitter,
   ) => tf.TensorInfo | tf.TensorInfo[],
 ): Rule {
-  return (inputs, attributes, pen) =>
-    write(inputs as { [K in keyof Inputs]: tf.TensorInfo }, attributes as unknown as Attributes, pen);
+  return (inputs, attributes, emit) =>
+    write(inputs as { [K in keyof Inputs]: tf.TensorInfo }, attributes as unknown as Attributes, emit);
 }
 
 /** Rules that differ by the operation's name only. */
@@ -328,23 +330,23 @@ function table(names: Record<string, string>, ruleOf: (op: string) => Rule): Rec
 
 function reduction(op: string, typed: boolean): Rule {
   return rule<{ x: tf.Tensor }, Partial<tf.SumAttrs & tf.MaxAttrs>>(
-    ({ x }, { axis, reductionIndices, keepDims = false }, pen) => {
+    ({ x }, { axis, reductionIndices, keepDims = false }, emit) => {
       // Max calls its axes reductionIndices
       const axes = tf.util.parseAxisParam(axis ?? (reductionIndices as number | number[]), x.shape);
       const shape = x.shape.flatMap((size, i) => (axes.includes(i) ? (keepDims ? [1] : []) : [size]));
       const attributes = { ...(typed ? { T: typeOf(x) } : {}), Tidx: INT32, keep_dims: { bool: keepDims } };
-      return pen.node(op, [x, pen.ints(axes)], attributes, shape, x.dtype);
+      return emit.node(op, [x, emit.ints(axes)], attributes, shape, x.dtype);
     },
   );
 }
 
-function reshape(x: tf.TensorInfo, shape: number[], pen: Pen): tf.TensorInfo {
-  if (tf.util.arraysEqual(x.shape, shape)) return pen.alias(x);
-  return pen.node('Reshape', [x, pen.ints(shape)], { T: typeOf(x), Tshape: INT32 }, shape, x.dtype);
+function reshape(x: tf.TensorInfo, shape: number[], emit: Emitter): tf.TensorInfo {
+  if (tf.util.arraysEqual(x.shape, shape)) return emit.alias(x);
+  return emit.node('Reshape', [x, emit.ints(shape)], { T: typeOf(x), Tshape: INT32 }, shape, x.dtype);
 }
 
-function slice(x: tf.TensorInfo, begin: number[], size: number[], pen: Pen): tf.TensorInfo {
-  return pen.node('Slice', [x, pen.ints(begin), pen.ints(size)], { T: typeOf(x), Index: INT32 }, size, x.dtype);
+function slice(x: tf.TensorInfo, begin: number[], size: number[], emit: Emitter): tf.TensorInfo {
+  return emit.node('Slice', [x, emit.ints(begin), emit.ints(size)], { T: typeOf(x), Index: INT32 }, size, x.dtype);
 }
 
 const replaced = (shape: number[], axis: number, size: number): number[] =>

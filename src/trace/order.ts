@@ -11,7 +11,7 @@ import type { Access, Recording } from './recorder.js';
  * @param outputs what the function returns
  * @returns the nodes that must have run when a call is done, besides those of the outputs: each variable's last update
  */
-export function settle({ graph, scope, accesses }: Recording, outputs: Output[]): string[] {
+export function ordered({ graph, scope, accesses }: Recording, outputs: Output[]): string[] {
   const updates = [...accesses.values()].flatMap((list) =>
     list.filter(({ kind }) => kind === 'update').map(({ node }) => node),
   );

@@ -4,9 +4,11 @@
  * consecutive counters.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { philox } from '../random.js';
 import { TraceError } from './error.js';
+import { sizeOf } from './function.js';
 import { type Attribute, addConstant, addNode, type ElementType, type Output } from './graph.js';
-import { asTensor, currentRecording, outputOf } from './recorder.js';
+import { asTensor, currentRecording, isRecording, outputOf } from './recorder.js';
 
 /**
  * Uniform numbers in [0, 1) with 24 bits: block i of four comes from `counter` + i (the sum in 128 bits, first word
@@ -18,6 +20,7 @@ export function uniform(shape: number[], key: tf.Tensor, counter: tf.Tensor): tf
   if (key.dtype !== 'int32' || key.size !== 2 || counter.dtype !== 'int32' || counter.size !== 4) {
     throw new TraceError('uniform takes a key of 2 and a counter of 4 int32 words');
   }
+  if (!isRecording()) return tf.tensor(uniformOnHost(sizeOf(shape), words(key), words(counter)), shape);
   const { graph, scope } = currentRecording();
   const node = (op: string, inputs: Output[], attributes: Record<string, Attribute>): Output =>
     addNode(graph, scope, op, inputs, attributes);
@@ -42,3 +45,24 @@ export function uniform(shape: number[], key: tf.Tensor, counter: tf.Tensor): tf
 
 /** Algorithm number in tensorflow/core/framework/rng_alg.h. */
 const PHILOX = 1;
+
+const words = (x: tf.Tensor): Uint32Array => Uint32Array.from(x.dataSync(), (word) => word >>> 0);
+
+/** The same numbers, drawn on the host where a function runs as it is. */
+function uniformOnHost(size: number, key: Uint32Array, counter: Uint32Array): Float32Array {
+  const values = new Float32Array(size);
+  const block = new Uint32Array(4);
+  for (let i = 0; i < size; i++) {
+    if (i % 4 === 0) {
+      let carry = i / 4;
+      for (let word = 0; word < 4; word++) {
+        const sum = (counter[word] as number) + carry;
+        block[word] = sum;
+        carry = Math.floor(sum / 2 ** 32);
+      }
+      philox(block, key[0] as number, key[1] as number);
+    }
+    values[i] = ((block[i % 4] as number) >>> 8) * 2 ** -24;
+  }
+  return values;
+}

@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { callSite, TraceError } from './error.js';
 import { type Attribute, addConstant, addNode, type ElementType, type Graph, type Output } from './graph.js';
-import { type Pen, RULES } from './ops.js';
+import { type Emitter, RULES } from './ops.js';
 
 /** The precision of matrix products; everything else is float32 whatever it is. */
 export type Precision = 'float32' | 'bfloat16' | 'float16';
@@ -70,6 +70,9 @@ export function record<T>(recording: Recording, body: () => T): T {
     backend.recording = null;
   }
 }
+
+/** Whether a function is being recorded: TensorFlow's own kernels can be used then. */
+export const isRecording = (): boolean => started !== undefined && started.recording !== null;
 
 /** The recording in progress. @throws TraceError when there is none */
 export function currentRecording(): Recording {
@@ -166,14 +169,14 @@ function recorder(): Recorder {
   const backend = new Recorder();
   tf.registerBackend(BACKEND, () => backend, 0);
   for (const [kernelName, rule] of Object.entries(RULES)) {
-    const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) => rule(inputs, attrs ?? {}, pen(backend));
+    const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) => rule(inputs, attrs ?? {}, emit(backend));
     tf.registerKernel({ kernelName, backendName: BACKEND, kernelFunc });
   }
   started = backend;
   return backend;
 }
 
-function pen(backend: Recorder): Pen {
+function emit(backend: Recorder): Emitter {
   const { graph, scope, bytes, precision } = backend.current();
   const add = (op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>): Output => {
     const outputs = inputs.map((x) => backend.outputOf(x));

@@ -1,11 +1,11 @@
 /**
- * Values that live in a compiled program between calls and never pass through JavaScript, unless a function returns
- * them.
+ * Values that live in a program between calls and never pass through JavaScript, unless a function returns them. Where
+ * they lie is the program's matter: inside the graph, or as tensors held beside the functions (interpret.ts).
  */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
-import { type Attribute, addNode, type Output } from './graph.js';
-import { type Access, asTensor, currentRecording, outputOf, type Recording } from './recorder.js';
+import { graphMemory } from './graph-memory.js';
+import { isRecording } from './recorder.js';
 
 export interface Variable {
   readonly name: string;
@@ -17,111 +17,64 @@ export interface Variable {
   assignAdd(value: tf.Tensor): void;
 }
 
-/** Arguments of TensorFlow's fused Adam kernel, scalars but for the gradient. */
-export interface AdamStep {
-  first: Variable;
-  second: Variable;
-  /** The first moment is multiplied by this and divided by √second + epsilon, then subtracted. */
-  stepSize: tf.Tensor;
-  epsilon: tf.Tensor;
-  beta1: tf.Tensor;
-  beta2: tf.Tensor;
-  gradient: tf.Tensor;
+/** Where the variables of a program lie, as its functions see it. */
+export interface Memory {
+  read(variable: NameAndShape): tf.Tensor;
+  assign(variable: NameAndShape, value: tf.Tensor): void;
+  assignAdd(variable: NameAndShape, value: tf.Tensor): void;
+  /** target ← target − rate · difference; rate is a scalar. */
+  subtractScaled(target: NameAndShape, rate: tf.Tensor, difference: tf.Tensor): void;
 }
 
+export type NameAndShape = Pick<Variable, 'name' | 'shape'>;
+
 /**
- * A float32 variable, for use inside functions given to one `compile`; it has no value until a function assigns one.
+ * A float32 variable, for use inside functions of one program; it has no value until a function assigns one.
  * @param name unique in its program
  */
-export function variable(name: string, shape: readonly number[]): Variable {
-  return {
-    name,
-    shape,
-    read() {
-      const recording = currentRecording();
-      const resource = handle(recording, this);
-      let value = recording.values.get(name);
-      if (value === undefined) {
-        value = addNode(recording.graph, recording.scope, 'ReadVariableOp', [resource], { dtype: FLOAT });
-        touch(recording, this, { kind: 'read', node: value });
-        recording.values.set(name, value);
-      }
-      return asTensor(value, shape, 'float32');
-    },
-    assign(value) {
-      change(this, 'AssignVariableOp', value);
-      currentRecording().values.set(name, outputOf(value));
-    },
-    assignAdd(value) {
-      change(this, 'AssignAddVariableOp', value);
-      currentRecording().values.delete(name); // the next read asks the variable
-    },
-  };
-}
-
-/**
- * One step of Adam in TensorFlow's fused kernel, which changes the variable and both moments in place:
- * first ← β₁·first + (1 − β₁)·g; second ← β₂·second + (1 − β₂)·g²; variable ← variable − stepSize · first / (√second +
- * epsilon). Corrections of the bias are left to the caller, who puts them into `stepSize` and `epsilon`.
- */
-export function applyAdam(
-  target: Variable,
-  { first, second, stepSize, epsilon, beta1, beta2, gradient }: AdamStep,
-): void {
-  const recording = currentRecording();
-  const moved = [target, first, second];
-  const zero = outputOf(tf.scalar(0)); // β₁ᵗ and β₂ᵗ as they are after endless steps: the kernel's own correction is 1
-  const inputs = [zero, zero, ...[stepSize, beta1, beta2, epsilon, gradient].map(outputOf)];
-  const handles = moved.map((each) => handle(recording, each));
-  const node = addNode(recording.graph, recording.scope, 'ResourceApplyAdam', [...handles, ...inputs], { T: FLOAT });
-  for (const each of moved) {
-    touch(recording, each, { kind: 'update', node });
-    recording.values.delete(each.name); // the next read asks the variable
-  }
-}
+export const variable = (name: string, shape: readonly number[]): Variable => ({
+  name,
+  shape,
+  read: () => memory().read({ name, shape }),
+  assign(value) {
+    requireLike({ name, shape }, value);
+    memory().assign({ name, shape }, value);
+  },
+  assignAdd(value) {
+    requireLike({ name, shape }, value);
+    memory().assignAdd({ name, shape }, value);
+  },
+});
 
 /**
  * target ← target − rate · difference, in place.
  * @param rate scalar
  */
-export function subtractScaled(target: Variable, rate: tf.Tensor, difference: tf.Tensor): void {
-  const recording = currentRecording();
-  const inputs = [handle(recording, target), outputOf(rate), outputOf(difference)];
-  const node = addNode(recording.graph, recording.scope, 'ResourceApplyGradientDescent', inputs, { T: FLOAT });
-  touch(recording, target, { kind: 'update', node });
-  recording.values.delete(target.name);
+export const subtractScaled = (target: Variable, rate: tf.Tensor, difference: tf.Tensor): void =>
+  memory().subtractScaled(target, rate, difference);
+
+/** Of the interpreted program whose function runs. */
+let held: Memory | null = null;
+
+/** Runs a function of an interpreted program on its variables. */
+export function withMemory<T>(of: Memory, body: () => T): T {
+  const before = held;
+  held = of;
+  try {
+    return body();
+  } finally {
+    held = before;
+  }
 }
 
-/** An operation that puts a value of the variable's own shape into it. */
-function change(target: Variable, op: 'AssignVariableOp' | 'AssignAddVariableOp', value: tf.Tensor): void {
-  const { name, shape } = target;
-  if (value.dtype !== 'float32' || `${value.shape}` !== `${shape}`) {
-    throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
-  }
-  const recording = currentRecording();
-  const node = addNode(recording.graph, recording.scope, op, [handle(recording, target), outputOf(value)], {
-    dtype: FLOAT,
-  });
-  touch(recording, target, { kind: 'update', node });
+function memory(): Memory {
+  const found = isRecording() ? graphMemory : held;
+  if (found === null)
+    throw new TraceError('a variable can be read and changed inside the functions of its program only');
+  return found;
 }
 
-const FLOAT: Attribute = { type: 'float32' };
-
-/** The variable's one handle, shared by all functions. */
-function handle({ graph }: Recording, { name, shape }: Variable): Output {
-  const node = graph.nodes.get(`.variables/${name}`);
-  if (node === undefined) {
-    const attributes: Record<string, Attribute> = { dtype: FLOAT, shape: { shape }, shared_name: { text: name } };
-    return addNode(graph, '.variables', 'VarHandleOp', [], attributes, name);
-  }
-  if (`${(node.attributes.shape as { shape: number[] }).shape}` !== `${shape}`) {
-    throw new TraceError(`two variables of different shapes are named ${name}`);
-  }
-  return node.name;
-}
-
-function touch({ accesses }: Recording, { name }: Variable, access: Access): void {
-  const list = accesses.get(name);
-  if (list === undefined) accesses.set(name, [access]);
-  else list.push(access);
+function requireLike({ name, shape }: NameAndShape, value: tf.Tensor): void {
+  if (value.dtype === 'float32' && `${value.shape}` === `${shape}`) return;
+  throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
 }

@@ -3,7 +3,9 @@
  * Pure; traceable.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Params } from '../model/params.js';
+import { applyAdam } from '../trace/graph-memory.js';
+import { isRecording } from '../trace/recorder.js';
+import type { Variable } from '../trace/variable.js';
 
 export interface AdamWOptions {
   beta1: number;
@@ -11,12 +13,6 @@ export interface AdamWOptions {
   eps: number;
   weightDecay: number;
 }
-
-/** First and second moments, one of each for every parameter. */
-export type Moments = {
-  first: Params;
-  second: Params;
-};
 
 /**
  * What changes from step to step, as scalars: computed on the host in float64, as torch does, and passed as tensors so
@@ -71,33 +67,53 @@ export function withoutLeftOut(
   };
 }
 
-export function initialMoments(params: Params): Moments {
-  const zeros = (): Params =>
-    Object.fromEntries(Object.entries(params).map(([name, value]) => [name, tf.zerosLike(value)]));
-  return { first: zeros(), second: zeros() };
+/** What a step moves: a parameter and its moments. */
+export interface Moved {
+  target: Variable;
+  first: Variable;
+  second: Variable;
 }
 
 /**
- * One update of every parameter that has a gradient; the others are not returned. Nothing is changed in place: the
- * caller owns old and new tensors.
+ * One update with the gradient of the mean loss.
  */
-export function adamw(
-  params: Params,
-  gradients: Params,
-  moments: Moments,
-  sizes: StepSizes,
-  options: AdamWOptions,
-): { params: Params; moments: Moments } {
+type Update = (moved: Moved, gradient: tf.Tensor) => void;
+
+/**
+ * Inside a graph TensorFlow's fused kernel does it, in place; where operations run one by one, the formula as it stands.
+ * @param taken scalar, 0 for a step that leaves everything as it is; null: it is taken
+ */
+export const adamw = (sizes: StepSizes, options: AdamWOptions, taken: tf.Tensor | null): Update =>
+  (isRecording() ? fused : plain)(sizes, options, taken);
+
+function plain({ keep, stepSize, rootCorrection }: StepSizes, options: AdamWOptions, taken: tf.Tensor | null): Update {
   const { beta1, beta2, eps } = options;
-  const next = { params: {} as Params, moments: { first: {} as Params, second: {} as Params } };
-  for (const [name, gradient] of Object.entries(gradients)) {
-    const value = params[name] as tf.Tensor;
-    const first = tf.add(tf.mul(moments.first[name] as tf.Tensor, beta1), tf.mul(gradient, 1 - beta1));
-    const second = tf.add(tf.mul(moments.second[name] as tf.Tensor, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-    const denominator = tf.add(tf.div(tf.sqrt(second), sizes.rootCorrection), eps);
-    next.params[name] = tf.sub(tf.mul(value, sizes.keep), tf.div(tf.mul(first, sizes.stepSize), denominator));
-    next.moments.first[name] = first;
-    next.moments.second[name] = second;
-  }
-  return next;
+  return ({ target, first, second }, gradient) => {
+    const m = tf.add(tf.mul(first.read(), beta1), tf.mul(gradient, 1 - beta1));
+    const v = tf.add(tf.mul(second.read(), beta2), tf.mul(tf.square(gradient), 1 - beta2));
+    const denominator = tf.add(tf.div(tf.sqrt(v), rootCorrection), eps);
+    const next = tf.sub(tf.mul(target.read(), keep), tf.div(tf.mul(m, stepSize), denominator));
+    const put = (each: Variable, value: tf.Tensor): void =>
+      each.assign(taken === null ? value : tf.where(tf.greater(taken, 0), value, each.read()));
+    put(first, m);
+    put(second, v);
+    put(target, next);
+  };
+}
+
+/** With a step size and an epsilon multiplied by √(1 − β₂ᵗ), the kernel has eps outside the corrected root, as torch. */
+function fused(sizes: StepSizes, { beta1, beta2, eps, weightDecay }: AdamWOptions, taken: tf.Tensor | null): Update {
+  const unless = (value: tf.Tensor, otherwise: number): tf.Tensor =>
+    taken === null ? value : tf.where(tf.greater(taken, 0), value, otherwise);
+  const scalars = {
+    stepSize: unless(tf.mul(sizes.stepSize, sizes.rootCorrection), 0),
+    epsilon: tf.mul(sizes.rootCorrection, eps),
+    beta1: unless(tf.scalar(beta1), 1),
+    beta2: unless(tf.scalar(beta2), 1),
+  };
+  const keep = unless(sizes.keep, 1);
+  return ({ target, first, second }, gradient) => {
+    if (weightDecay !== 0) target.assign(tf.mul(target.read(), keep));
+    applyAdam(target, { first, second, ...scalars, gradient });
+  };
 }

@@ -4,6 +4,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Batch } from '../data/dataset.js';
+import { type AttentionValues, attentionTensors, attentionValues } from '../model/attention-state.js';
+import { kvHeadsOf } from '../model/grouping.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { variantOf } from '../model/variants.js';
 import type { Model } from './model.js';
@@ -14,31 +16,31 @@ import type { Trainer } from './trainer.js';
  * says (evenly, before any training), so that a image's key norms depend on nothing but the image, and the result not
  * on how images are batched.
  * @param trainer  holds the model
- * @param before   the model's state, which the caller still owns; the result is the caller's too
+ * @param before   the model's state
  */
 export async function calibrate(
   trainer: Pick<Trainer, 'keyNorms'>,
   { shape, variant }: Pick<Model, 'shape' | 'variant'>,
-  before: BlockState[],
+  before: AttentionValues,
   batches: AsyncIterable<Batch>,
-): Promise<BlockState[]> {
-  const rule = variantOf(variant).allocation;
+): Promise<AttentionValues> {
+  const rule = variantOf(variant).allocate;
   if (rule === undefined) throw new Error(`${variant} has no state to be calibrated`);
-  let sums: number[][] = Array.from({ length: shape.depth }, () => Array(shape.kvHeads).fill(0));
+  let sums = shape.grouping.map((groups) => Array<number>(kvHeadsOf(groups)).fill(0));
   let images = 0;
   for await (const batch of batches) {
     const norms = trainer.keyNorms(batch);
     sums = sums.map((block, i) => block.map((sum, g) => sum + (norms[i]?.[g] as number) * batch.images));
     images += batch.images;
   }
-  return sums.map((block, i) =>
-    tf.tidy(() => {
-      const calibrated = rule.calibrated(
-        tf.tensor1d(block.map((sum) => sum / images)),
-        shape.heads,
-        before[i] as BlockState,
-      );
-      return Object.fromEntries(Object.entries(calibrated).map(([name, tensor]) => [name, tensor.clone()]));
-    }),
-  );
+  const states = attentionTensors(before);
+  const found = sums.map((block, i) => {
+    const norms = tf.tensor1d(block.map((sum) => sum / images));
+    const calibrated = tf.tidy(() => rule.calibrated(norms, shape.heads, states[i] as BlockState));
+    const values = attentionValues([calibrated])[0] as AttentionValues[number];
+    tf.dispose([norms, calibrated]);
+    return values;
+  });
+  tf.dispose(states);
+  return found;
 }

@@ -1,4 +1,7 @@
 /** Which parameters a run trains. */
+import { isKeyOrValue, type ParameterSpec } from '../model/params.js';
+
+const isHead = ({ role }: ParameterSpec): boolean => role === 'head';
 
 /**
  * Whether a parameter keeps its value, by what the config calls it. Fresh heads have to learn their classes: only
@@ -7,18 +10,14 @@
 const FROZEN = {
   none: () => false,
   /** All but the head: a linear probe. */
-  all: (name) => !isHead(name),
+  all: (spec) => !isHead(spec),
   /** The key and value projections, which conversion merged. */
-  kv: (name) => isKeyOrValue(name),
-  head: (name) => isHead(name),
+  kv: isKeyOrValue,
+  head: isHead,
   /** What conversion merged learns, and the head; nothing else. */
-  'all-but-kv': (name) => !isKeyOrValue(name) && !isHead(name),
-} as const satisfies Record<string, (name: string) => boolean>;
+  'all-but-kv': (spec) => !isKeyOrValue(spec) && !isHead(spec),
+} as const satisfies Record<string, (spec: ParameterSpec) => boolean>;
 
 export type FreezeName = keyof typeof FROZEN;
 
-const isHead = (name: string): boolean => name.startsWith('head.');
-const isKeyOrValue = (name: string): boolean => /\.attn\.[kv]\./.test(name);
-
-/** @param name as in model/params.ts */
-export const isTrained = (name: string, freeze: FreezeName): boolean => !FROZEN[freeze](name);
+export const isTrained = (spec: ParameterSpec, freeze: FreezeName): boolean => !FROZEN[freeze](spec);

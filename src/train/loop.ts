@@ -10,7 +10,7 @@ import { counted } from '../counted.js';
 import { bytesOfMean } from '../data/images/erase.js';
 import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
-import type { Params } from '../model/params.js';
+import type { Values } from '../model/params.js';
 import { draws } from '../random.js';
 import type { EpochEnd } from '../run/epoch-line.js';
 import { interruption, isInterruption } from '../run/interrupt.js';
@@ -24,6 +24,7 @@ import { evaluateWithProgress, imageForm, type Onlooker, readyTrainer } from './
 import { runClock } from './run-clock.js';
 import { requireMostSteps, requireScale } from './scaling.js';
 import { learningRate } from './schedule.js';
+import { evaluatedModel, teacherEntries } from './snapshot.js';
 import type { LossScaling, Trainer, TrainerMode } from './trainer.js';
 
 /** Means over the images since the last such line. */
@@ -76,7 +77,7 @@ export async function runExperiment(
   parts: Parts,
   pipeline: Pipeline,
   built: BuiltModel,
-  teacher: Params | null,
+  teacher: Values | null,
   mode: TrainerMode,
   watch: Watch,
 ): Promise<Outcome> {
@@ -133,7 +134,7 @@ async function experiment(
   parts: Parts,
   pipeline: Pipeline,
   built: BuiltModel,
-  teacher: Params | null,
+  teacher: Values | null,
   mode: TrainerMode,
   watch: Watch,
   standing: Standing,
@@ -176,16 +177,19 @@ async function experiment(
   /** @returns its path */
   const save = (which: 'last' | 'best'): string => {
     const { step } = standing;
-    const now = trainer.model();
+    const snapshot = trainer.snapshot();
     try {
       const path = watch.checkpoint(
         which,
-        modelFile(now, classes, step, { warnings: built.warnings, images: preprocessingOf(config.data) }),
+        modelFile(built.model, evaluatedModel(snapshot, shape.depth), classes, step, {
+          warnings: built.warnings,
+          images: preprocessingOf(config.data),
+        }),
       );
       standing[which] = { step, path };
       return path;
     } finally {
-      tf.dispose([now.params, now.attention]);
+      snapshot.dispose();
     }
   };
   /**
@@ -204,8 +208,7 @@ async function experiment(
   };
   try {
     if (teacher !== null) {
-      trainer.loadTeacher(teacher);
-      tf.dispose(teacher);
+      trainer.restore(teacherEntries(teacher));
     }
     let converted: Metrics | null = null;
     if (built.fromKvHeads !== null) {
@@ -267,8 +270,7 @@ async function experiment(
     if (test === null && parts.test !== null) {
       // what the file holds, not what memory holds
       const { model: saved } = buildModel(best.path, shape, variant, config.seed, classes);
-      trainer.load(saved, null);
-      tf.dispose([saved.params, saved.attention]);
+      trainer.begin(saved);
       test = await measure(parts.test, `test, best epoch (${best.epoch})`);
     }
     const { epoch, step, selection } = best;

@@ -1,23 +1,23 @@
 /** A model ready to compute: from a checkpoint, converted where need be, or from scratch. */
-import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
-import type { VariantName } from '../config/names.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { initialParams, type Params, paramsFrom } from '../model/params.js';
+import { type AttentionValues, initialAttention } from '../model/attention-state.js';
+import { commonKvHeads, kvHeadsInWords, neighbours } from '../model/grouping.js';
+import { initialModel, type Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
-import type { BlockState } from '../model/variants/key-driven.js';
-import { attentionFrom, attentionValues, initialAttention } from './state.js';
+import type { VariantName } from '../model/variants.js';
+import type { EvaluatedModel } from './snapshot.js';
 
 export type Model = {
   shape: ModelShape;
   variant: VariantName;
-  params: Params;
-  /** A key-driven variant's state, one for each block; empty objects for the others. */
-  attention: BlockState[];
+  values: Values;
+  /** A key-driven variant's state. */
+  attention: AttentionValues;
 };
 
 export interface BuiltModel {
@@ -46,7 +46,8 @@ export interface BuiltModel {
 
 export function shapeOf(model: Config['model'], numClasses: number): ModelShape {
   const { imageSize, patchSize, embedDim, depth, heads, kvHeads, mlpRatio } = model;
-  return { imageSize, patchSize, embedDim, depth, heads, kvHeads, mlpRatio, numClasses };
+  const grouping = neighbours(depth, heads, kvHeads);
+  return { imageSize, patchSize, embedDim, depth, heads, grouping, mlpRatio, numClasses };
 }
 
 /**
@@ -62,7 +63,8 @@ export function buildModel(
   classes: readonly string[],
 ): BuiltModel {
   if (checkpoint === null) {
-    const model = { shape, variant, params: initialParams(shape, seed), attention: initialAttention(shape, variant) };
+    const values = initialModel(shape, variant, seed);
+    const model = { shape, variant, values, attention: initialAttention(shape, variant) };
     return {
       model,
       attentionSaved: false,
@@ -77,17 +79,19 @@ export function buildModel(
   const converted = convertCheckpoint(checkpoint, shape, seed, classes);
   const { values, fromKvHeads, fresh, card, warnings } = converted;
   const attentionSaved =
-    card !== null && card.variant === variant && card.model.kvHeads === shape.kvHeads && card.state !== null;
+    card !== null &&
+    card.variant === variant &&
+    card.model.kvHeads === commonKvHeads(shape.grouping) &&
+    card.state !== null;
   const notices = [
     `${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`,
   ];
-  if (fromKvHeads !== shape.kvHeads)
-    notices.push(`K and V of ${counted(fromKvHeads, 'head')} mean-pooled to ${counted(shape.kvHeads, 'KV head')}`);
+  if (fromKvHeads !== commonKvHeads(shape.grouping))
+    notices.push(`K and V of ${counted(fromKvHeads, 'head')} mean-pooled to ${kvHeadsInWords(shape.grouping)}`);
   notices.push(...converted.notices);
-  const params = paramsFrom(shape, (name) => values[name] as Float32Array);
-  const attention = attentionSaved ? attentionFrom(card.state ?? []) : initialAttention(shape, variant);
+  const attention = attentionSaved ? (card.state ?? []) : initialAttention(shape, variant);
   return {
-    model: { shape: converted.shape, variant, params, attention },
+    model: { shape: converted.shape, variant, values, attention },
     attentionSaved,
     fromKvHeads,
     freshHead: converted.freshBecause,
@@ -105,20 +109,21 @@ export function buildModel(
  * @throws GqaError `training` when a parameter is not finite: such a file must not take the place of a good one
  */
 export function modelFile(
-  { shape, variant, params, attention }: Model,
+  { shape, variant }: Pick<Model, 'shape' | 'variant'>,
+  { read, attention }: EvaluatedModel,
   classes: string[],
   steps: number,
   record: { warnings: readonly string[]; images: Preprocessing },
 ): Buffer {
-  const valuesOf = (name: string): Float32Array => {
-    const values = (params[name] as tf.Tensor).dataSync() as Float32Array;
+  const finiteValueOf = (name: string): Float32Array => {
+    const values = read(name);
     if (!allFinite(values))
       throw new GqaError('training', `${name} is not finite after step ${steps}`, {
         hint: 'Lower train.lr, or add train.warmup_steps.',
       });
     return values;
   };
-  return encodeModel(valuesOf, { variant, model: shape, classes, state: attentionValues(attention), steps, ...record });
+  return encodeModel(finiteValueOf, { variant, model: shape, classes, state: attention, steps, ...record });
 }
 
 /** 0 · x is 0 for every finite x, and NaN for the others; a sum of them shows it without a branch for each value. */

@@ -6,7 +6,7 @@
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { parameterSpecs } from '../model/params.js';
+import { type ParameterSpec, parameterSpecs } from '../model/params.js';
 import { shareOfStart } from './average.js';
 import { isTrained } from './freeze.js';
 import type { BuiltModel } from './model.js';
@@ -114,8 +114,9 @@ const NOTABLE_SHARE = 0.01;
 /** Parameters that were drawn, not read, and that nothing trains. */
 function frozenAtRandom({ freeze }: Config['train'], { model, freshHead, fromKvHeads }: Begun): string | null {
   const head = freshHead === null ? [] : ['head.weight', 'head.bias'];
-  const drawn = fromKvHeads === null ? Object.keys(parameterSpecs(model.shape)) : head;
-  const kept = drawn.filter((name) => !isTrained(name, freeze));
+  const specs = parameterSpecs(model.shape, model.variant);
+  const drawn = fromKvHeads === null ? Object.keys(specs) : head;
+  const kept = drawn.filter((name) => !isTrained(specs[name] as ParameterSpec, freeze));
   if (kept.length === 0) return null;
   const shown = kept.slice(0, 2).join(', ') + (kept.length > 2 ? ` and ${kept.length - 2} more` : '');
   return `train.freeze is ${freeze}, and these have no pretrained values: they stay as they are at random (${shown})`;

@@ -1,7 +1,8 @@
 /** Whether the device in use has matrix products in another precision than float32. */
 import * as tf from '@tensorflow/tfjs-core';
 import { GqaError } from '../errors.js';
-import { compile, float32, traced } from '../trace/compile.js';
+import { compile } from '../trace/compile.js';
+import { float32, traced } from '../trace/function.js';
 import type { Precision } from '../trace/recorder.js';
 import type { TrainerMode } from './trainer.js';
 

@@ -2,7 +2,6 @@
  * A trainer made ready for a model and its images, and what evaluates with it: what training and evaluation have in
  * common.
  */
-import * as tf from '@tensorflow/tfjs-core';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
@@ -17,8 +16,8 @@ import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import type { BuiltModel } from './model.js';
 import type { Part } from './parts.js';
-import type { Trainer, TrainerMode, TrainerOptions } from './trainer.js';
-import { TRAINERS } from './trainers.js';
+import { attentionEntries } from './snapshot.js';
+import { createTrainer, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Who sees how far it is, and may end it. */
 export interface Onlooker {
@@ -70,7 +69,7 @@ export function stepOptions({
 
 /**
  * A trainer that holds the model as evaluation needs it: a key-driven variant without a saved state is calibrated on
- * training images, drawn at random since many data sets are sorted by class. The model's tensors are disposed.
+ * training images, drawn at random since many data sets are sorted by class.
  * @param train what it is calibrated on; null: there are no training images. @param part whose images' size the trainer
  *   takes
  * @throws GqaError `data` when there is nothing to calibrate on
@@ -86,11 +85,10 @@ export async function readyTrainer(
 ): Promise<Trainer> {
   const { model } = built;
   await stop.check();
-  const trainer = TRAINERS[mode](trainerOptions(config, built, part));
+  const trainer = createTrainer(trainerOptions(config, built, part), mode);
   try {
-    trainer.load(model, null);
-    tf.dispose(model.params);
-    if (variantOf(model.variant).allocation !== undefined && !built.attentionSaved) {
+    trainer.begin(model);
+    if (variantOf(model.variant).allocate !== undefined && !built.attentionSaved) {
       if (train === null) throw nothingToCalibrateOn(model.variant);
       const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(
         0,
@@ -103,10 +101,8 @@ export async function readyTrainer(
         model.attention,
         shown(batches, progress('calibrating', indices.length)),
       );
-      trainer.loadAttention(attention);
-      tf.dispose(attention);
+      trainer.restore(attentionEntries(attention));
     }
-    tf.dispose(model.attention);
     return trainer;
   } catch (error) {
     trainer.dispose();

@@ -3,28 +3,17 @@
  * they stand, and have nothing that could not be traced.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { VariantName } from '../config/names.js';
 import type { Params } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
-import { forward, type Pass } from '../model/vit.js';
-import { type AdamWOptions, adamw, type Moments, type StepSizes, stepSizes } from './adamw.js';
-import { type AverageOptions, rateAfter } from './average.js';
-import { clipFactor, squaredNorm } from './clip.js';
-import { type FreezeName, isTrained } from './freeze.js';
+import type { VariantName } from '../model/variants.js';
+import { forward } from '../model/vit.js';
+import { after } from '../trace/tensorflow-ops.js';
+import type { AdamWOptions } from './adamw.js';
+import type { AverageOptions } from './average.js';
+import type { FreezeName } from './freeze.js';
 import { correctSums, crossEntropySum, distillationSum } from './loss.js';
 import { type MixedLabels, mainLabels } from './mix.js';
-
-/** Everything that training changes. */
-export type TrainState = {
-  params: Params;
-  /** Of the parameters that are trained. */
-  moments: Moments;
-  /** One for each block; empty objects for variants without state. */
-  attention: BlockState[];
-  /** Moving averages of the parameters that are trained; empty without. */
-  ema: Params;
-};
 
 /** What a pass of training is fed; all tensors, so that nothing is frozen into a traced graph. */
 export interface PassInputs {
@@ -38,7 +27,7 @@ export interface PassInputs {
   mix: MixedLabels | null;
   /** Scalar, 1 when this step begins a DGQA window. */
   refresh: tf.Tensor;
-  /** PGQA's uniform draws, one [K, S, N·E] for each block; null for the other variants. */
+  /** The uniform draws of a variant that perturbs, one for each block; null for the others. */
   noise: tf.Tensor[] | null;
   /** The teacher's logits [B, C]; null without distillation. */
   teacher: tf.Tensor | null;
@@ -96,29 +85,29 @@ export const meanOf = (images: tf.Tensor): tf.Tensor => tf.reciprocal(images);
 
 /**
  * Forward and backward. The caller owns every tensor of the result, the state's included.
+ * @param trained   parameters with respect to which the loss is differentiated; `frozen`: the others
+ * @param attention the blocks' states before the pass
  * @param factorOf  (real images) → what the summed loss is multiplied by before it is differentiated; scalars
- * @param recompute see `Pass.recompute`; needed where the options ask for it
  */
 export function differentiate(
-  state: Pick<TrainState, 'params' | 'attention'>,
+  { trained, frozen, attention }: { trained: Params; frozen: Params; attention: BlockState[] },
   inputs: PassInputs,
   options: Omit<StepOptions, 'adamw'>,
   factorOf: (images: tf.Tensor) => tf.Tensor = meanOf,
-  recompute: Pass['recompute'] = (x) => x,
 ): Differentiated {
-  const names = Object.keys(state.params).filter((name) => isTrained(name, options.freeze));
+  const names = Object.keys(trained);
   let aside: Omit<Differentiated, 'gradients'> | undefined;
   const lossOf = (...values: tf.Tensor[]): tf.Tensor => {
-    const params = { ...state.params, ...Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])) };
+    const params = { ...frozen, ...Object.fromEntries(names.map((name, i) => [name, values[i] as tf.Tensor])) };
     const { labels, weights, images, mix } = inputs;
     const result = forward(params, images, {
       shape: options.shape,
       variant: options.variant,
-      state: state.attention,
+      state: attention,
       allocation: { by: 'training', clock: { refresh: inputs.refresh, windowSize: options.windowSize } },
       noise: inputs.noise,
       weights,
-      recompute: options.recompute ? recompute : null,
+      recompute: options.recompute ? after : null,
     });
     const loss = lossSum(result.logits, inputs, options);
     const count = tf.sum(weights);
@@ -136,7 +125,7 @@ export function differentiate(
     tf.dispose(result.keyNorms);
     return tf.mul(loss, factorOf(count));
   };
-  const { value, grads } = tf.valueAndGrads(lossOf)(names.map((name) => state.params[name] as tf.Tensor));
+  const { value, grads } = tf.valueAndGrads(lossOf)(Object.values(trained));
   value.dispose();
   return {
     gradients: Object.fromEntries(names.map((name, i) => [name, grads[i] as tf.Tensor])),
@@ -154,54 +143,6 @@ function lossSum(
   const { weight, temperature } = distill;
   return tf.add(tf.mul(own, 1 - weight), tf.mul(distillationSum(logits, teacher, weights, temperature), weight));
 }
-
-/** What changes from update to update, as scalars. */
-export interface UpdateSizes extends StepSizes {
-  /** With moving averages: weight of the new parameters in them, 1 − decay. */
-  emaRate?: tf.Tensor;
-}
-
-/** @param step optimizer steps done when this one is, from 1 */
-export const updateSizes = (
-  lr: number,
-  step: number,
-  { adamw, ema }: Pick<StepOptions, 'adamw' | 'ema'>,
-): UpdateSizes => ({
-  ...stepSizes(lr, step, adamw),
-  ...(ema === null ? {} : { emaRate: tf.scalar(rateAfter(step, ema)) }),
-});
-
-/**
- * Parameters, moments and moving averages after an update with the gradients of the mean loss. Nothing is changed in
- * place.
- */
-export function updated(
-  state: TrainState,
-  gradients: Params,
-  sizes: UpdateSizes,
-  { adamw: options, clipGrad, ema }: Pick<StepOptions, 'adamw' | 'clipGrad' | 'ema'>,
-): Omit<TrainState, 'attention'> {
-  const { params, moments } = adamw(state.params, clipped(gradients, clipGrad), state.moments, sizes, options);
-  return {
-    params: { ...state.params, ...params },
-    moments,
-    ema: ema === null ? {} : averaged(state.ema, params, sizes.emaRate as tf.Tensor),
-  };
-}
-
-function clipped(gradients: Params, clipGrad: number | null): Params {
-  if (clipGrad === null) return gradients;
-  const factor = clipFactor(tf.sqrt(tf.addN(Object.values(gradients).map(squaredNorm))), clipGrad);
-  return mapped(gradients, (gradient) => tf.mul(gradient, factor));
-}
-
-/** a ← a − rate · (a − parameter). @param rate scalar, 1 − decay */
-const averaged = (ema: Params, params: Params, rate: tf.Tensor): Params =>
-  mapped(ema, (value, name) => tf.sub(value, tf.mul(tf.sub(value, params[name] as tf.Tensor), rate)));
-
-/** The same names with what `f` makes of each tensor. */
-export const mapped = (values: Params, f: (value: tf.Tensor, name: string) => tf.Tensor): Params =>
-  Object.fromEntries(Object.entries(values).map(([name, value]) => [name, f(value, name)]));
 
 /**
  * Running sums over steps.

@@ -6,13 +6,17 @@ import type * as tf from '@tensorflow/tfjs-core';
 import { convertCheckpoint } from '../checkpoint/convert.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { type Params, paramsFrom } from '../model/params.js';
+import { neighbours } from '../model/grouping.js';
+import type { Values } from '../model/params.js';
 import type { PixelScale } from '../model/pixels.js';
 import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { Pass } from '../model/vit.js';
 
 /** The student's sizes, with as many KV heads as heads. */
-export const teacherShape = (shape: ModelShape): ModelShape => ({ ...shape, kvHeads: shape.heads });
+export const teacherShape = (shape: ModelShape): ModelShape => ({
+  ...shape,
+  grouping: neighbours(shape.depth, shape.heads, shape.heads),
+});
 
 /** @param shape the student's. @param weights [B] */
 export const teacherPass = (shape: ModelShape, weights: tf.Tensor): Pass => ({
@@ -25,7 +29,7 @@ export const teacherPass = (shape: ModelShape, weights: tf.Tensor): Pass => ({
 });
 
 export interface Teacher {
-  params: Params;
+  values: Values;
   /** As `BuiltModel` has them. */
   notices: string[];
   warnings: string[];
@@ -66,8 +70,7 @@ export function buildTeacher(
       },
     );
   }
-  const folded = withScaleFolded(values, scales);
-  return { params: paramsFrom(teacherShape(shape), (name) => folded[name] as Float32Array), notices, warnings };
+  return { values: withScaleFolded(values, scales), notices, warnings };
 }
 
 /**

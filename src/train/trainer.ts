@@ -1,21 +1,28 @@
 /**
- * What trains and evaluates a model, with its state inside: the loop's view of a step, whether it runs compiled
- * (compiled.ts) or operation by operation (eager.ts).
+ * What trains and evaluates a model, with its state inside: the loop's view of a step. There is one, whether its
+ * functions are compiled into a graph or run operation by operation; state is named variables, which `snapshot` reads
+ * and `restore` fills.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import type { Batch } from '../data/dataset.js';
-import type { Params } from '../model/params.js';
 import type { PixelScale } from '../model/pixels.js';
-import type { BlockState } from '../model/variants/key-driven.js';
-import type { Moments } from './adamw.js';
-import type { Mix } from './mix.js';
+import { compile } from '../trace/compile.js';
+import type { Feed, Functions, Program } from '../trace/function.js';
+import { interpret } from '../trace/interpret.js';
+import { stepSizeValues } from './adamw.js';
+import { rateAfter } from './average.js';
+import { entryPoints, writeEntryPoints } from './entry-points.js';
+import { type Mix, mixValues, UNMIXED } from './mix.js';
 import type { Model } from './model.js';
+import { requirePrecision } from './precision.js';
+import { fill, type Given, modelEntries, type Snapshot, snapshotOf } from './snapshot.js';
 import type { StepOptions } from './step.js';
+import { declareVariables, heldGroups } from './variables.js';
 
 /** Fixed for a trainer's life. */
 export interface TrainerOptions extends StepOptions {
-  /** What PGQA's noise is keyed by, with step and layer. */
+  /** What noise is keyed by, with step and layer. */
   seed: number;
   /** Images a batch, padding included. */
   batchSize: number;
@@ -78,7 +85,10 @@ export interface Trainer {
   train(batch: Batch, plan: StepPlan): void;
   /** Sums since they were read before (host sync). */
   readSums(): TrainSums;
-  /** Query heads for each key head, by block, as the last step allocated them (host sync); null for other variants. */
+  /**
+   * Query heads for each key head, by block, as the last step allocated them (host sync); null for variants that do
+   * not allocate.
+   */
   readCounts(): number[][] | null;
   /** Sums of evaluation start at 0, and allocation batch by batch at the trained state. */
   beginEvaluation(): void;
@@ -87,25 +97,122 @@ export interface Trainer {
   /** Sums since `beginEvaluation` (host sync). */
   readEvaluation(): EvaluationSums;
   /**
-   * Mean norms of a batch's key heads, [depth][K], query heads split as the state says, real images only (host sync).
-   * Key-driven variants only.
+   * Mean norms of a batch's key heads, [depth][K], query heads split as the state says, real images only (host sync);
+   * empty for variants that do not allocate.
    */
   keyNorms(batch: Batch): number[][];
-  /** Replaces the attention state by copies. Key-driven variants only. */
-  loadAttention(attention: BlockState[]): void;
+  /** This model; everything else as before any training: moments 0, averages at the parameters, sums 0. */
+  begin(model: Pick<Model, 'values' | 'attention'>): void;
+  /** Everything that a later step depends on, by name. To be disposed. */
+  snapshot(): Snapshot;
   /**
-   * What evaluation reads: parameters (their moving averages where they are kept) and attention state; the caller owns
-   * the tensors.
+   * Fills variables. What a kind has (`params/…`, `first/…`, `attention/…`) comes as a whole; kinds that are left out
+   * keep their values.
    */
-  model(): Model;
-  /** Of the parameters that are trained; the caller owns the tensors. */
-  moments(): Moments;
-  /** Takes copies; moving averages begin at the parameters. @param moments null: zeros, as before any training */
-  load(model: Pick<Model, 'params' | 'attention'>, moments: Moments | null): void;
-  /** With distillation: the teacher's parameters, an MHA model of the same sizes. Takes copies. */
-  loadTeacher(params: Params): void;
+  restore(values: Iterable<Given>): void;
+  /** What compiling took. */
+  phases: Program<never>['phases'];
   dispose(): void;
 }
 
-/** How a step runs: trainers.ts has a maker for each. */
-export type TrainerMode = 'compiled' | 'eager';
+/** How a step runs. `compiled` needs the native runtime. */
+export const MODES = {
+  compiled: <F extends Functions>(functions: F, precision: TrainerOptions['precision']): Program<F> =>
+    compile(functions, { precision }),
+  eager: <F extends Functions>(functions: F): Program<F> => interpret(functions),
+};
+export type TrainerMode = keyof typeof MODES;
+
+/**
+ * Has no values until `begin` or `restore`.
+ * @throws TraceError for `compiled` without the native backend; GqaError for a precision that the mode or device lacks
+ */
+export function createTrainer(options: TrainerOptions, mode: TrainerMode): Trainer {
+  const { adamw, ema } = options;
+  requirePrecision(options.precision, mode);
+  const variables = declareVariables(options, mode === 'compiled');
+  const writers = writeEntryPoints(variables);
+  const program = MODES[mode]({ ...entryPoints(options, variables), ...writers }, options.precision);
+  const run = program.run as unknown as Runs;
+  /**
+   * Zeros come when they are first needed: evaluation alone goes without their memory, which is twice that of the
+   * parameters.
+   */
+  let hasMoments = false;
+  const setMoments = (): void => {
+    if (!hasMoments) run.clearMoments({});
+    hasMoments = true;
+  };
+  const restore: Trainer['restore'] = (values) => {
+    const kinds = fill(writers, run, values);
+    if (kinds.has('first') !== kinds.has('second')) throw new Error('both moments must be restored, or none');
+    hasMoments ||= kinds.has('first');
+  };
+  return {
+    phases: program.phases,
+    train(batch, { step, lr, refresh, last = true, mix = UNMIXED }) {
+      setMoments();
+      const sizes = {
+        ...stepSizeValues(lr, step + 1, adamw),
+        ...(ema === null ? {} : { emaRate: rateAfter(step + 1, ema) }),
+        ...(variables.lossScale === null ? {} : { done: step + 1 }),
+      };
+      const mixing = options.mix ? mixValues(mix, batch.weights) : {};
+      const pass = { ...feedsOf(batch), refresh: refresh ? 1 : 0, step, ...mixing };
+      if (run.train !== undefined) run.train({ ...pass, ...sizes });
+      else {
+        run.accumulate({ ...pass });
+        if (last) run.finish(sizes);
+      }
+    },
+    readSums() {
+      const [loss, top1, images, badStep, scale, , leftOut, reported] = numbersOf(run.readSums({}).sums);
+      const float16 = scale === undefined ? null : { scale, leftOut: (leftOut as number) - (reported as number) };
+      return {
+        loss: loss as number,
+        top1: top1 as number,
+        images: images as number,
+        badStep: badStep as number,
+        float16,
+      };
+    },
+    readCounts() {
+      if (variables.counts.length === 0) return null;
+      const found = run.readCounts({});
+      return variables.counts.map(({ name }) => numbersOf(found[name]));
+    },
+    beginEvaluation: () => void run.beginEvaluation({}),
+    evaluate: (batch) => run.evaluate(feedsOf(batch)).logits as tf.Tensor,
+    readEvaluation() {
+      const [loss, top1, top5, images] = numbersOf(run.readEvaluation({}).sums) as [number, number, number, number];
+      return { loss, top1, top5, images };
+    },
+    keyNorms: (batch) => Object.values(run.keyNorms(feedsOf(batch))).map(numbersOf),
+    begin({ values, attention }) {
+      restore(modelEntries({ values, attention }));
+      run.begin({});
+      hasMoments = false;
+    },
+    snapshot() {
+      setMoments();
+      return snapshotOf(heldGroups(variables), run.snapshot({}));
+    },
+    restore,
+    dispose: program.dispose,
+  };
+}
+
+type Run = (feeds: Record<string, Feed>) => Record<string, tf.Tensor>;
+
+/** The entry points by name: `train`, or `accumulate` and `finish`, and the others. */
+type Runs = Record<string, Run> & { train?: Run } & Record<Exclude<keyof ReturnType<typeof entryPoints>, 'train'>, Run>;
+
+const feedsOf = ({ pixels, labels, weights }: Batch): Record<string, Feed> => ({ pixels, labels, weights });
+
+/** Reads a result back and frees it. */
+function numbersOf(result: tf.Tensor | undefined): number[] {
+  const tensor = result as tf.Tensor;
+  const values = Array.from(tensor.dataSync());
+  tensor.dispose();
+  return values;
+}

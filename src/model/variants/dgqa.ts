@@ -6,6 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { allocate } from '../allocate.js';
+import { groupSizes, kvHeadsOf } from '../grouping.js';
 import type { BlockState, KeyDrivenRule } from './key-driven.js';
 
 const EMA_WEIGHT = 0.9;
@@ -17,10 +18,7 @@ const emaScores: Scores = (summed, cache) => tf.add(tf.mul(summed, EMA_WEIGHT), 
 
 function dgqa(scores: Scores): KeyDrivenRule {
   return {
-    initialState: (heads, kvHeads) => ({
-      cache: Array(kvHeads).fill(0),
-      allocation: Array(kvHeads).fill(heads / kvHeads),
-    }),
+    initialState: (groups) => ({ cache: Array(kvHeadsOf(groups)).fill(0), allocation: groupSizes(groups) }),
     train(norms, batch, heads, state, { refresh, windowSize }) {
       const { cache, allocation } = tensors(state);
       const summed = tf.mul(norms, batch);

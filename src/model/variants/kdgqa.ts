@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { allocate } from '../allocate.js';
+import { kvHeadsOf } from '../grouping.js';
 import type { KeyDrivenRule } from './key-driven.js';
 
 const MOMENTUM = 0.9;
@@ -16,7 +17,7 @@ const MOMENTUM = 0.9;
 const minMaxScores = (norms: tf.Tensor): tf.Tensor => tf.sub(norms, tf.min(norms));
 
 export const kdgqa: KeyDrivenRule = {
-  initialState: (_heads, kvHeads) => ({ norms: Array(kvHeads).fill(0) }),
+  initialState: (groups) => ({ norms: Array(kvHeadsOf(groups)).fill(0) }),
   train: (norms, _batch, heads, state) => ({
     counts: allocate(minMaxScores(norms), heads),
     state: { norms: tf.add(tf.mul(state.norms as tf.Tensor, MOMENTUM), tf.mul(norms, 1 - MOMENTUM)) },

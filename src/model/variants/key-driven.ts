@@ -3,6 +3,7 @@
  * along.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { Groups } from '../grouping.js';
 
 /** State of one block: named vectors of length K. */
 export type BlockState = Record<string, tf.Tensor>;
@@ -25,8 +26,8 @@ export interface TrainingClock {
  * batch size B.
  */
 export interface KeyDrivenRule {
-  /** The state of a block before any training: vectors of length K, given for H heads. */
-  initialState(heads: number, kvHeads: number): Record<string, number[]>;
+  /** The state of a block before any training: vectors of length K. */
+  initialState(groups: Groups): Record<string, number[]>;
   /** One training step. */
   train(norms: tf.Tensor, batch: number, heads: number, state: BlockState, clock: TrainingClock): Allocation;
   /** The frozen rule: from the state alone, so that an image's prediction depends on nothing but the image. */

@@ -4,17 +4,19 @@
  * group, shared by the batch.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { isNeighbours } from '../grouping.js';
+import type { Perturbation } from './hooks.js';
 
 /** A variance below this has a standard deviation whose gradient is not finite; it counts as constant. */
 const SMALLEST_VARIANCE = 1e-30;
 
-/** Shape of the uniform draw of one block, for S = H/K query heads a group and rows of N·E values: [K, S, N·E]. */
-export const noiseShape = (
-  heads: number,
-  kvHeads: number,
-  tokens: number,
-  headDim: number,
-): [number, number, number] => [kvHeads, heads / kvHeads, tokens * headDim];
+/** The draw of a layer, for S = H/K query heads a group and rows of N·E values, has the shape [K, S, N·E]. */
+export const pgqa: Perturbation = {
+  problem: ({ groups }) =>
+    isNeighbours(groups) ? null : 'its noise has a row for each head of a group, so that groups must be of one size',
+  drawShape: ({ heads, kvHeads, tokens, headDim }) => [kvHeads, heads / kvHeads, tokens * headDim],
+  apply: subtractNoise,
+};
 
 /**
  * @param output  [B, H, N, E], softmax · V
