@@ -69,8 +69,7 @@ export function withMemory<T>(of: Memory, body: () => T): T {
 
 function memory(): Memory {
   const found = isRecording() ? graphMemory : held;
-  if (found === null)
-    throw new TraceError('a variable can be read and changed inside the functions of its program only');
+  if (found === null) throw new TraceError('a variable of a program can be read and changed inside its functions only');
   return found;
 }
 

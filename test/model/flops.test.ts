@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { forwardFlops } from '../../src/model/flops.js';
+import { neighbours } from '../../src/model/grouping.js';
 
 test('ViT-S, B and L at 224 have the multiply-adds that timm states for MHA: 4.6, 17.6 and 61.6 · 10⁹', () => {
   const vit = (embedDim: number, depth: number, heads: number) => ({
@@ -9,7 +10,7 @@ test('ViT-S, B and L at 224 have the multiply-adds that timm states for MHA: 4.6
     embedDim,
     depth,
     heads,
-    kvHeads: heads,
+    grouping: neighbours(depth, heads, heads),
     mlpRatio: 4,
     numClasses: 1000,
   });
@@ -24,9 +25,9 @@ test('fewer KV heads save projections of K and V, nothing of the attention itsel
     embedDim: 48,
     depth: 1,
     heads: 6,
-    kvHeads: 6,
+    grouping: neighbours(1, 6, 6),
     mlpRatio: 4,
     numClasses: 10,
   };
-  assert.equal(forwardFlops(vit) - forwardFlops({ ...vit, kvHeads: 3 }), 2 * 17 * 48 * 2 * 24);
+  assert.equal(forwardFlops(vit) - forwardFlops({ ...vit, grouping: neighbours(1, 6, 3) }), 2 * 17 * 48 * 2 * 24);
 });

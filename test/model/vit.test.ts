@@ -2,16 +2,17 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { meanPoolHeads } from '../../src/checkpoint/convert.js';
-import type { VariantName } from '../../src/config/names.js';
+import { attentionTensors, initialAttention } from '../../src/model/attention-state.js';
+import { kvHeadsOf, neighbours } from '../../src/model/grouping.js';
 import { initialValues, type Params, parameterSpecs, paramsFrom } from '../../src/model/params.js';
 import { headDim, type ModelShape, tokens } from '../../src/model/sizes.js';
+import type { Perturbation } from '../../src/model/variants/hooks.js';
 import type { BlockState } from '../../src/model/variants/key-driven.js';
-import { VARIANTS, variantOf } from '../../src/model/variants.js';
+import { VARIANTS, type VariantName, variantOf } from '../../src/model/variants.js';
 import { forward, type Pass } from '../../src/model/vit.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { uniformNoise } from '../../src/train/noise.js';
-import { attentionFrom, initialAttention } from '../../src/train/state.js';
 
 before(async () => {
   await startBackend('auto');
@@ -24,7 +25,7 @@ const shapeWith = (kvHeads: number): ModelShape => ({
   embedDim: 24,
   depth: 2,
   heads: HEADS,
-  kvHeads,
+  grouping: neighbours(2, HEADS, kvHeads),
   mlpRatio: 2,
   numClasses: 7,
 });
@@ -34,14 +35,14 @@ const shapeWith = (kvHeads: number): ModelShape => ({
  * MHA model for every K.
  */
 function params(shape: ModelShape): Params {
-  const full = { ...shape, kvHeads: shape.heads };
+  const full = shapeWith(shape.heads);
   const specs = parameterSpecs(full);
   return paramsFrom(shape, (name) => {
     const gain = specs[name]?.initial === 'normal 0.02' ? 15 : 1;
     const values = initialValues(name, full, 3).map((value) => value * gain);
     const biased = name.endsWith('.bias') ? values.map((_, i) => 0.05 * ((i % 5) - 2)) : values;
     return /\.attn\.[kv]\./.test(name)
-      ? meanPoolHeads(scaleHeads(biased, shape.heads), shape.heads, shape.kvHeads)
+      ? meanPoolHeads(scaleHeads(biased, shape.heads), shape.heads, kvHeadsOf(shape.grouping[0] ?? []))
       : biased;
   });
 }
@@ -66,7 +67,7 @@ function logits(variant: VariantName, kvHeads: number, inputs: tf.Tensor, settin
     const pass: Pass = {
       shape,
       variant,
-      state: initialAttention(shape, variant),
+      state: attentionTensors(initialAttention(shape, variant)),
       allocation: { by: 'state' },
       noise: null,
       weights: tf.ones([inputs.shape[0] as number]),
@@ -102,7 +103,7 @@ for (const variant of Object.keys(even) as VariantName[]) {
     test(`with an even allocation ${variant} with ${kvHeads} KV heads is gqa${kvHeads === HEADS ? ', and so mha' : ''}`, () => {
       const inputs = images(3);
       const block = (even[variant] as (kvHeads: number) => Record<string, number[]>)(kvHeads);
-      const ours = logits(variant, kvHeads, inputs, { state: attentionFrom([block, block]) });
+      const ours = logits(variant, kvHeads, inputs, { state: attentionTensors([block, block]) });
       assert.ok(deviation(ours, logits(kvHeads === HEADS ? 'mha' : 'gqa', kvHeads, inputs)) <= 1e-5);
     });
   }
@@ -112,7 +113,7 @@ test('an uneven allocation reads the key heads it names: query heads 0–3 the f
   const inputs = images(2);
   const shape = shapeWith(3);
   const block = { cache: [0, 0, 0], allocation: [4, 1, 1] };
-  const ours = logits('dgqa-ema', 3, inputs, { state: attentionFrom([block, block]) });
+  const ours = logits('dgqa-ema', 3, inputs, { state: attentionTensors([block, block]) });
   // The same model as MHA whose K and V heads are copies of the grouped ones.
   const reader = [0, 0, 0, 0, 1, 2];
   const expected = tf.tidy(() => {
@@ -129,7 +130,7 @@ test('an uneven allocation reads the key heads it names: query heads 0–3 the f
     return forward(copied, inputs, {
       shape: full,
       variant: 'mha',
-      state: initialAttention(full, 'mha'),
+      state: attentionTensors(initialAttention(full, 'mha')),
       allocation: { by: 'state' },
       noise: null,
       weights: tf.ones([2]),
@@ -145,18 +146,18 @@ test('merging heads that are equal loses nothing', () => {
 
 for (const variant of Object.keys(VARIANTS) as VariantName[]) {
   test(`an image’s prediction is the same alone and in any batch: ${variant}`, () => {
-    const kvHeads = variant === 'mha' ? HEADS : variant === 'mqa' ? 1 : 3;
+    const kvHeads = { all: HEADS, one: 1, any: 3 }[variantOf(variant).kvHeads ?? 'any'];
     const shape = shapeWith(kvHeads);
     const inputs = images(7);
     const blocks: Record<string, number[]>[] = [
       { norms: [1, 4, 2], cache: [0, 0, 0], allocation: [1, 3, 2] },
       { norms: [3, 1, 2], cache: [0, 0, 0], allocation: [6, 0, 0] },
     ];
-    const keep = variantOf(variant).allocation?.initialState(HEADS, kvHeads) ?? {};
-    const state: BlockState[] = attentionFrom(
+    const keep = variantOf(variant).allocate?.initialState(neighbours(1, HEADS, kvHeads)[0] ?? []) ?? {};
+    const state: BlockState[] = attentionTensors(
       blocks.map((block) => Object.fromEntries(Object.keys(keep).map((name) => [name, block[name] as number[]]))),
     );
-    const noise = uniformNoise(shape, variant, 42, 'eval', 0);
+    const noise = uniformNoise(shape, variant, 42, 'eval', tf.scalar(0, 'int32'));
     const together = logits(variant, kvHeads, inputs, { state, noise });
     for (let i = 0; i < 7; i++) {
       const alone = logits(variant, kvHeads, tf.slice(inputs, [i, 0, 0, 0], [1, -1, -1, -1]), { state, noise });
@@ -177,7 +178,7 @@ test('the paper’s evaluation allocates by the batch, so that an image’s batc
     forward(params(shape), batch, {
       shape,
       variant: 'kdgqa',
-      state: initialAttention(shape, 'kdgqa'),
+      state: attentionTensors(initialAttention(shape, 'kdgqa')),
       allocation: { by: 'batch' },
       noise: null,
       weights: tf.ones([batch.shape[0] as number]),
@@ -192,7 +193,7 @@ function directional(variant: VariantName, name: string): { tape: number; differ
   return tf.tidy(() => {
     const inputs = images(2);
     const all = params(shape);
-    const noise = uniformNoise(shape, variant, 42, 'train', 0);
+    const noise = uniformNoise(shape, variant, 42, 'train', tf.scalar(0, 'int32'));
     const from = draws(5, `direction/${name}`);
     const random = (of: number[]): tf.Tensor => tf.tensor(from.normals(tf.util.sizeFromShape(of)), of);
     const weights = random([2, 7]);
@@ -202,7 +203,7 @@ function directional(variant: VariantName, name: string): { tape: number; differ
       const result = forward({ ...all, [name]: parameter }, inputs, {
         shape,
         variant,
-        state: initialAttention(shape, variant),
+        state: attentionTensors(initialAttention(shape, variant)),
         allocation: { by: 'state' },
         noise,
         weights: tf.ones([2]),
@@ -245,10 +246,10 @@ test('the key bias moves no logit, and its gradient is 0', () => {
 
 test('the noise of pgqa has a zero diagonal and the row statistics of the output it is taken from', () => {
   const [kvHeads, groupSize, row] = [3, 2, tokens(shapeWith(3)) * 4];
-  const { perturb } = VARIANTS.pgqa;
+  const perturb = variantOf('pgqa').perturb?.apply as Perturbation['apply'];
   tf.tidy(() => {
     const output = tf.randomNormal([2, kvHeads * groupSize, row / 4, 4], 1, 3, 'float32', 9);
-    const uniform = uniformNoise(shapeWith(3), 'pgqa', 1, 'train', 0)?.[0] as tf.Tensor;
+    const uniform = uniformNoise(shapeWith(3), 'pgqa', 1, 'train', tf.scalar(0, 'int32'))?.[0] as tf.Tensor;
     const rows = (x: tf.Tensor): tf.Tensor => tf.reshape(x, [2, kvHeads * groupSize, row]);
     const noise = rows(tf.sub(output, perturb(output, uniform)));
     const { mean: noiseMean, variance: noiseVariance } = tf.moments(noise, -1);

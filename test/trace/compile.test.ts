@@ -5,10 +5,12 @@ import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/native/backend.js';
 import { draws, streamKey } from '../../src/random.js';
-import { bool, bytes, compile, float32, int32, traced } from '../../src/trace/compile.js';
-import { after, halfSquaredNorm, timesOrZero } from '../../src/trace/native.js';
+import { compile } from '../../src/trace/compile.js';
+import { bool, bytes, float32, int32, traced } from '../../src/trace/function.js';
+import { applyAdam } from '../../src/trace/graph-memory.js';
 import { uniform } from '../../src/trace/random.js';
-import { applyAdam, subtractScaled, variable } from '../../src/trace/variable.js';
+import { after, halfSquaredNorm, timesOrZero } from '../../src/trace/tensorflow-ops.js';
+import { subtractScaled, variable } from '../../src/trace/variable.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/native/backend.js';
-import { bytes, compile, float32, int32, traced } from '../../src/trace/compile.js';
+import { compile } from '../../src/trace/compile.js';
+import { bytes, float32, int32, traced } from '../../src/trace/function.js';
 import { variable } from '../../src/trace/variable.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
@@ -57,7 +58,7 @@ test('inputs of other shapes, dtypes or names are refused at the call, with both
     })),
   });
   const [x, raw] = [new Float32Array(4), new Uint8Array(4)];
-  const expected = /f was compiled for \(n: int32 \[\]; raw: bytes \[2, 2\]; x: float32 \[4\]\), and called with/;
+  const expected = /f takes \(n: int32 \[\]; raw: bytes \[2, 2\]; x: float32 \[4\]\), and was called with/;
   refuses(
     () => program.run.f({ x: new Float32Array(3), n: 0, raw }),
     expected,

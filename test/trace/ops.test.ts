@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/native/backend.js';
-import { compile, float32, int32, traced } from '../../src/trace/compile.js';
+import { compile } from '../../src/trace/compile.js';
+import { float32, int32, traced } from '../../src/trace/function.js';
 import { RULES } from '../../src/trace/ops.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';

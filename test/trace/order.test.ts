@@ -7,16 +7,17 @@ import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { startBackend } from '../../src/native/backend.js';
 import { emptyGraph, type Node } from '../../src/trace/graph.js';
-import { settle } from '../../src/trace/order.js';
+import { applyAdam } from '../../src/trace/graph-memory.js';
+import { ordered } from '../../src/trace/order.js';
 import { emptyRecording, outputOf, record } from '../../src/trace/recorder.js';
-import { applyAdam, variable } from '../../src/trace/variable.js';
+import { variable } from '../../src/trace/variable.js';
 
 await startBackend('auto');
 
 /** Records `body`, whose result is the function's only output. */
 function recorded(body: () => tf.Tensor): { last: string[]; only: (op: string) => Node } {
   const recording = emptyRecording(emptyGraph(), 'f', 'float32');
-  const last = record(recording, () => settle(recording, [outputOf(body())]));
+  const last = record(recording, () => ordered(recording, [outputOf(body())]));
   const only = (op: string): Node => {
     const found = [...recording.graph.nodes.values()].filter((node) => node.op === op);
     assert.equal(found.length, 1, `${op} is there ${found.length} times`);

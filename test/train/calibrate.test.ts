@@ -1,19 +1,20 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import type { VariantName } from '../../src/config/names.js';
 import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
 import type { Batch } from '../../src/data/dataset.js';
-import { initialParams } from '../../src/model/params.js';
+import { initialAttention } from '../../src/model/attention-state.js';
+import { neighbours } from '../../src/model/grouping.js';
+import { initialModel } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
+import type { VariantName } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
 import { calibrate } from '../../src/train/calibrate.js';
-import { createCompiledTrainer } from '../../src/train/compiled.js';
-import { createEagerTrainer } from '../../src/train/eager.js';
 import { evaluate } from '../../src/train/evaluate.js';
-import { attentionValues, initialAttention } from '../../src/train/state.js';
+import { attentionEntries } from '../../src/train/snapshot.js';
 import { plain } from '../../src/train/step.js';
-import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
+import { createTrainer, type Trainer, type TrainerOptions } from '../../src/train/trainer.js';
+import { modelOf } from './models.js';
 
 let native = false;
 before(async () => {
@@ -26,7 +27,7 @@ const shape: ModelShape = {
   embedDim: 24,
   depth: 3,
   heads: 6,
-  kvHeads: 3,
+  grouping: neighbours(3, 6, 3),
   mlpRatio: 2,
   numClasses: 7,
 };
@@ -65,16 +66,21 @@ async function* batches(batchSize: number): AsyncGenerator<Batch> {
 
 for (const variant of ['kdgqa', 'dgqa-diff', 'dgqa-ema'] as const) {
   test(`calibration fills the state of ${variant}, and depends neither on how images are batched nor on how the trainer runs`, async () => {
-    const model = { shape, variant, params: initialParams(shape, 2), attention: initialAttention(shape, variant) };
+    const model = {
+      shape,
+      variant,
+      values: initialModel(shape, variant, 2),
+      attention: initialAttention(shape, variant),
+    };
     const states = [];
     for (const batchSize of [1, 6, 20]) {
-      for (const create of [createEagerTrainer, ...(native ? [createCompiledTrainer] : [])]) {
-        const trainer = create(optionsOf(variant, batchSize));
-        trainer.load(model, null);
+      for (const mode of ['eager', ...(native ? (['compiled'] as const) : [])] as const) {
+        const trainer = createTrainer(optionsOf(variant, batchSize), mode);
+        trainer.begin(model);
         const attention = await calibrate(trainer, model, model.attention, batches(batchSize));
-        trainer.loadAttention(attention);
-        states.push(attentionValues(trainer.model().attention));
-        assert.deepEqual(states.at(-1), attentionValues(attention));
+        trainer.restore(attentionEntries(attention));
+        states.push(modelOf(trainer, model).attention);
+        assert.deepEqual(states.at(-1), attention);
         trainer.dispose();
       }
     }
@@ -95,12 +101,12 @@ test('evaluation counts real images only, whatever the batch size, and by batch 
   const model = {
     shape,
     variant: 'dgqa-ema' as const,
-    params: initialParams(shape, 2),
+    values: initialModel(shape, 'dgqa-ema', 2),
     attention: initialAttention(shape, 'dgqa-ema'),
   };
   const trainer = (evalBatchSize: number, evalAllocation: 'frozen' | 'batch'): Trainer => {
-    const made = createEagerTrainer({ ...optionsOf(model.variant, evalBatchSize), evalAllocation });
-    made.load(model, null);
+    const made = createTrainer({ ...optionsOf(model.variant, evalBatchSize), evalAllocation }, 'eager');
+    made.begin(model);
     return made;
   };
   const whole = await evaluate(trainer(20, 'frozen'), 7, batches(20));
@@ -109,7 +115,7 @@ test('evaluation counts real images only, whatever the batch size, and by batch 
   assert.deepEqual([padded.top1, padded.top5], [whole.top1, whole.top5]);
   assert.ok(Math.abs(padded.loss - whole.loss) < 1e-6);
   const byBatch = trainer(6, 'batch');
-  const before = attentionValues(byBatch.model().attention);
+  const before = modelOf(byBatch, model).attention;
   await evaluate(byBatch, 7, batches(6));
-  assert.deepEqual(attentionValues(byBatch.model().attention), before);
+  assert.deepEqual(modelOf(byBatch, model).attention, before);
 });

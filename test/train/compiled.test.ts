@@ -4,21 +4,22 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import type { VariantName } from '../../src/config/names.js';
 import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
 import type { Batch } from '../../src/data/dataset.js';
-import { initialParams, paramsFrom } from '../../src/model/params.js';
+import { initialAttention } from '../../src/model/attention-state.js';
+import { neighbours } from '../../src/model/grouping.js';
+import { initialModel } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
+import type { VariantName } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
-import { createCompiledTrainer } from '../../src/train/compiled.js';
-import { createEagerTrainer } from '../../src/train/eager.js';
 import { type Mix, UNMIXED } from '../../src/train/mix.js';
 import type { Model } from '../../src/train/model.js';
-import { initialAttention } from '../../src/train/state.js';
+import { evaluatedModel, teacherEntries } from '../../src/train/snapshot.js';
 import { plain } from '../../src/train/step.js';
 import { teacherShape, withScaleFolded } from '../../src/train/teacher.js';
-import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
+import { createTrainer, type Trainer, type TrainerOptions } from '../../src/train/trainer.js';
+import { modelOf } from './models.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';
@@ -31,7 +32,7 @@ const BASE: ModelShape = {
   embedDim: 24,
   depth: 3,
   heads: 6,
-  kvHeads: 3,
+  grouping: neighbours(3, 6, 3),
   mlpRatio: 2,
   numClasses: 7,
 };
@@ -39,7 +40,7 @@ const VARIANTS = ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as con
 
 function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}): TrainerOptions {
   return {
-    shape: { ...BASE, kvHeads: variant === 'mha' ? BASE.heads : BASE.kvHeads },
+    shape: { ...BASE, grouping: neighbours(3, 6, variant === 'mha' ? 6 : 3) },
     variant,
     windowSize: 3,
     labelSmoothing: 0.1,
@@ -78,27 +79,22 @@ function batchOf(index: number, real = BATCH): Batch {
  * uneven.
  */
 function loadInto(trainer: Trainer, { shape, variant }: TrainerOptions): void {
-  const { embedDim, heads, kvHeads } = shape;
-  tf.tidy(() => {
-    const strength = tf.tensor2d(
-      Array.from({ length: (kvHeads * embedDim) / heads }, (_, row) => [
-        4 * (1 + Math.floor((row * heads) / embedDim)),
-      ]),
-    );
-    const params = Object.fromEntries(
-      Object.entries(initialParams(shape, 5)).map(([name, value]) => {
-        if (/attn\.k\.weight/.test(name)) return [name, tf.mul(value, strength)];
-        return [name, /(attn|mlp).*weight/.test(name) ? tf.mul(value, 10) : value];
-      }),
-    );
-    trainer.load({ params, attention: initialAttention(shape, variant) }, null);
+  const headLength = (shape.embedDim * shape.embedDim) / shape.heads;
+  const values = Object.entries(initialModel(shape, variant, 5)).map(([name, drawn]): [string, Float32Array] => {
+    if (/attn\.k\.weight/.test(name))
+      return [name, drawn.map((value, i) => value * 4 * (1 + Math.floor(i / headLength)))];
+    return [name, /(attn|mlp).*weight/.test(name) ? drawn.map((value) => value * 10) : drawn];
   });
+  trainer.begin({ values: Object.fromEntries(values), attention: initialAttention(shape, variant) });
 }
 
+const compiledTrainer = (options: TrainerOptions): Trainer => createTrainer(options, 'compiled');
+const eagerTrainer = (options: TrainerOptions): Trainer => createTrainer(options, 'eager');
+
 /** How far the shares of the first step, which the state tells, are from an edge of rounding: x.5. */
-function marginOf({ attention }: Model, { shape, variant }: TrainerOptions): number {
+function marginOf({ attention }: Pick<Model, 'attention'>, { shape, variant }: TrainerOptions): number {
   const shares = attention.flatMap((block) => {
-    const norms = read((block.norms ?? block.cache) as tf.Tensor);
+    const norms = (block.norms ?? block.cache) as number[];
     const scores = norms.map((norm) => (variant === 'kdgqa' ? norm - Math.min(...norms) : norm));
     const total = scores.reduce((sum, score) => sum + score, 0);
     return scores.map((score) => (score / total) * shape.heads);
@@ -127,15 +123,14 @@ function assertClose(found: number[], expected: number[], tolerance: number, wha
  */
 function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
   const { variant, gradAccumSteps } = options;
-  const [compiled, eager] = [createCompiledTrainer(options), createEagerTrainer(options)];
+  const [compiled, eager] = [compiledTrainer(options), eagerTrainer(options)];
   const both = [compiled, eager] as const;
-  const teacher = initialParams(teacherShape(options.shape), 8);
+  const teacher = initialModel(teacherShape(options.shape), 'mha', 8);
   for (const trainer of both) {
     loadInto(trainer, options);
-    if (options.distill !== null) trainer.loadTeacher(teacher);
+    if (options.distill !== null) trainer.restore(teacherEntries(teacher));
     trainer.beginEvaluation();
   }
-  tf.dispose(teacher);
   assertClose(read(compiled.evaluate(batchOf(99))), read(eager.evaluate(batchOf(99))), 1e-5, 'logits of step 0');
 
   const tensors: number[] = [];
@@ -155,9 +150,8 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
     assert.deepEqual([found.top1, found.images], [expected.top1, expected.images]);
     assert.deepEqual(compiled.readCounts(), eager.readCounts(), `allocation of step ${step}`);
     if (step === 0 && compiled.readCounts() !== null) {
-      const model = eager.model();
+      const model = modelOf(eager, options);
       assert.ok(marginOf(model, options) > 1e-3, 'images are such that rounding decides alike');
-      tf.dispose(model.params);
     }
     tensors.push(tf.memory().numTensors);
   }
@@ -168,15 +162,12 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
       'allocations are uneven somewhere',
     );
 
-  const [found, expected] = both.map((trainer) => trainer.model()) as [
-    ReturnType<Trainer['model']>,
-    ReturnType<Trainer['model']>,
-  ];
-  for (const [name, value] of Object.entries(expected.params))
-    assertClose(read(found.params[name] as tf.Tensor), read(value), 1e-4, name);
+  const [found, expected] = both.map((trainer) => modelOf(trainer, options)) as [StoredModel, StoredModel];
+  for (const [name, value] of Object.entries(expected.values))
+    assertClose(Array.from(found.values[name] as Float32Array), Array.from(value), 1e-4, name);
   expected.attention.forEach((block, i) => {
     for (const [name, value] of Object.entries(block))
-      assertClose(read(found.attention[i]?.[name] as tf.Tensor), read(value), 1e-4, name);
+      assertClose(found.attention[i]?.[name] as number[], value, 1e-4, name);
   });
   for (const trainer of both) trainer.beginEvaluation();
   for (let i = 0; i < 2; i++) tf.dispose(both.map((trainer) => trainer.evaluate(batchOf(50 + i, i === 1 ? 3 : BATCH))));
@@ -186,6 +177,8 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
   assert.equal(sums?.images, BATCH + 3);
   for (const trainer of both) trainer.dispose();
 }
+
+type StoredModel = ReturnType<typeof modelOf>;
 
 const EVERYTHING = {
   clipGrad: 0.5,
@@ -229,11 +222,7 @@ const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as 
 test('compiled = eager with another mean and deviation, images enlarged in the graph or not', { skip }, () => {
   assertAlike(optionsOf('gqa', { pixels: IMAGENET }));
   const options = optionsOf('mha', { pixels: IMAGENET });
-  const trainers = [
-    createCompiledTrainer(options),
-    createEagerTrainer(options),
-    createCompiledTrainer(optionsOf('mha')),
-  ];
+  const trainers = [compiledTrainer(options), eagerTrainer(options), compiledTrainer(optionsOf('mha'))];
   const [compiled, eager, half] = trainers.map((trainer) => {
     loadInto(trainer, options);
     trainer.beginEvaluation();
@@ -251,17 +240,12 @@ test('a teacher of another mean and deviation says the same of the student’s i
   const shape = optionsOf('mha').shape;
   const HALF = DEFAULT_PREPROCESSING;
   const values = Object.fromEntries(
-    Object.entries(initialParams(shape, 8)).map(([name, tensor]) => [
-      name,
-      tensor.dataSync().map((value) => 5 * value) as Float32Array,
-    ]),
+    Object.entries(initialModel(shape, 'mha', 8)).map(([name, drawn]) => [name, drawn.map((value) => 5 * value)]),
   );
   const logits = (of: Record<string, Float32Array>, pixels: TrainerOptions['pixels']): number[] => {
     const options = optionsOf('mha', { pixels });
-    const trainer = createEagerTrainer(options);
-    const params = paramsFrom(shape, (name) => of[name] as Float32Array);
-    trainer.load({ params, attention: initialAttention(shape, 'mha') }, null);
-    tf.dispose(params);
+    const trainer = eagerTrainer(options);
+    trainer.begin({ values: of, attention: initialAttention(shape, 'mha') });
     trainer.beginEvaluation();
     const found = read(trainer.evaluate(batchOf(4)));
     trainer.dispose();
@@ -317,7 +301,7 @@ test('an unmixed batch of a step that mixes is the step without; a mixed one is 
 
 /** Parameters after some steps of a compiled trainer, moving averages where they are kept. */
 function trained(options: TrainerOptions, batches: Batch[], lr: number, mix = UNMIXED): Record<string, number[]> {
-  const trainer = createCompiledTrainer(options);
+  const trainer = compiledTrainer(options);
   loadInto(trainer, options);
   const { gradAccumSteps } = options;
   batches.forEach((batch, i) => {
@@ -330,11 +314,13 @@ function trained(options: TrainerOptions, batches: Batch[], lr: number, mix = UN
       mix,
     });
   });
-  const { params, attention } = trainer.model();
-  tf.dispose(attention);
+  const { values } = modelOf(trainer, options);
   trainer.dispose();
-  return Object.fromEntries(Object.entries(params).map(([name, tensor]) => [name, read(tensor)]));
+  return numbersOf(values);
 }
+
+const numbersOf = (values: Record<string, Float32Array>): Record<string, number[]> =>
+  Object.fromEntries(Object.entries(values).map(([name, vector]) => [name, Array.from(vector)]));
 
 const largestDifference = (a: Record<string, number[]>, b: Record<string, number[]>): number =>
   Math.max(
@@ -464,19 +450,12 @@ for (const gradAccumSteps of [1, 2]) {
       gradAccumSteps,
       adamw: { ...base.adamw, weightDecay: 0 },
     };
-    const trainer = createCompiledTrainer(options);
-    const blown = initialParams(options.shape, 5);
-    const head = tf.mul(blown['head.weight'] as tf.Tensor, 3e4); // gradients of 65536 · loss do not fit into float16
-    trainer.load(
-      { params: { ...blown, 'head.weight': head }, attention: initialAttention(options.shape, 'gqa') },
-      null,
-    );
-    const values = (): number[] => {
-      const { params } = trainer.model();
-      const found = read(params['blocks.0.mlp.fc1.weight'] as tf.Tensor);
-      tf.dispose(params);
-      return found;
-    };
+    const trainer = compiledTrainer(options);
+    const blown = initialModel(options.shape, 'gqa', 5);
+    const head = (blown['head.weight'] as Float32Array).map((value) => value * 3e4); // gradients do not fit into float16
+    trainer.begin({ values: { ...blown, 'head.weight': head }, attention: initialAttention(options.shape, 'gqa') });
+    const values = (): number[] =>
+      Array.from(modelOf(trainer, options).values['blocks.0.mlp.fc1.weight'] as Float32Array);
     const before = values();
     let leftOut = 0;
     let after = before;
@@ -511,11 +490,10 @@ test('float16 leaves out no step of accumulated batches that it takes one by one
     const options = optionsOf('kdgqa', { gradAccumSteps: 5, labelSmoothing: 0, ...changes });
     const adamw = { ...options.adamw, eps: 1e-3 };
     const [exact, half] = (['float32', 'float16'] as const).map((precision) => {
-      const trainer = createCompiledTrainer({ ...options, adamw, precision });
+      const trainer = compiledTrainer({ ...options, adamw, precision });
       loadInto(trainer, options);
-      const teacher = initialParams(teacherShape(options.shape), 8);
-      if (options.distill !== null) trainer.loadTeacher(teacher);
-      tf.dispose(teacher);
+      if (options.distill !== null)
+        trainer.restore(teacherEntries(initialModel(teacherShape(options.shape), 'mha', 8)));
       for (let i = 0; i < 10; i++) {
         const batch = i === 9 ? batchOf(i, 2) : batchOf(i);
         const fed = { ...batch, ...(options.batchSize === 1 ? firstOf(batch) : {}) };
@@ -528,13 +506,9 @@ test('float16 leaves out no step of accumulated batches that it takes one by one
         });
       }
       const { float16 } = trainer.readSums();
-      const { params, attention } = trainer.model();
-      tf.dispose(attention);
+      const { values } = modelOf(trainer, options);
       trainer.dispose();
-      return {
-        float16,
-        values: Object.fromEntries(Object.entries(params).map(([name, tensor]) => [name, read(tensor)])),
-      };
+      return { float16, values: numbersOf(values) };
     }) as [Seen, Seen];
     assert.deepEqual([exact.float16, half.float16], [null, { leftOut: 0, scale: 65536 }], JSON.stringify(changes));
     const difference = largestDifference(half.values, exact.values);
@@ -557,7 +531,7 @@ const firstOf = ({ pixels, labels, weights }: Batch): Partial<Batch> => ({
 
 test('eager refuses another precision than float32, with the reason', () => {
   assert.throws(
-    () => createEagerTrainer(optionsOf('gqa', { precision: 'bfloat16' })),
+    () => eagerTrainer(optionsOf('gqa', { precision: 'bfloat16' })),
     /train\.precision bfloat16 needs the compiled step/,
   );
 });
@@ -567,7 +541,7 @@ test('evaluation batch by batch allocates on a copy of the state: the same eager
 }, () => {
   for (const variant of ['kdgqa', 'dgqa-ema', 'pgqa'] as const) {
     const options = optionsOf(variant, { evalAllocation: 'batch', evalNoise: 'paper' });
-    const both = [createCompiledTrainer(options), createEagerTrainer(options)] as const;
+    const both = [compiledTrainer(options), eagerTrainer(options)] as const;
     for (const trainer of both) {
       loadInto(trainer, options);
       trainer.train(batchOf(0), { step: 0, lr: 1e-4, refresh: true });
@@ -583,15 +557,14 @@ test('evaluation batch by batch allocates on a copy of the state: the same eager
   }
 });
 
-test('a trainer that takes over another’s model and moments goes on as that one does', { skip }, () => {
+test('a trainer that takes over another’s state goes on as that one does', { skip }, () => {
   const options = optionsOf('dgqa-ema');
-  const [first, second] = [createCompiledTrainer(options), createCompiledTrainer(options)];
+  const [first, second] = [compiledTrainer(options), compiledTrainer(options)];
   loadInto(first, options);
   for (let step = 0; step < 4; step++) first.train(batchOf(step), { step, lr: 1e-3, refresh: step % 3 === 0 });
-  const [model, moments] = [first.model(), first.moments()];
-  second.load(model, moments);
-  tf.dispose([model.params, model.attention, moments] as unknown as tf.TensorContainer);
-  first.readSums();
+  const snapshot = first.snapshot();
+  second.restore(snapshot.values);
+  snapshot.dispose();
   for (let step = 4; step < 7; step++) {
     for (const trainer of [first, second]) trainer.train(batchOf(step), { step, lr: 1e-3, refresh: step % 3 === 0 });
     assert.deepEqual(second.readSums(), first.readSums());
@@ -600,15 +573,18 @@ test('a trainer that takes over another’s model and moments goes on as that on
   second.dispose();
 });
 
-test('tensors fed and returned are the caller’s: a model read before a step does not change with it', { skip }, () => {
-  const options = optionsOf('gqa');
-  const trainer = createCompiledTrainer(options);
-  loadInto(trainer, options);
-  const model = trainer.model();
-  const before = Array.from((model.params['head.weight'] as tf.Tensor).dataSync());
-  const copy = trainer.model().params['head.weight'] as tf.Tensor;
-  trainer.train(batchOf(0), { step: 0, lr: 0.1, refresh: true });
-  assert.deepEqual(read(copy), before);
-  assert.notDeepEqual(read(trainer.model().params['head.weight'] as tf.Tensor), before);
-  trainer.dispose();
+test('a snapshot taken before a step does not change with it', { skip }, () => {
+  for (const create of [compiledTrainer, eagerTrainer]) {
+    const options = optionsOf('gqa');
+    const trainer = create(options);
+    loadInto(trainer, options);
+    const before = modelOf(trainer, options).values;
+    const snapshot = trainer.snapshot();
+    trainer.train(batchOf(0), { step: 0, lr: 0.1, refresh: true });
+    const { read: held } = evaluatedModel(snapshot, options.shape.depth);
+    assert.deepEqual(held('head.weight'), before['head.weight']);
+    assert.notDeepEqual(modelOf(trainer, options).values['head.weight'], before['head.weight']);
+    snapshot.dispose();
+    trainer.dispose();
+  }
 });

@@ -32,7 +32,7 @@ function findings(
   const model = {
     shape: shapeOf(given.model, CLASSES.length),
     variant: given.model.variant,
-    params: {},
+    values: {},
     attention: [],
   };
   const { freshHead = false, scratch = false } = built;

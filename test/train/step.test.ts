@@ -1,24 +1,19 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import type { VariantName } from '../../src/config/names.js';
-import { initialParams } from '../../src/model/params.js';
+import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
+import { attentionTensors, attentionValues, initialAttention } from '../../src/model/attention-state.js';
+import { neighbours } from '../../src/model/grouping.js';
+import { initialModel, paramsFrom } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
+import type { VariantName } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
 import { draws } from '../../src/random.js';
-import { initialMoments, type StepSizes, stepSizes } from '../../src/train/adamw.js';
 import { correctSums, crossEntropySum } from '../../src/train/loss.js';
 import { uniformNoise } from '../../src/train/noise.js';
-import { attentionValues, initialAttention } from '../../src/train/state.js';
-import {
-  differentiate,
-  type PassInputs,
-  plain,
-  type StepOptions,
-  type StepSums,
-  type TrainState,
-  updated,
-} from '../../src/train/step.js';
+import { differentiate, type PassInputs, plain, type StepOptions } from '../../src/train/step.js';
+import { createTrainer, type Trainer, type TrainerOptions } from '../../src/train/trainer.js';
+import { modelOf } from './models.js';
 
 before(async () => {
   await startBackend('auto');
@@ -30,42 +25,37 @@ const shape: ModelShape = {
   embedDim: 24,
   depth: 2,
   heads: 6,
-  kvHeads: 3,
+  grouping: neighbours(2, 6, 3),
   mlpRatio: 2,
   numClasses: 7,
 };
 const adamw = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
 
-type StepInputs = PassInputs & { sizes: StepSizes };
-
-/** One step; the caller owns the old state and everything returned. */
-function trainStep(
-  state: TrainState,
-  inputs: StepInputs,
-  options: StepOptions,
-): { state: TrainState; sums: StepSums; counts: tf.Tensor[] } {
-  return tf.tidy(() => {
-    const { gradients, sums, attention, counts, logits } = differentiate(state, inputs, options);
-    logits.dispose();
-    return { state: { ...updated(state, gradients, inputs.sizes, options), attention }, sums, counts };
-  });
+/** A trainer that has begun; its steps take three images. */
+function begun(variant: VariantName): { trainer: Trainer; options: TrainerOptions } {
+  const options: TrainerOptions = {
+    ...plain,
+    ...{ shape, variant, windowSize: 2, labelSmoothing: 0.1, adamw, seed: 3, pixels: DEFAULT_PREPROCESSING },
+    ...{ batchSize: 3, evalBatchSize: 3, height: 16, width: 16, gradAccumSteps: 1, mix: false, precision: 'float32' },
+    ...{ evalAllocation: 'frozen', evalNoise: 'off' },
+  };
+  const trainer = createTrainer(options, 'eager');
+  trainer.begin({ values: initialModel(shape, variant, 1), attention: initialAttention(shape, variant) });
+  return { trainer, options };
 }
 
-function begin(variant: VariantName): { state: TrainState; options: StepOptions } {
-  const params = initialParams(shape, 1);
-  return {
-    state: {
-      params,
-      moments: tf.tidy(() => initialMoments(params)),
-      attention: initialAttention(shape, variant),
-      ema: {},
-    },
-    options: { shape, variant, windowSize: 2, labelSmoothing: 0.1, adamw, ...plain },
+function step(trainer: Trainer, index: number): void {
+  const from = draws(2, 'images', index);
+  const batch = {
+    pixels: Uint8Array.from({ length: 3 * 16 * 16 * 3 }, () => from.below(256)),
+    ...{ height: 16, width: 16, images: 3, weights: new Float32Array(3).fill(1) },
+    labels: Int32Array.from([0, 1, 2], (i) => (i * 3 + index) % 7),
   };
+  trainer.train(batch, { step: index, lr: 1e-3, refresh: index % 2 === 0 });
 }
 
 /** Real images first, then `padding` zero-weight ones full of rubbish. */
-function inputs(variant: VariantName, step: number, real: number, padding = 0): StepInputs {
+function inputs(variant: VariantName, step: number, real: number, padding = 0): PassInputs {
   const from = draws(2, 'images', step);
   const pixels = Float32Array.from({ length: (real + padding) * 16 * 16 * 3 }, () => 2 * from.uniform() - 1);
   return {
@@ -75,9 +65,8 @@ function inputs(variant: VariantName, step: number, real: number, padding = 0): 
       'int32',
     ),
     weights: tf.tensor1d(Array.from({ length: real + padding }, (_, i) => (i < real ? 1 : 0))),
-    sizes: stepSizes(1e-3, step + 1, adamw),
     refresh: tf.scalar(step % 2 === 0 ? 1 : 0),
-    noise: uniformNoise(shape, variant, 3, 'train', step),
+    noise: uniformNoise(shape, variant, 3, 'train', tf.scalar(step, 'int32')),
     teacher: null,
     mix: null,
   };
@@ -85,13 +74,12 @@ function inputs(variant: VariantName, step: number, real: number, padding = 0): 
 
 for (const variant of ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const) {
   test(`padding changes neither loss nor gradient nor state: ${variant}`, () => {
-    const widened = variant === 'mha' ? { ...shape, kvHeads: 6 } : shape;
-    const params = initialParams(widened, 1);
-    const state: TrainState = {
-      params,
-      moments: initialMoments(params),
-      attention: initialAttention(widened, variant),
-      ema: {},
+    const widened = variant === 'mha' ? { ...shape, grouping: neighbours(2, 6, 6) } : shape;
+    const values = initialModel(widened, variant, 1);
+    const state = {
+      trained: paramsFrom(widened, (name) => values[name] as Float32Array, variant),
+      frozen: {},
+      attention: attentionTensors(initialAttention(widened, variant)),
     };
     const options: StepOptions = { shape: widened, variant, windowSize: 2, labelSmoothing: 0.1, adamw, ...plain };
     const short = differentiate(state, inputs(variant, 0, 3), options);
@@ -122,26 +110,25 @@ const rounded = (block: Record<string, number[]>): Record<string, number[]> =>
 
 test('no tensor is left behind from step to step, for any variant', () => {
   for (const variant of ['gqa', 'kdgqa', 'dgqa-ema', 'pgqa'] as const) {
-    let { state, options } = begin(variant);
+    const { trainer } = begun(variant);
     const counts: number[] = [];
-    for (let step = 0; step < 4; step++) {
-      const fed = inputs(variant, step, 3);
-      const next = trainStep(state, fed, options);
-      tf.dispose([state, fed, next.sums, next.counts] as unknown as tf.TensorContainer);
-      state = next.state;
+    for (let index = 0; index < 4; index++) {
+      step(trainer, index);
       counts.push(tf.memory().numTensors);
     }
     assert.deepEqual(new Set(counts).size, 1, `${variant}: ${counts.join(', ')}`);
+    trainer.dispose();
   }
 });
 
 test('dgqa allocates at the beginning of a window only, and then adds to its cache as the paper’s code does', () => {
-  let { state, options } = begin('dgqa-ema');
+  const { trainer, options } = begun('dgqa-ema');
   const caches: number[][] = [];
-  for (let step = 0; step < 3; step++) {
-    state = trainStep(state, inputs('dgqa-ema', step, 3), options).state;
-    caches.push(attentionValues(state.attention)[0]?.cache as number[]);
+  for (let index = 0; index < 3; index++) {
+    step(trainer, index);
+    caches.push(modelOf(trainer, options).attention[0]?.cache as number[]);
   }
+  trainer.dispose();
   assert.ok((caches[0] as number[]).every((value) => value > 0));
   assert.deepEqual(caches[1], caches[0]);
   assert.notDeepEqual(caches[2], caches[0]);
