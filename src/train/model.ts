@@ -8,8 +8,8 @@ import { GqaError } from '../errors.js';
 import { type AttentionValues, initialAttention } from '../model/attention-state.js';
 import { commonKvHeads, kvHeadsInWords, neighbours } from '../model/grouping.js';
 import { initialModel, type Values } from '../model/params.js';
-import type { ModelShape } from '../model/sizes.js';
-import type { VariantName } from '../model/variants.js';
+import { layerShapes, type ModelShape } from '../model/sizes.js';
+import { type VariantName, variantOf } from '../model/variants.js';
 import type { EvaluatedModel } from './snapshot.js';
 
 export type Model = {
@@ -19,6 +19,18 @@ export type Model = {
   /** A key-driven variant's state. */
   attention: AttentionValues;
 };
+
+/** @throws GqaError `usage` when a variant cannot be had with the groups of a layer */
+export function requireFitting(shape: ModelShape, variant: VariantName): void {
+  const { perturb } = variantOf(variant);
+  for (const layer of layerShapes(shape)) {
+    const problem = perturb?.problem(layer) ?? null;
+    if (problem !== null)
+      throw new GqaError('usage', `variant ${variant} does not fit layer ${layer.index}: ${problem}`, {
+        hint: 'Choose another variant, or a grouping whose groups have one size.',
+      });
+  }
+}
 
 export interface BuiltModel {
   model: Model;
@@ -62,6 +74,7 @@ export function buildModel(
   seed: number,
   classes: readonly string[],
 ): BuiltModel {
+  requireFitting(shape, variant);
   if (checkpoint === null) {
     const values = initialModel(shape, variant, seed);
     const model = { shape, variant, values, attention: initialAttention(shape, variant) };

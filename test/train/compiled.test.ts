@@ -7,86 +7,22 @@ import * as tf from '@tensorflow/tfjs-core';
 import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
 import type { Batch } from '../../src/data/dataset.js';
 import { initialAttention } from '../../src/model/attention-state.js';
-import { neighbours } from '../../src/model/grouping.js';
+import type { Grouping } from '../../src/model/grouping.js';
 import { initialModel } from '../../src/model/params.js';
-import type { ModelShape } from '../../src/model/sizes.js';
-import type { VariantName } from '../../src/model/variants.js';
+import { VARIANTS as ALL_VARIANTS } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
-import { draws } from '../../src/random.js';
 import { type Mix, UNMIXED } from '../../src/train/mix.js';
 import type { Model } from '../../src/train/model.js';
 import { evaluatedModel, teacherEntries } from '../../src/train/snapshot.js';
-import { plain } from '../../src/train/step.js';
 import { teacherShape, withScaleFolded } from '../../src/train/teacher.js';
 import { createTrainer, type Trainer, type TrainerOptions } from '../../src/train/trainer.js';
-import { modelOf } from './models.js';
+import { BASE, BATCH, batchOf, loadInto, modelOf, optionsOf, SIDE } from './models.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';
 
-const BATCH = 6;
-const SIDE = 12; // enlarged to the model's 16
-const BASE: ModelShape = {
-  imageSize: 16,
-  patchSize: 4,
-  embedDim: 24,
-  depth: 3,
-  heads: 6,
-  grouping: neighbours(3, 6, 3),
-  mlpRatio: 2,
-  numClasses: 7,
-};
-const VARIANTS = ['mha', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
-
-function optionsOf(variant: VariantName, changes: Partial<TrainerOptions> = {}): TrainerOptions {
-  return {
-    shape: { ...BASE, grouping: neighbours(3, 6, variant === 'mha' ? 6 : 3) },
-    variant,
-    windowSize: 3,
-    labelSmoothing: 0.1,
-    adamw: { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.05 },
-    seed: 11,
-    batchSize: BATCH,
-    evalBatchSize: BATCH,
-    height: SIDE,
-    width: SIDE,
-    evalAllocation: 'frozen',
-    evalNoise: 'fixed',
-    gradAccumSteps: 1,
-    mix: false,
-    precision: 'float32',
-    ...plain,
-    pixels: DEFAULT_PREPROCESSING,
-    ...changes,
-  };
-}
-
-/** Real images first; the padding is zero-weight rubbish. */
-function batchOf(index: number, real = BATCH): Batch {
-  const from = draws(3, 'batch', index);
-  return {
-    pixels: Uint8Array.from({ length: BATCH * SIDE * SIDE * 3 }, () => from.below(256)),
-    height: SIDE,
-    width: SIDE,
-    labels: Int32Array.from({ length: BATCH }, () => from.below(BASE.numClasses)),
-    weights: Float32Array.from({ length: BATCH }, (_, i) => (i < real ? 1 : 0)),
-    images: real,
-  };
-}
-
-/**
- * Weights large enough to matter, and keys of which each head is stronger than the one before, so that allocations are
- * uneven.
- */
-function loadInto(trainer: Trainer, { shape, variant }: TrainerOptions): void {
-  const headLength = (shape.embedDim * shape.embedDim) / shape.heads;
-  const values = Object.entries(initialModel(shape, variant, 5)).map(([name, drawn]): [string, Float32Array] => {
-    if (/attn\.k\.weight/.test(name))
-      return [name, drawn.map((value, i) => value * 4 * (1 + Math.floor(i / headLength)))];
-    return [name, /(attn|mlp).*weight/.test(name) ? drawn.map((value) => value * 10) : drawn];
-  });
-  trainer.begin({ values: Object.fromEntries(values), attention: initialAttention(shape, variant) });
-}
+/** Those of the papers, from the table: MQA is GQA with one KV head. */
+const VARIANTS = Object.keys(ALL_VARIANTS).filter((name) => name !== 'mqa');
 
 const compiledTrainer = (options: TrainerOptions): Trainer => createTrainer(options, 'compiled');
 const eagerTrainer = (options: TrainerOptions): Trainer => createTrainer(options, 'eager');
@@ -202,6 +138,23 @@ for (const variant of VARIANTS) {
 for (const [option, value] of Object.entries(EVERYTHING)) {
   test(`compiled = eager with one training option: ${option}`, { skip }, () =>
     assertAlike(optionsOf('dgqa-ema', { [option]: value })),
+  );
+}
+
+/** Layers that differ: one KV head, unequal groups side by side, unequal groups that are scattered. */
+const UNEVEN: Grouping = [
+  [0, 0, 0, 0, 0, 0],
+  [0, 0, 0, 1, 1, 2],
+  [0, 1, 1, 0, 1, 1],
+];
+
+for (const variant of ['gqa', 'kdgqa', 'dgqa-ema']) {
+  test(
+    `compiled = eager with layers of different and unequal groups, and every training option: ${variant}`,
+    {
+      skip,
+    },
+    () => assertAlike(optionsOf(variant, { ...EVERYTHING, shape: { ...BASE, grouping: UNEVEN } })),
   );
 }
 
