@@ -5,43 +5,38 @@
 import { z } from 'zod';
 import type { Preprocessing } from '../config/preprocessing.js';
 import { GqaError } from '../errors.js';
+import { groupsProblem, neighbours } from '../model/grouping.js';
 import { parameterSpecs } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
+import { VARIANTS } from '../model/variants.js';
 import { encodeSafetensors, type Safetensors } from './safetensors.js';
 
 const positive = z.number().int().positive();
 
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 
-const cardSchema = z.strictObject({
-  /** Version of this form. */
-  form: z.literal(1),
-  variant: z.string(),
-  model: z.strictObject({
-    imageSize: positive,
-    patchSize: positive,
-    embedDim: positive,
-    depth: positive,
-    heads: positive,
-    kvHeads: positive.optional(),
-    grouping: z.array(z.array(z.number()).readonly()).readonly(),
-    mlpRatio: z.number().positive(),
-    numClasses: z.number().int().nonnegative(),
-    layerNormEps: z.number().positive().optional(),
-  }),
-  /**
-   * What was done with every image; files from before there was a choice leave it out, and are of mean and std 0.5,
-   * squashed bilinearly.
-   */
-  images: z
-    .strictObject({
-      mean: triple,
-      std: triple,
-      resize: z.enum(['squash', 'crop']),
-      cropPct: z.number().nullable(),
-      interpolation: z.enum(['bilinear', 'bicubic']),
-    })
-    .optional(),
+const sizes = {
+  imageSize: positive,
+  patchSize: positive,
+  embedDim: positive,
+  depth: positive,
+  heads: positive,
+  mlpRatio: z.number().positive(),
+  numClasses: z.number().int().nonnegative(),
+  layerNormEps: z.number().positive().optional(),
+};
+
+const imagesSchema = z.strictObject({
+  mean: triple,
+  std: triple,
+  resize: z.enum(['squash', 'crop']),
+  cropPct: z.number().nullable(),
+  interpolation: z.enum(['bilinear', 'bicubic']),
+});
+
+const common = {
+  /** A name of the table of variants. */
+  variant: z.string().refine((name) => name in VARIANTS, 'is no variant of this version'),
   /** Class names in the order of the head's outputs. */
   classes: z.array(z.string()),
   /** A key-driven variant's state, one map of vectors [K] for each block, or null when it was never filled. */
@@ -50,6 +45,38 @@ const cardSchema = z.strictObject({
   steps: z.number().int().nonnegative(),
   /** What may make every figure wrong, as it was found when the first checkpoint was read. */
   warnings: z.array(z.string()).optional(),
+};
+
+const cardSchema = z.strictObject({
+  /** Version of this form. */
+  form: z.literal(2),
+  ...common,
+  model: z.strictObject({
+    ...sizes,
+    /** For each layer the group of every head. */
+    grouping: z.array(z.array(z.number().int().nonnegative()).readonly()).readonly(),
+  }),
+  /**
+   * What was done with every image; files from before there was a choice leave it out, and are of mean and std 0.5,
+   * squashed bilinearly.
+   */
+  images: imagesSchema.optional(),
+});
+
+/** Before layers could differ: equal groups of neighbours, and another word for images. */
+const firstForm = z.strictObject({
+  form: z.literal(1),
+  ...common,
+  model: z.strictObject({ ...sizes, kvHeads: positive }),
+  pictures: imagesSchema.optional(),
+});
+
+const anyForm = z.union([cardSchema, firstForm]).transform((card): z.output<typeof cardSchema> => {
+  if (card.form === 2) return card;
+  const { kvHeads, ...model } = card.model;
+  const { pictures, ...rest } = card;
+  const grouping = neighbours(model.depth, model.heads, kvHeads);
+  return { ...rest, form: 2, model: { ...model, grouping }, ...(pictures === undefined ? {} : { images: pictures }) };
 });
 
 export type ModelCard = Omit<z.output<typeof cardSchema>, 'images'> & { images?: Preprocessing | undefined };
@@ -64,7 +91,12 @@ export function readModelCard(file: Safetensors): ModelCard | null {
   const text = file.metadata[METADATA_KEY];
   if (text === undefined) return null;
   try {
-    return cardSchema.parse(JSON.parse(text));
+    const card = anyForm.parse(JSON.parse(text));
+    const { grouping, depth, heads } = card.model;
+    const problem = grouping.map((groups) => groupsProblem(groups, heads)).find((each) => each !== null);
+    if (problem !== undefined || grouping.length !== depth)
+      throw new Error(`grouping: a layer ${problem ?? 'is missing'}`);
+    return card;
   } catch (cause) {
     throw new GqaError('io', `${file.path}: its metadata “${METADATA_KEY}” cannot be understood`, {
       cause,
@@ -85,12 +117,12 @@ export function encodeModel(
   }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] | undefined },
 ): Buffer {
   const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(card.model))
-      .filter(([name]) => card.model.numClasses > 0 || !name.startsWith('head.'))
+    Object.entries(parameterSpecs(card.model, card.variant))
+      .filter(([, { role }]) => card.model.numClasses > 0 || role !== 'head')
       .map(([name, { shape }]) => [name, { shape, data: valuesOf(name) }]),
   );
   return encodeSafetensors(tensors, {
     format: 'pt',
-    [METADATA_KEY]: JSON.stringify({ form: 1, ...card, ...(warnings.length > 0 ? { warnings } : {}) }),
+    [METADATA_KEY]: JSON.stringify({ form: 2, ...card, ...(warnings.length > 0 ? { warnings } : {}) }),
   });
 }

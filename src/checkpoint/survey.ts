@@ -7,8 +7,10 @@ import path from 'node:path';
 import { modelSizes } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
+import type { Grouping, Groups } from '../model/grouping.js';
 import { parameterSpecs } from '../model/params.js';
 import { LAYER_NORM_EPS, type ModelShape, tokens } from '../model/sizes.js';
+import type { VariantName } from '../model/variants.js';
 import { extraOf, FAMILIES, LEFT_OUT, REFUSED } from './extras.js';
 import { isAveraged, ourName, type Place, placesOf, withoutWrappers } from './names.js';
 import { type Safetensors, shown, type TensorEntry } from './safetensors.js';
@@ -50,8 +52,11 @@ const WEIGHT_DTYPES: readonly string[] = ['F64', 'F32', 'F16', 'BF16'];
 /** Formats of the metadata whose layouts are torch's; a file without is taken to be torch's. */
 const TORCH_FORMATS: readonly (string | undefined)[] = [undefined, 'pt', 'pytorch', 'torch', 'np'];
 
-/** @throws GqaError `usage` when the file is no plain ViT of the config's sizes */
-export function survey(file: Safetensors, shape: ModelShape): Survey {
+/**
+ * @param variant whose own parameters the file may hold: of a checkpoint of ours
+ * @throws GqaError `usage` when the file is no plain ViT of the config's sizes
+ */
+export function survey(file: Safetensors, shape: ModelShape, variant?: VariantName): Survey {
   const format = file.metadata.format;
   if (!TORCH_FORMATS.includes(format))
     throw new GqaError(
@@ -66,14 +71,16 @@ export function survey(file: Safetensors, shape: ModelShape): Survey {
   const family = [...file.tensors.keys()].map((name) => extraOf(FAMILIES, name)).find((what) => what !== null);
   if (place === undefined || (family !== undefined && !hasOneStem(place))) throw noVit(file, family ?? null);
 
-  const sorted = sortNames(file, place, places);
+  const sorted = sortNames(file, place, places, new Set(Object.keys(parameterSpecs(shape, variant))));
   const is = sizesOf(sorted.ours, shape);
   const reasons = [...refusals(sorted), ...foreignLayers(sorted.ours, is)];
   const head = headOf(sorted, is.embedDim);
   for (const name of ['head.weight', 'head.bias']) if (head.headless !== null) sorted.ours.delete(name);
   const sources = sourcesOf(sorted.ours);
   reasons.push(
-    ...(reasons.length > 0 ? [] : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 })),
+    ...(reasons.length > 0
+      ? []
+      : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 }, variant)),
   );
   if (reasons.length > 0) throw refuse(file, describe(place, is), 'gqa cannot compute it exactly', reasons);
   const differing = differences(is, shape);
@@ -111,7 +118,8 @@ const LINEAR_HEAD = /^(?:head|classifier|fc|heads(?:\.head)?|linear)\.(weight|bi
 /** Heads that begin with something that is in `REFUSED`. */
 const POOLED_HEAD = /^head\.(?:norm|fc_norm|attention|probe)\b/;
 
-function sortNames(file: Safetensors, place: Place, places: readonly Place[]): Sorted {
+/** @param own names that a checkpoint of ours has */
+function sortNames(file: Safetensors, place: Place, places: readonly Place[], own: ReadonlySet<string>): Sorted {
   const sorted: Sorted = {
     ours: new Map(),
     leftOut: new Map(),
@@ -127,7 +135,7 @@ function sortNames(file: Safetensors, place: Place, places: readonly Place[]): S
     const name = withoutWrappers(tensor);
     const inside = name.startsWith(place.prefix);
     const within = relativeTo(place.prefix, name);
-    const ours = inside ? ourName(place.scheme, within) : null;
+    const ours = inside ? (ourName(place.scheme, within) ?? (own.has(within) ? within : null)) : null;
     if (ours === null) rest.push({ tensor, entry, name, within, inside });
     else if (sorted.ours.has(ours)) add(sorted.refused, 'two tensors for one place', tensor);
     else sorted.ours.set(ours, { tensor, entry });
@@ -321,14 +329,21 @@ function sourcesOf(ours: Sorted['ours']): Map<string, Source> {
 }
 
 /** What is missing or misshapen, measured by the file's own sizes. */
-function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelShape): Reason[] {
+function holes(
+  sources: Map<string, Source>,
+  ours: Sorted['ours'],
+  sizes: ModelShape,
+  variant: VariantName | undefined,
+): Reason[] {
+  const own = { ...sizes, grouping: layersOf(sizes) };
+  const specs = parameterSpecs(own, variant);
   const missing: string[] = [];
   const misshapen: string[] = [];
-  for (const [name, { shape: wanted }] of Object.entries(parameterSpecs(own))) {
+  for (const [name, { shape: wanted, role }] of Object.entries(specs)) {
     const source = sources.get(name);
-    const isKv = /\.attn\.[kv]\./.test(name);
+    const isKv = role === 'key' || role === 'value';
     if (source === undefined) {
-      if (!name.startsWith('head.') && !isZeroBias(name, sources)) missing.push(name);
+      if (role !== 'head' && !isZeroBias(name, sources)) missing.push(name);
     } else if (
       !sameShape(source.shape, wanted) &&
       !(isKv && sameShape(source.shape, [own.embedDim, ...wanted.slice(1)]))
@@ -346,7 +361,6 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
       for (let i = 0; i < own.depth; i++)
         if (!ours.has(`blocks.${i}.${which}.gamma`)) missing.push(`blocks.${i}.${which}.gamma`);
   }
-  const specs = parameterSpecs(own);
   const stray = [...ours]
     .filter(([name]) => !(name in specs) && !/\.ls[12]\.gamma$/.test(name) && !isFused(name, ours))
     .map(([, { tensor }]) => tensor);
@@ -370,6 +384,10 @@ function holes(sources: Map<string, Source>, ours: Sorted['ours'], own: ModelSha
     ...(stray.length > 0 ? [{ what: 'nothing of the model is left for', names: stray }] : []),
   ];
 }
+
+/** The wanted groups for as many layers as the file has: a file of another depth is told by its sizes. */
+const layersOf = ({ grouping, depth }: ModelShape): Grouping =>
+  Array.from({ length: depth }, (_, i) => grouping[i] ?? (grouping[0] as Groups));
 
 /** `attn.qkv`, with none of its parts beside it. */
 const isFused = (name: string, ours: Sorted['ours']): boolean =>

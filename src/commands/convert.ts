@@ -1,12 +1,12 @@
 /** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no image is read. */
 
 import fs from 'node:fs';
-import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel } from '../checkpoint/model-file.js';
 import { settlePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
+import { convertCheckpoint } from '../convert/checkpoint.js';
 import { GqaError } from '../errors.js';
 import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';

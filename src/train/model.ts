@@ -1,12 +1,11 @@
 /** A model ready to compute: from a checkpoint, converted where need be, or from scratch. */
-import { convertCheckpoint } from '../checkpoint/convert.js';
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
-import { counted } from '../counted.js';
+import { convertCheckpoint } from '../convert/checkpoint.js';
 import { GqaError } from '../errors.js';
 import { type AttentionValues, initialAttention } from '../model/attention-state.js';
-import { commonKvHeads, kvHeadsInWords, neighbours } from '../model/grouping.js';
+import { figureInWords, kvHeadsFigure, kvHeadsInWords, neighbours, sameGrouping } from '../model/grouping.js';
 import { initialModel, type Values } from '../model/params.js';
 import { layerShapes, type ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
@@ -36,8 +35,8 @@ export interface BuiltModel {
   model: Model;
   /** Whether `attention` holds what a checkpoint saved; false: as before any training, to be calibrated. */
   attentionSaved: boolean;
-  /** KV heads of the checkpoint, null from scratch. */
-  fromKvHeads: number | null;
+  /** KV heads of the checkpoint, or of each of its layers; null from scratch. */
+  fromKvHeads: number | number[] | null;
   /**
    * Why the head was drawn afresh, so that a figure before training means nothing; null when it was taken over, and
    * from scratch.
@@ -94,13 +93,15 @@ export function buildModel(
   const attentionSaved =
     card !== null &&
     card.variant === variant &&
-    card.model.kvHeads === commonKvHeads(shape.grouping) &&
-    card.state !== null;
+    card.state !== null &&
+    sameGrouping(card.model.grouping, converted.shape.grouping);
   const notices = [
     `${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`,
   ];
-  if (fromKvHeads !== commonKvHeads(shape.grouping))
-    notices.push(`K and V of ${counted(fromKvHeads, 'head')} mean-pooled to ${kvHeadsInWords(shape.grouping)}`);
+  if (`${fromKvHeads}` !== `${kvHeadsFigure(shape.grouping)}`)
+    notices.push(
+      `K and V of ${figureInWords(fromKvHeads).replace('KV ', '')} mean-pooled to ${kvHeadsInWords(shape.grouping)}`,
+    );
   notices.push(...converted.notices);
   const attention = attentionSaved ? (card.state ?? []) : initialAttention(shape, variant);
   return {

@@ -3,10 +3,9 @@
  * changed.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { convertCheckpoint } from '../checkpoint/convert.js';
-import { counted } from '../counted.js';
+import { readCheckpoint } from '../checkpoint/read.js';
 import { GqaError } from '../errors.js';
-import { neighbours } from '../model/grouping.js';
+import { isMha, kvHeadsInWords, neighbours } from '../model/grouping.js';
 import type { Values } from '../model/params.js';
 import type { PixelScale } from '../model/pixels.js';
 import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
@@ -51,15 +50,14 @@ export function buildTeacher(
   const {
     values,
     shape: found,
-    fromKvHeads,
     freshBecause,
     notices,
     warnings,
-  } = convertCheckpoint(file, teacherShape(shape), 0, classes);
+  } = readCheckpoint(file, teacherShape(shape), 0, classes);
   const eps = (of: ModelShape): number => of.layerNormEps ?? LAYER_NORM_EPS;
   const problem =
     freshBecause ??
-    (fromKvHeads !== shape.heads ? `it has ${counted(fromKvHeads, 'KV head')}` : null) ??
+    (isMha(found.grouping) ? null : `it has ${kvHeadsInWords(found.grouping)}`) ??
     (eps(found) !== eps(shape) ? `its layer norm’s eps is ${eps(found)}, the student’s ${eps(shape)}` : null);
   if (problem !== null) {
     throw new GqaError(

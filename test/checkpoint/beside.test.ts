@@ -4,9 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { convertCheckpoint } from '../../src/checkpoint/convert.js';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
+import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { GqaError } from '../../src/errors.js';
+import { neighbours } from '../../src/model/grouping.js';
 import { initialValues, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { mha, timmTensors, writeCheckpoint } from './tensors.js';
@@ -37,7 +38,14 @@ test('heads that config.json confirms are taken silently; others are refused; wh
 
 /** An MHA model of one block and this width, with nothing beside it but `beside`. */
 function ofWidth(embedDim: number, heads: number, beside: Record<string, unknown> | null = null): string[] {
-  const shape: ModelShape = { ...mha, depth: 1, embedDim, heads, kvHeads: heads, mlpRatio: 0.25 };
+  const shape: ModelShape = {
+    ...mha,
+    depth: 1,
+    embedDim,
+    heads,
+    grouping: neighbours(1, heads, heads),
+    mlpRatio: 0.25,
+  };
   const tensors = Object.fromEntries(
     Object.entries(parameterSpecs(shape)).map(([name, spec]) => [
       name,

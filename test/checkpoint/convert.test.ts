@@ -3,10 +3,11 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { convertCheckpoint } from '../../src/checkpoint/convert.js';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, openSafetensors, readTensor, type TensorData } from '../../src/checkpoint/safetensors.js';
+import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { GqaError } from '../../src/errors.js';
+import { neighbours } from '../../src/model/grouping.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { mha, timmTensors } from './tensors.js';
 
@@ -37,7 +38,7 @@ test('timm’s fused qkv becomes q, k and v, and every other tensor is taken ove
 test('K and V become the mean over neighbouring heads, weights and biases; q and proj stay', () => {
   const file = write('merge.safetensors', encodeSafetensors(timmTensors()));
   const whole = convertCheckpoint(file, mha, 0).values;
-  const { values, fromKvHeads } = convertCheckpoint(file, { ...mha, kvHeads: 2 }, 0);
+  const { values, fromKvHeads } = convertCheckpoint(file, { ...mha, grouping: neighbours(2, 6, 2) }, 0);
   assert.equal(fromKvHeads, 6);
   for (const name of ['blocks.0.attn.k.weight', 'blocks.1.attn.v.bias'] as const) {
     const source = whole[name] as Float32Array;
@@ -59,7 +60,7 @@ test('a head of another number of classes is drawn afresh and named, and depends
   assert.deepEqual(fresh, ['head.weight', 'head.bias']);
   assert.deepEqual(
     values['head.weight'],
-    convertCheckpoint(file, { ...mha, numClasses: 3, kvHeads: 1 }, 42).values['head.weight'],
+    convertCheckpoint(file, { ...mha, numClasses: 3, grouping: neighbours(2, 6, 1) }, 42).values['head.weight'],
   );
   assert.notDeepEqual(
     values['head.weight'],
@@ -92,7 +93,7 @@ function ours(shape: ModelShape): string {
 }
 
 test('our own file is read back bit for bit, with sizes, variant, classes and state', () => {
-  const shape = { ...mha, kvHeads: 2 };
+  const shape = { ...mha, grouping: neighbours(2, 6, 2) };
   const file = ours(shape);
   const { values, card } = convertCheckpoint(file, shape, 0);
   assert.deepEqual(card?.model, shape);
@@ -101,13 +102,13 @@ test('our own file is read back bit for bit, with sizes, variant, classes and st
 });
 
 test('KV heads that were merged are not merged again, nor are heads counted otherwise than in training', () => {
-  const file = ours({ ...mha, kvHeads: 2 });
+  const file = ours({ ...mha, grouping: neighbours(2, 6, 2) });
   assert.throws(
-    () => convertCheckpoint(file, { ...mha, kvHeads: 1 }, 0),
+    () => convertCheckpoint(file, { ...mha, grouping: neighbours(2, 6, 1) }, 0),
     refused('usage', /holds 6 heads with 2 KV heads \(dgqa-ema\); the config wants 6 heads with 1 KV head/),
   );
   assert.throws(
-    () => convertCheckpoint(file, { ...mha, heads: 12, kvHeads: 2 }, 0),
+    () => convertCheckpoint(file, { ...mha, heads: 12, grouping: neighbours(2, 12, 2) }, 0),
     refused('usage', /the config wants 12 heads/),
   );
 });

@@ -6,7 +6,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Converted, convertCheckpoint } from '../../src/checkpoint/convert.js';
+import { type Converted, convertCheckpoint } from '../../src/convert/checkpoint.js';
+import { neighbours } from '../../src/model/grouping.js';
 import { paramsFrom } from '../../src/model/params.js';
 import { forward } from '../../src/model/vit.js';
 import { startBackend } from '../../src/native/backend.js';
@@ -20,7 +21,16 @@ const expected = JSON.parse(fs.readFileSync(`${MODELS}/expected.json`, 'utf8')) 
   images: number[];
   logits: Record<string, number[]>;
 };
-const wanted = { imageSize: 8, patchSize: 4, embedDim: 24, depth: 2, heads: 4, kvHeads: 4, mlpRatio: 2, numClasses: 5 };
+const wanted = {
+  imageSize: 8,
+  patchSize: 4,
+  embedDim: 24,
+  depth: 2,
+  heads: 4,
+  grouping: neighbours(2, 4, 4),
+  mlpRatio: 2,
+  numClasses: 5,
+};
 
 function logitsOf({ values, shape }: Converted): number[] {
   return tf.tidy(() => {
@@ -72,7 +82,11 @@ for (const [name, patterns] of Object.entries(notices)) {
 }
 
 test('timm’s layers are folded before KV heads are merged as after, and a variant’s file needs no LayerScale', () => {
-  const { values } = convertCheckpoint(`${MODELS}/timm-layer-scale/model.safetensors`, { ...wanted, kvHeads: 2 }, 0);
+  const { values } = convertCheckpoint(
+    `${MODELS}/timm-layer-scale/model.safetensors`,
+    { ...wanted, grouping: neighbours(2, 4, 2) },
+    0,
+  );
   assert.equal(values['blocks.1.attn.k.weight']?.length, 12 * 24);
   assert.ok(Object.keys(values).every((name) => !/\.ls\d/.test(name)));
 });

@@ -10,6 +10,7 @@ import { parseConfig } from '../../src/config/load.js';
 import { DEFAULT_PREPROCESSING, type Preprocessing } from '../../src/config/preprocessing.js';
 import type { Config } from '../../src/config/schema.js';
 import { GqaError } from '../../src/errors.js';
+import { neighbours } from '../../src/model/grouping.js';
 import { initialValues } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { temporaryFolder } from '../cli-run.js';
@@ -320,7 +321,7 @@ const SHAPE: ModelShape = {
   embedDim: 4,
   depth: 1,
   heads: 1,
-  kvHeads: 1,
+  grouping: neighbours(1, 1, 1),
   mlpRatio: 1,
   numClasses: 2,
 };

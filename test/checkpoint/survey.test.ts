@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { convertCheckpoint } from '../../src/checkpoint/convert.js';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
+import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { GqaError } from '../../src/errors.js';
 import { filled, mha, type Tensors, timmTensors, writeCheckpoint } from './tensors.js';
 

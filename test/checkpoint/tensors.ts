@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { encodeSafetensors, type TensorData } from '../../src/checkpoint/safetensors.js';
+import { neighbours } from '../../src/model/grouping.js';
 import { initialValues, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 
@@ -12,7 +13,7 @@ export const mha: ModelShape = {
   embedDim: 12,
   depth: 2,
   heads: 6,
-  kvHeads: 6,
+  grouping: neighbours(2, 6, 6),
   mlpRatio: 2,
   numClasses: 5,
 };

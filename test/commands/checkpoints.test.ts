@@ -8,6 +8,7 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 import { encodeModel, readModelCard } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { kvHeadsOf } from '../../src/model/grouping.js';
 import { gqa, type Ran, temporaryFolder } from '../cli-run.js';
 
 const CONFIG = path.resolve('configs/smoke.yaml');
@@ -163,7 +164,10 @@ test('gqa convert takes a checkpoint without a head; training then draws one', (
   assert.match(ran.stderr, /no head that can be taken over: the file has none either/);
   assert.match(ran.stdout, WARNING);
   const card = readModelCard(openSafetensors(out));
-  assert.deepEqual([card?.model.numClasses, card?.model.kvHeads, card?.warnings?.length], [0, 2, 1]);
+  assert.deepEqual(
+    [card?.model.numClasses, kvHeadsOf(card?.model.grouping[0] ?? []), card?.warnings?.length],
+    [0, 2, 1],
+  );
   const up = gqa([
     'train',
     '--config',

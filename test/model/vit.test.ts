@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import { meanPoolHeads } from '../../src/checkpoint/convert.js';
+import { meanOfHeads } from '../../src/convert/merges/mean.js';
 import { attentionTensors, initialAttention } from '../../src/model/attention-state.js';
-import { kvHeadsOf, neighbours } from '../../src/model/grouping.js';
+import { neighbours } from '../../src/model/grouping.js';
 import { initialValues, type Params, parameterSpecs, paramsFrom } from '../../src/model/params.js';
 import { headDim, type ModelShape, tokens } from '../../src/model/sizes.js';
 import type { Perturbation } from '../../src/model/variants/hooks.js';
@@ -41,9 +41,7 @@ function params(shape: ModelShape): Params {
     const gain = specs[name]?.initial === 'normal 0.02' ? 15 : 1;
     const values = initialValues(name, full, 3).map((value) => value * gain);
     const biased = name.endsWith('.bias') ? values.map((_, i) => 0.05 * ((i % 5) - 2)) : values;
-    return /\.attn\.[kv]\./.test(name)
-      ? meanPoolHeads(scaleHeads(biased, shape.heads), shape.heads, kvHeadsOf(shape.grouping[0] ?? []))
-      : biased;
+    return /\.attn\.[kv]\./.test(name) ? meanOfHeads(scaleHeads(biased, shape.heads), shape.grouping[0] ?? []) : biased;
   });
 }
 
@@ -141,7 +139,7 @@ test('an uneven allocation reads the key heads it names: query heads 0–3 the f
 
 test('merging heads that are equal loses nothing', () => {
   const twice = Float32Array.from({ length: 12 }, (_, i) => i % 3); // 4 heads of 3 values, all the same
-  assert.deepEqual([...meanPoolHeads(twice, 4, 2)], [0, 1, 2, 0, 1, 2]);
+  assert.deepEqual([...meanOfHeads(twice, [0, 0, 1, 1])], [0, 1, 2, 0, 1, 2]);
 });
 
 for (const variant of Object.keys(VARIANTS) as VariantName[]) {

@@ -1,29 +1,27 @@
 /**
- * From an MHA checkpoint to any variant: K and V heads of a group are mean-pooled, LayerScale is folded into the layer
- * before it, everything else is copied. Source of the merge: Ainslie et al. 2023, arXiv:2305.13245, §2.1;
- * key-driven-gqa `att_weight_conversion`. Unlike that code, the final norm is taken over too. Nothing here touches a
- * tensor of TensorFlow.js: values go from the file into plain arrays.
+ * A checkpoint's values under our names, as they are: LayerScale is folded into the layer before it, a head of other
+ * classes is drawn afresh, everything else is copied. Unlike the paper's code, the final norm is taken over too. Nothing
+ * here touches a tensor of TensorFlow.js: values go from the file into plain arrays.
  */
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { commonKvHeads, type Groups, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
+import { type Grouping, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
 import { initialValues, parameterSpecs } from '../model/params.js';
-import { headDim, LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
+import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
+import type { VariantName } from '../model/variants.js';
 import { type Beside, readBeside, usualHeads } from './beside.js';
 import { type ModelCard, readModelCard } from './model-file.js';
 import { openSafetensors, readTensor, type Safetensors, shown } from './safetensors.js';
 import { type Source, type Survey, survey } from './survey.js';
 
-export interface Converted {
-  /** Values of every parameter of the target shape. */
+export interface ReadCheckpoint {
+  /** Values of every parameter of `shape`. */
   values: Record<string, Float32Array>;
   /**
-   * The target's shape, with what the checkpoint alone says of it: layer norm's eps, and its number of classes where
-   * the caller left that open.
+   * The wanted shape, with what the checkpoint alone says of it: its own grouping, layer norm's eps, and its number of
+   * classes where the caller left that open.
    */
   shape: ModelShape;
-  /** KV heads of the checkpoint; equal to the target's when nothing was merged. */
-  fromKvHeads: number;
   /** Parameters that the checkpoint could not give and that were drawn afresh: only ever the head. */
   fresh: string[];
   /** Why the head was drawn afresh, after “…: ”; null when it was not. */
@@ -39,28 +37,30 @@ export interface Converted {
 }
 
 /**
- * What the target is: a shape with `numClasses` null takes as many as the checkpoint's head has, 0 when it has none.
+ * What is wanted: `numClasses` null takes as many as the checkpoint's head has, 0 when it has none. A file that is not
+ * ours may hold MHA or the wanted grouping.
  */
 export type WantedShape = Omit<ModelShape, 'numClasses'> & { numClasses: number | null };
 
 /**
- * Reads a checkpoint for a model of `shape`.
+ * Reads a checkpoint for a model of `shape`. One of our own brings its grouping, and has the parameters of its variant.
  * @param seed    for a fresh head, when the checkpoint has other classes or none
  * @param classes the data set's names in order: a head whose names differ is not taken over. null: only their number
  *   counts
  * @throws GqaError `usage` when the file is no plain ViT of these sizes and heads, `io` for an unreadable file or
  *   values that are not finite
  */
-export function convertCheckpoint(
+export function readCheckpoint(
   path: string,
   shape: WantedShape,
   seed: number,
   classes: readonly string[] | null = null,
-): Converted {
+): ReadCheckpoint {
   const file = openSafetensors(path);
   const card = readModelCard(file);
-  if (card !== null) requireCardsHeads(file, card, shape);
-  const found = survey(file, { ...shape, numClasses: shape.numClasses ?? 0 });
+  if (card !== null && card.model.heads !== shape.heads) throw otherHeads(file, card, shape);
+  const expected = card?.model.grouping ?? shape.grouping;
+  const found = survey(file, { ...shape, grouping: expected, numClasses: shape.numClasses ?? 0 }, card?.variant);
   const { beside, notice } = card === null ? readBeside(path, shape.embedDim) : { beside: null, notice: null };
   if (beside !== null) requireComputed(path, beside);
   const heads = card === null ? headsWarning(path, beside, shape) : null;
@@ -69,10 +69,15 @@ export function convertCheckpoint(
   const named = classesOf(card, beside, found.headClasses);
   const numClasses = shape.numClasses ?? found.headClasses ?? 0;
   const freshBecause = shape.numClasses === null ? null : whyFresh(found, named, numClasses, classes);
-  const target: ModelShape = { ...shape, numClasses, ...(eps === LAYER_NORM_EPS ? {} : { layerNormEps: eps }) };
+  const own: ModelShape = {
+    ...shape,
+    grouping: card?.model.grouping ?? groupingIn(found, shape),
+    numClasses,
+    ...(eps === LAYER_NORM_EPS ? {} : { layerNormEps: eps }),
+  };
   return {
-    ...valuesFor(file, found, target, seed, freshBecause !== null),
-    shape: target,
+    ...valuesFor(file, found, own, card?.variant, seed, freshBecause !== null),
+    shape: own,
     freshBecause,
     classes: named,
     notices: [
@@ -98,19 +103,25 @@ export function convertCheckpoint(
 const orderOf = (classes: readonly string[]): string =>
   `${classes.slice(0, 3).join(', ')}${classes.length > 3 ? ', …' : ''}`;
 
-/** A checkpoint of our own says how many heads it was trained with; shapes alone cannot show that they differ. */
-function requireCardsHeads(file: Safetensors, card: ModelCard, shape: WantedShape): void {
-  if (
-    card.model.heads === shape.heads &&
-    (card.model.kvHeads === kvHeadsOf(shape.grouping[0] as Groups) || card.model.kvHeads === card.model.heads)
-  )
-    return;
-  throw new GqaError(
-    'usage',
-    `${file.path} holds ${counted(card.model.heads, 'head')} with ${counted(card.model.kvHeads as number, 'KV head')} (${card.variant}); the config wants ${counted(shape.heads, 'head')} with ${kvHeadsInWords(shape.grouping)}`,
-    {
-      hint: 'KV heads can be merged from MHA only. Give the MHA checkpoint, or a config with the same heads and KV heads.',
-    },
+/** @throws never; the error to throw when a checkpoint of our own has other heads or groups than are wanted */
+export function otherHeads(
+  { path }: Pick<Safetensors, 'path'>,
+  card: ModelCard,
+  shape: Pick<WantedShape, 'heads' | 'grouping'>,
+): GqaError {
+  const has = `${counted(card.model.heads, 'head')} with ${kvHeadsInWords(card.model.grouping)} (${card.variant})`;
+  const wanted = `${counted(shape.heads, 'head')} with ${kvHeadsInWords(shape.grouping)}`;
+  const same = has.startsWith(wanted) ? ', grouped otherwise' : '';
+  return new GqaError('usage', `${path} holds ${has}; the config wants ${wanted}${same}`, {
+    hint: 'KV heads can be merged from MHA only. Give the MHA checkpoint, or a config with the same heads and KV heads.',
+  });
+}
+
+/** MHA, or in layers whose keys have as many rows the wanted groups. */
+function groupingIn({ sources }: Survey, { grouping, heads, embedDim }: WantedShape): Grouping {
+  const alone = Array.from({ length: heads }, (_, head) => head);
+  return grouping.map((groups, i) =>
+    sources.get(`blocks.${i}.attn.k.weight`)?.shape[0] === (kvHeadsOf(groups) * embedDim) / heads ? groups : alone,
   );
 }
 
@@ -174,34 +185,31 @@ function valuesFor(
   file: Safetensors,
   { sources, gammas }: Survey,
   shape: ModelShape,
+  variant: VariantName | undefined,
   seed: number,
   freshHead: boolean,
-): Pick<Converted, 'values' | 'fresh' | 'fromKvHeads'> {
+): Pick<ReadCheckpoint, 'values' | 'fresh'> {
   const values: Record<string, Float32Array> = {};
   const fresh: string[] = [];
-  let fromKvHeads = commonKvHeads(shape.grouping) as number;
-  for (const [name, { shape: wanted }] of Object.entries(parameterSpecs(shape))) {
-    const rows = wanted[0] as number;
-    if (name.startsWith('head.') && shape.numClasses === 0) continue; // there is none
-    if (name.startsWith('head.') && freshHead) {
+  for (const [name, { shape: size, role }] of Object.entries(parameterSpecs(shape, variant))) {
+    if (role === 'head' && shape.numClasses === 0) continue; // there is none
+    if (role === 'head' && freshHead) {
       values[name] = initialValues(name, shape, seed);
       fresh.push(name);
       continue;
     }
     const source = sources.get(name);
     if (source === undefined) {
-      values[name] = new Float32Array(rows); // a bias that the survey allows to be missing
+      values[name] = new Float32Array(size[0] as number); // a bias that the survey allows to be missing
       continue;
     }
     const gamma = gammas.get(name.replace(/\.(weight|bias)$/, ''));
     const read =
       gamma === undefined ? readSource(file, source) : scaledRows(readSource(file, source), readFinite(file, gamma));
     if (gamma !== undefined) requireFinite(file, gamma, read);
-    const isKv = /\.attn\.[kv]\.weight$/.test(name);
-    if (isKv) fromKvHeads = (source.shape[0] as number) / headDim(shape);
-    values[name] = source.shape[0] === rows ? read : meanPoolHeads(read, shape.heads, rows / headDim(shape));
+    values[name] = read;
   }
-  return { values, fresh, fromKvHeads };
+  return { values, fresh };
 }
 
 function readSource(file: Safetensors, { tensor, third }: Source): Float32Array {
@@ -222,25 +230,6 @@ function readFinite(file: Safetensors, tensor: string): Float32Array {
 function scaledRows(values: Float32Array, gamma: Float32Array): Float32Array {
   const row = values.length / gamma.length;
   return values.map((value, i) => value * (gamma[Math.floor(i / row)] as number)); // the product is float64
-}
-
-/**
- * Mean over each group of neighbouring heads.
- * @param values [H·E, …] with the head axis first, as torch stores a projection
- * @returns      [K·E, …]
- */
-export function meanPoolHeads(values: Float32Array, heads: number, kvHeads: number): Float32Array {
-  const headLength = values.length / heads;
-  const groupSize = heads / kvHeads;
-  const pooled = new Float32Array(kvHeads * headLength);
-  for (let g = 0; g < kvHeads; g++) {
-    for (let i = 0; i < headLength; i++) {
-      let sum = 0;
-      for (let h = 0; h < groupSize; h++) sum += values[(g * groupSize + h) * headLength + i] as number;
-      pooled[g * headLength + i] = sum / groupSize;
-    }
-  }
-  return pooled;
 }
 
 function requireFinite(file: Safetensors, tensor: string, values: Float32Array): void {
