@@ -9,7 +9,7 @@ import { inspect } from 'node:util';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { say } from './commands/say.js';
 import { expandHome, notExpanded } from './config/home.js';
-import { defaultDataRoot, deviceNames, variantNames } from './config/names.js';
+import { defaultDataRoot, deviceNames } from './config/names.js';
 import { ExitCode, GqaError } from './errors.js';
 import { calledAs, command, projectElsewhere } from './invocation.js';
 import { fileError } from './run/atomic.js';
@@ -167,7 +167,7 @@ const commands: CommandSpec[] = [
       new Option('--steps <n>', 'step: steps of a round').argParser(wholeNumber(1, 100000)).default(10),
       new Option('--batches <n>', 'data: batches of a round').argParser(wholeNumber(1, 1000000)).default(50),
       new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
-      new Option('--compare <mode>', 'step: measure this too, taking turns').choices(['eager', ...variantNames]),
+      new Option('--compare <mode>', 'step: measure this too, taking turns: eager, or another variant'),
       new Option('--profile', 'step: where the time of a compiled step goes, by kind of operation').default(false),
       new Option('--step-ms <ms>', 'data: tell whether a step of this length would wait').argParser(positiveNumber),
       device(),

@@ -11,13 +11,14 @@ import { counted } from '../counted.js';
 import type { Evaluable } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { command } from '../invocation.js';
+import { kvHeadsFigure } from '../model/grouping.js';
 import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atomic.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
+import { type BuiltModel, buildModel } from '../train/model.js';
 import { evaluatedPart } from '../train/parts.js';
-import { evaluateWithProgress, readyTrainer } from '../train/ready.js';
+import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
 import { sayFlawed } from './flawed-images.js';
 import { prepareSplit } from './prepare.js';
@@ -62,14 +63,14 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
   };
   const { dataset, backend, mode, pipeline } = await prepareSplit(config, options.eager, wantedSplit, stop);
   try {
-    const { model: settings } = config;
-    const shape = shapeOf(settings, dataset.classes.length);
-    const built = buildModel(source.checkpoint, shape, settings.variant, config.seed, dataset.classes);
+    const { part, train } = evaluatedPart(config, dataset, options.split);
+    const gather = gatherOn(config, pipeline, train, mode, { progress, stop });
+    const built = await buildModel(source.checkpoint, config, dataset.classes, gather);
+    const { shape, variant } = built.model;
     requireItsHead(source.checkpoint, built, dataset);
     [...built.notices, ...notices].forEach(say);
     const warnings = [...built.warnings, ...doubts, ...changesInData(source.config, dataset)];
     warnings.forEach(warn);
-    const { part, train } = evaluatedPart(config, dataset, options.split);
     const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
     const trainer = await readyTrainer(config, built, pipeline, train, part, mode, { progress, stop });
     const metrics = await evaluateWithProgress(
@@ -90,8 +91,8 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
       damaged: pipeline.damaged.length,
       split: options.split,
       overrides: options.set,
-      variant: settings.variant,
-      kv_heads: settings.kvHeads,
+      variant: variant,
+      kv_heads: kvHeadsFigure(shape.grouping),
       checkpoint: source.checkpoint,
       device: `${backend.name} ${backend.device} ${mode}`,
       warnings,

@@ -18,10 +18,11 @@ import { progress } from '../run/progress.js';
 import { checkRun, createRun, type RunFolder, type Said } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
-import { runExperiment } from '../train/loop.js';
-import { type BuiltModel, buildModel, shapeOf } from '../train/model.js';
+import { runExperiment } from '../train/experiment.js';
+import { type BuiltModel, buildModel } from '../train/model.js';
 import { splitParts } from '../train/parts.js';
 import { planFindings, requireWarmupEnds } from '../train/plan.js';
+import { gatherOn } from '../train/ready.js';
 import { buildTeacher } from '../train/teacher.js';
 import { changesInData } from './changes.js';
 import { keepFlawed, sayFlawed } from './flawed-images.js';
@@ -102,11 +103,12 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
   const teachers = distillFrom === null ? null : settledTeacher(distillFrom, config.model.embedDim, students);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
-    const shape = shapeOf(config.model, dataset.classes.length);
     const { variant, pretrained } = config.model;
     const parts = splitParts(config, dataset);
     requireWarmupEnds(config, parts.train.indices.length);
-    const built = buildModel(pretrained, shape, variant, config.seed, dataset.classes);
+    const gather = gatherOn(config, pipeline, parts.train, mode, { progress, stop });
+    const built = await buildModel(pretrained, config, dataset.classes, gather);
+    const { shape } = built.model;
     requireSomethingToMeasure(config, built);
     await stop.check();
     const teacher =
@@ -157,15 +159,15 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
       [`distilling from ${distillFrom}`, ...(teachers?.notices ?? []), ...teacher.notices].forEach(say);
     const selection = config.train.protocol === 'paper' ? 'test' : 'validation';
     try {
-      const outcome = await runExperiment(
+      const outcome = await runExperiment({
         config,
-        dataset.classes,
+        classes: dataset.classes,
         parts,
         pipeline,
         built,
-        teacher?.values ?? null,
+        teacher: teacher?.values ?? null,
         mode,
-        {
+        watch: {
           notice: say,
           progress,
           stop,
@@ -191,7 +193,7 @@ async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<ty
             keepFlawed(pipeline, run);
           },
         },
-      );
+      });
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
       const { converted, best, test, trainImagesPerSecond, stepsLeftOut } = outcome;

@@ -2,6 +2,8 @@
  * Keys that were given but change nothing: under this config (a window for a variant without one), or for this command
  * (a learning rate for `gqa eval`). A key at its default never counts: nothing was asked for.
  */
+
+import { variantOf } from '../model/variants.js';
 import { expectedAt, expectedBy } from './expectations.js';
 import { configError, type ReadConfig } from './load.js';
 import { type Config, configSchema } from './schema.js';
@@ -12,26 +14,30 @@ interface IdleRule {
   keys: readonly string[];
   /** Why they have no effect under this config, after "but"; null: they have one. */
   without(config: Config): string | null;
-  /** In a file too it can only be a slip: refused, where other keys are told. */
-  slip?: boolean;
+  /**
+   * In a file too it is a slip, and refused, where other keys are reported: always, or where the file itself chose the
+   * variant.
+   */
+  slip?: 'always' | 'of its variant';
 }
-
-const windowed: readonly string[] = ['dgqa-diff', 'dgqa-ema'];
-const allocating: readonly string[] = ['kdgqa', ...windowed];
 
 /** Rules of a single config. */
 const idleRules: readonly IdleRule[] = [
   {
     keys: ['model.window_size'],
-    without: ({ model: { variant } }) => (windowed.includes(variant) ? null : `variant ${variant} has no window`),
+    without: ({ model: { variant } }) =>
+      variantOf(variant).allocate?.windowed ? null : `variant ${variant} has no window`,
+    slip: 'of its variant',
   },
   {
     keys: ['model.calibration_images', 'model.eval_allocation'],
-    without: ({ model: { variant } }) => (allocating.includes(variant) ? null : `variant ${variant} allocates nothing`),
+    without: ({ model: { variant } }) => (variantOf(variant).allocate ? null : `variant ${variant} allocates nothing`),
+    slip: 'of its variant',
   },
   {
     keys: ['model.eval_noise'],
-    without: ({ model: { variant } }) => (variant === 'pgqa' ? null : `variant ${variant} has no noise`),
+    without: ({ model: { variant } }) => (variantOf(variant).perturb ? null : `variant ${variant} has no noise`),
+    slip: 'of its variant',
   },
   {
     keys: ['data.val_fraction'],
@@ -45,7 +51,7 @@ const idleRules: readonly IdleRule[] = [
   {
     keys: ['train.distill_weight', 'train.distill_temperature'],
     without: ({ train }) => (train.distillFrom === null ? 'there is no teacher: name one by train.distill_from' : null),
-    slip: true,
+    slip: 'always',
   },
   {
     keys: ['train.label_smoothing'],
@@ -193,6 +199,9 @@ export function requireEffect(file: string, reads: readonly ReadConfig[], comman
   const [first] = reads;
   const problems: Problem[] = [];
   const notices: string[] = [];
+  const variantByFlag = first?.given.get('model.variant')?.flag === true;
+  const isSlip = (rule: IdleRule | undefined): boolean =>
+    rule?.slip === 'always' || (rule?.slip === 'of its variant' && !variantByFlag);
   for (const [key, { at, order, label, flag, value }] of first?.given ?? []) {
     if (isDefault(key, value)) continue;
     const say = (why: string): Problem => ({
@@ -207,7 +216,7 @@ export function requireEffect(file: string, reads: readonly ReadConfig[], comman
       const reasons = reads.map(({ config }) => rule?.without(config) ?? null);
       const [reason] = reasons;
       if (typeof reason !== 'string' || reasons.includes(null)) continue;
-      if (flag || (trains && rule?.slip && !first?.written))
+      if (flag || (trains && !first?.written && isSlip(rule)))
         problems.push({ ...say(reason), hint: 'Leave out what has no effect.' });
       else if (trains && !first?.written) notices.push(`${at} ${say(reason).text}`);
     }

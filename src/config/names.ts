@@ -17,10 +17,6 @@ export const dataNames = [
 ] as const;
 export type DataName = (typeof dataNames)[number];
 
-/** Ways of sharing key-value heads, as the papers write them; what each does is in model/variants.ts. */
-export const variantNames = ['mha', 'mqa', 'gqa', 'kdgqa', 'dgqa-diff', 'dgqa-ema', 'pgqa'] as const;
-export type VariantName = (typeof variantNames)[number];
-
 /** Where data sets are looked for when the config does not say. */
 export const defaultDataRoot = 'datasets';
 

@@ -3,7 +3,9 @@
  * stands, so that no `#`, `:` or blank in it is lost; numbers and mappings are read as YAML, never run, and what YAML
  * would pass over is refused.
  */
+
 import { isScalar, Lexer, parseDocument } from 'yaml';
+import { VARIANTS } from '../model/variants.js';
 import { type Expected, expectedAt, keysOf, suggestKey } from './expectations.js';
 import { shown, shownKey } from './shown.js';
 import { type Origin, type Path, type Problem, pathKey, type Tree } from './source.js';
@@ -147,7 +149,8 @@ export const deviceOverride = (device: string | undefined): string[] =>
   device === undefined ? [] : [`device=${device}`];
 
 /** Their number of KV heads is no choice. */
-export const hasFixedKvHeads = (variant: string | undefined): boolean => variant === 'mha' || variant === 'mqa';
+export const hasFixedKvHeads = (variant: string | undefined): boolean =>
+  variant !== undefined && VARIANTS[variant]?.kvHeads !== undefined;
 
 /**
  * Another variant over the config's own, as overrides; a number of KV heads that the config gives for its own is taken

@@ -5,8 +5,9 @@
  * `--set train.epochs=1`.
  */
 import { z } from 'zod';
+import type { VariantName } from '../model/variants.js';
 import { closest, expectedAt, expectedBy, keysOf, leafPaths, suggestKey } from './expectations.js';
-import type { DataName, VariantName } from './names.js';
+import type { DataName } from './names.js';
 import { schemaProblems } from './problems.js';
 import type { configSchema } from './schema.js';
 import { type Problem, pathKey, problemAt, type Tree } from './source.js';

@@ -12,8 +12,17 @@ import { shown } from './shown.js';
 import { type Problem, pathKey, problemAt, type Tree } from './source.js';
 
 /** Every key whose value is a path relative to the working directory. */
-export const pathKeys = ['data.root', 'data.cache', 'model.pretrained', 'train.distill_from'] as const;
+export const pathKeys = [
+  'data.root',
+  'data.cache',
+  'model.pretrained',
+  'model.grouping',
+  'train.distill_from',
+] as const;
 export type PathKey = (typeof pathKeys)[number];
+
+/** Whether a value that may be a name is a file: names have neither dots nor slashes. */
+export const looksLikePath = (value: string): boolean => /[./\\~]/.test(value);
 
 /** Expands `~` in the tree, in place, and gives what is wrong with paths whatever they name. */
 export function expandPaths(tree: Tree): Problem[] {
@@ -54,7 +63,11 @@ export function absolutePaths(config: Config): Config {
       root: data.root === defaultDataRoot ? data.root : absolute(data.root),
       cache: absolute(data.cache),
     },
-    model: { ...model, pretrained: absolute(model.pretrained) },
+    model: {
+      ...model,
+      pretrained: absolute(model.pretrained),
+      grouping: looksLikePath(model.grouping) ? absolute(model.grouping) : model.grouping,
+    },
     train: { ...train, distillFrom: absolute(train.distillFrom) },
   };
 }
@@ -65,6 +78,7 @@ export function pathOf({ data, model, train }: Config, key: PathKey): string | n
     'data.root': data.root,
     'data.cache': data.cache,
     'model.pretrained': model.pretrained,
+    'model.grouping': looksLikePath(model.grouping) ? model.grouping : null,
     'train.distill_from': train.distillFrom,
   }[key];
 }

@@ -4,7 +4,9 @@
  */
 
 import type { z } from 'zod';
+import { variantOf } from '../model/variants.js';
 import { listed } from './expectations.js';
+import { looksLikePath } from './paths.js';
 import { type Config, type configSchema, modelSizes, sizeKeys } from './schema.js';
 
 type ParsedConfig = z.output<typeof configSchema>;
@@ -32,6 +34,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   patchesFillTheImage,
   headsSplitTheWidth,
   kvHeadsFitVariantAndHeads,
+  labelsAreForGroups,
   warmupEndsBeforeTraining,
   validationLeavesTraining,
   coarseLabelsAreOfCifar100,
@@ -89,15 +92,34 @@ function kvHeadsFitVariantAndHeads({ model, unusable }: Draft): RuleProblem[] {
       ? []
       : [{ path, text: `is ${kvHeads}, but variant ${variant} has ${fixed}: leave it out, or choose another variant` }];
   }
+  if (kvHeads === undefined && isLabelFile(model.grouping)) return [];
   const divisors = listed(divisorsOf(heads));
   if (kvHeads === undefined)
     return [{ path, text: `is missing: variant ${variant} needs it, a divisor of heads (${heads}): ${divisors}` }];
   return heads % kvHeads === 0 ? [] : [{ path, text: `is ${kvHeads}, but must divide heads (${heads}): ${divisors}` }];
 }
 
+/** A file of labels has the number of KV heads in it, so that none is asked for. */
+const isLabelFile = (grouping: string | undefined): boolean => grouping !== undefined && looksLikePath(grouping);
+
+function labelsAreForGroups({ model, unusable }: Draft): RuleProblem[] {
+  if (unusable('model.variant') || unusable('model.grouping') || !isLabelFile(model.grouping)) return [];
+  const variant = model.variant ?? 'mha';
+  if (variantOf(variant).kvHeads !== undefined)
+    return [
+      { path: 'model.grouping', text: `is ${model.grouping}, but variant ${variant} leaves no choice of groups` },
+    ];
+  if (typeof model.kv_heads === 'number')
+    return [
+      { path: 'model.kv_heads', text: `is ${model.kv_heads}, but the labels of model.grouping say it: leave it out` },
+    ];
+  return [];
+}
+
 /** Key-value heads of the variants that leave no choice. */
 export function fixedKvHeads(variant: ParsedConfig['model']['variant'], heads: number): number | undefined {
-  return variant === 'mha' ? heads : variant === 'mqa' ? 1 : undefined;
+  const { kvHeads } = variantOf(variant);
+  return kvHeads === undefined ? undefined : { all: heads, one: 1 }[kvHeads];
 }
 
 const divisorsOf = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
@@ -157,7 +179,7 @@ function onlyCropsHaveAPart({ data }: Draft): RuleProblem[] {
 export function resolveConfig(parsed: ParsedConfig): Config {
   const { data, model } = parsed;
   const sizes = Object.fromEntries(sizeKeys.map((key) => [key, sized(model, key)])) as Record<SizeKey, number>;
-  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads;
+  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads ?? sizes.heads;
   const limit =
     typeof data.limit === 'object' && data.limit !== null
       ? data.limit

@@ -4,7 +4,8 @@
  * Reading files and placing problems in them: load.ts.
  */
 import { z } from 'zod';
-import { dataNames, defaultDataRoot, deviceNames, variantNames } from './names.js';
+import { VARIANTS, type VariantName } from '../model/variants.js';
+import { dataNames, defaultDataRoot, deviceNames } from './names.js';
 
 /**
  * What a model's size fixes; in timm's vision_transformer.py these are vit_{small,base,large}_patch16_224. Image and
@@ -140,12 +141,19 @@ export const configSchema = z.strictObject({
      * null: from scratch.
      */
     pretrained: z.string().min(1).nullable().default(null),
-    variant: z.enum(variantNames).default('mha'),
+    variant: z.enum(Object.keys(VARIANTS) as [VariantName, ...VariantName[]]).default('mha'),
     /**
      * Key-value heads; must divide `heads`. null or left out: as the variant says (mha: all heads, mqa: 1; the others
      * need it).
      */
     kv_heads: count(1, 1024).nullable().optional(),
+    /**
+     * Which heads share a key-value head: `neighbours`, or a file of labels (JSON: for each layer the group of every
+     * head), relative to the working directory; the file then says how many KV heads a layer has.
+     */
+    grouping: z.string().min(1).default('neighbours'),
+    /** How the heads of a group become one: `mean`, mean pooling. */
+    merge: z.string().min(1).default('mean'),
     /** Optimizer steps between two allocations of DGQA. */
     window_size: count(1).default(300),
     /** Training images that fill the state of key-driven variants before any training. */

@@ -3,7 +3,8 @@ import { otherHeads, type ReadCheckpoint, readCheckpoint, type WantedShape } fro
 import { type Grouping, isMha, isSorted, kvHeadsFigure, sameGrouping } from '../model/grouping.js';
 import { arrangedGroups } from './arrange.js';
 import { regroup } from './convert.js';
-import { mergeRule } from './merges.js';
+import { mean } from './merges/mean.js';
+import type { MergeRule } from './merges/rule.js';
 import type { LayerStatistics } from './statistics.js';
 
 export interface Converted extends ReadCheckpoint {
@@ -16,7 +17,7 @@ export interface Converted extends ReadCheckpoint {
 /**
  * @param shape   with the wanted grouping
  * @param classes see `readCheckpoint`
- * @param how     name of the merge, and the statistics that it asks for
+ * @param how     the merge, and the statistics that it asks for
  * @throws GqaError as `readCheckpoint`, and `usage` when the file is grouped already and in another way
  */
 export function convertCheckpoint(
@@ -24,7 +25,7 @@ export function convertCheckpoint(
   shape: WantedShape,
   seed: number,
   classes: readonly string[] | null = null,
-  how: { merge: string; statistics: readonly LayerStatistics[] | null } = { merge: 'mean', statistics: null },
+  how: { merge: MergeRule; statistics: readonly LayerStatistics[] | null } = { merge: mean, statistics: null },
 ): Converted {
   return converted(readCheckpoint(path, shape, seed, classes), path, shape.grouping, how);
 }
@@ -34,16 +35,12 @@ export function converted(
   read: ReadCheckpoint,
   path: string,
   grouping: Grouping,
-  how: { merge: string; statistics: readonly LayerStatistics[] | null },
+  how: { merge: MergeRule; statistics: readonly LayerStatistics[] | null },
 ): Converted {
   const own = read.shape.grouping;
   const fromKvHeads = kvHeadsFigure(own);
   if (isMha(own)) {
-    const {
-      values,
-      grouping: found,
-      order,
-    } = regroup(read.values, read.shape, grouping, mergeRule(how.merge), how.statistics);
+    const { values, grouping: found, order } = regroup(read.values, read.shape, grouping, how.merge, how.statistics);
     return { ...read, values, shape: { ...read.shape, grouping: found }, fromKvHeads, order };
   }
   const wanted = grouping.map((groups) => (isSorted(groups) ? groups : arrangedGroups(groups)));

@@ -1,4 +1,5 @@
 /** The ways of merging the heads of a group, by the config's `model.merge`. */
+import { GqaError } from '../errors.js';
 import { mean } from './merges/mean.js';
 import type { MergeRule } from './merges/rule.js';
 
@@ -7,9 +8,10 @@ export const MERGES: Record<string, MergeRule> = {
   mean,
 };
 
-/** @throws Error for a name that is not in the table, which no config has */
+/** @throws GqaError `usage` for a name that is not in the table */
 export function mergeRule(name: string): MergeRule {
   const rule = MERGES[name];
-  if (rule === undefined) throw new Error(`no merge is named ${name}`);
+  if (rule === undefined)
+    throw new GqaError('usage', `model.merge is ${name}; expected one of ${Object.keys(MERGES).join(', ')}`);
   return rule;
 }

@@ -5,10 +5,10 @@
 import { closest } from '../config/expectations.js';
 import { requireEffect } from '../config/idle.js';
 import { parseConfig, type ReadConfig, readText } from '../config/load.js';
-import { type VariantName, variantNames } from '../config/names.js';
 import { hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
+import { VARIANTS, type VariantName } from '../model/variants.js';
 
 export interface SweepAxes {
   /** Lists that are left out keep what the config says. */
@@ -38,13 +38,17 @@ export interface Grid {
  * @throws GqaError `usage` listing every invalid point, before anything is started
  */
 export function planGrid(file: string, sets: readonly string[], axes: SweepAxes): Grid {
-  const unknown = (axes.variants ?? []).filter((variant) => !(variantNames as readonly string[]).includes(variant));
+  const unknown = (axes.variants ?? []).filter((variant) => !Object.keys(VARIANTS).includes(variant));
   if (unknown.length > 0) {
     const described = unknown.map(
       (name) =>
-        JSON.stringify(name) + (closest(name, variantNames) ? ` (did you mean ${closest(name, variantNames)}?)` : ''),
+        JSON.stringify(name) +
+        (closest(name, Object.keys(VARIANTS)) ? ` (did you mean ${closest(name, Object.keys(VARIANTS))}?)` : ''),
     );
-    throw new GqaError('usage', `--variants has ${described.join(', ')}, expected some of ${variantNames.join(', ')}`);
+    throw new GqaError(
+      'usage',
+      `--variants has ${described.join(', ')}, expected some of ${Object.keys(VARIANTS).join(', ')}`,
+    );
   }
   requireOneChoice(sets, axes);
   const text = readText(file);

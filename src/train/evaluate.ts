@@ -13,8 +13,12 @@ export interface Metrics {
   images: number;
 }
 
+/** Milliseconds between two readings of the sums, each of which waits for what the device still has to do. */
+const SHOWN_EVERY_MS = 500;
+
 /**
- * @param onBatch called after every batch with the figures so far
+ * @param show    after every batch the images so far, and every so often and at the end the figures so far, which are
+ *   read from the device
  * @param onLogits called with the logits [images · C] and labels of the batch's real images; null: they are not read
  *   back
  * @throws GqaError `training` when the loss is not finite
@@ -23,20 +27,27 @@ export async function evaluate(
   trainer: Pick<Trainer, 'beginEvaluation' | 'evaluate' | 'readEvaluation'>,
   numClasses: number,
   batches: AsyncIterable<Batch>,
-  onBatch: (soFar: Metrics) => void = () => {},
+  show: { seen(images: number): void; figures(soFar: Metrics): void } = { seen() {}, figures() {} },
   onLogits: ((logits: Float32Array, labels: Int32Array) => void) | null = null,
 ): Promise<Metrics> {
   trainer.beginEvaluation();
   const figures = (): Metrics => metricsOf(trainer.readEvaluation(), numClasses);
-  let metrics = figures();
+  let seen = 0;
+  let shown = performance.now();
   for await (const batch of batches) {
     const logits = trainer.evaluate(batch);
     if (onLogits !== null)
       onLogits(realRows(batch, logits.dataSync() as Float32Array, numClasses), realRows(batch, batch.labels, 1));
     logits.dispose();
-    metrics = figures();
-    onBatch(metrics);
+    seen += batch.images;
+    show.seen(seen);
+    if (performance.now() - shown > SHOWN_EVERY_MS) {
+      show.figures(figures());
+      shown = performance.now();
+    }
   }
+  const metrics = figures();
+  show.figures(metrics);
   if (!Number.isFinite(metrics.loss)) {
     throw new GqaError(
       'training',

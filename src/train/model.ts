@@ -1,12 +1,27 @@
 /** A model ready to compute: from a checkpoint, converted where need be, or from scratch. */
 import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
+import { readCheckpoint } from '../checkpoint/read.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
-import { convertCheckpoint } from '../convert/checkpoint.js';
+import { arrangedGroups } from '../convert/arrange.js';
+import { converted } from '../convert/checkpoint.js';
+import { groupsOfLayers } from '../convert/convert.js';
+import { folded } from '../convert/fold.js';
+import { groupingRule } from '../convert/groupings.js';
+import { mergeRule } from '../convert/merges.js';
+import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
 import { GqaError } from '../errors.js';
 import { type AttentionValues, initialAttention } from '../model/attention-state.js';
-import { figureInWords, kvHeadsFigure, kvHeadsInWords, neighbours, sameGrouping } from '../model/grouping.js';
-import { initialModel, type Values } from '../model/params.js';
+import {
+  figureInWords,
+  type Grouping,
+  isMha,
+  kvHeadsFigure,
+  kvHeadsInWords,
+  neighbours,
+  sameGrouping,
+} from '../model/grouping.js';
+import { initialModel, initialValues, parameterSpecs, type Values } from '../model/params.js';
 import { layerShapes, type ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
 import type { EvaluatedModel } from './snapshot.js';
@@ -46,6 +61,8 @@ export interface BuiltModel {
   classes: string[];
   /** What a checkpoint of our own says of itself; null for others and from scratch. */
   card: ModelCard | null;
+  /** For each layer and place of a head the place that it had in the checkpoint; null from scratch. */
+  order: number[][] | null;
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
   /**
@@ -55,65 +72,107 @@ export interface BuiltModel {
   warnings: string[];
 }
 
+/** A config's model with equal groups of neighbours. */
 export function shapeOf(model: Config['model'], numClasses: number): ModelShape {
   const { imageSize, patchSize, embedDim, depth, heads, kvHeads, mlpRatio } = model;
   const grouping = neighbours(depth, heads, kvHeads);
   return { imageSize, patchSize, embedDim, depth, heads, grouping, mlpRatio, numClasses };
 }
 
+/** Gathers statistics of an MHA model on calibration images. */
+export type Gather = (values: Values, shape: ModelShape, names: readonly StatisticName[]) => Promise<LayerStatistics[]>;
+
 /**
  * @param checkpoint a safetensors file, or null for a model from scratch
- * @param classes    the data set's, in order; a head of others is drawn afresh
+ * @param classes    the data set's, in order; a head of others is drawn afresh. null: as many as the checkpoint has
+ * @param gather     called where grouping or merge ask for statistics
  * @throws GqaError when the file does not fit or cannot be read
  */
-export function buildModel(
+export async function buildModel(
   checkpoint: string | null,
-  shape: ModelShape,
-  variant: VariantName,
-  seed: number,
-  classes: readonly string[],
-): BuiltModel {
+  config: Pick<Config, 'model' | 'seed'>,
+  classes: readonly string[] | null,
+  gather: Gather,
+): Promise<BuiltModel> {
+  const { model: asked, seed } = config;
+  const { variant } = asked;
+  const rule = groupingRule(asked.grouping, asked.depth);
+  const merge = mergeRule(asked.merge);
+  const sizes = shapeOf(asked, classes?.length ?? 0);
+  const known = rule.fixed ? groupsOfLayers(rule, null, sizes, asked.kvHeads, null) : sizes.grouping;
+  if (checkpoint === null) return fromScratch({ ...sizes, grouping: arranged(known) }, variant, seed);
+  const numClasses = classes?.length ?? null;
+  const read = readCheckpoint(checkpoint, { ...sizes, grouping: known, numClasses }, seed, classes);
+  const isGrouped = !isMha(read.shape.grouping);
+  const needs = [...new Set([...(rule.needs ?? []), ...(merge.needs ?? [])])];
+  const statistics = isGrouped || needs.length === 0 ? null : await gather(read.values, read.shape, needs);
+  const grouping =
+    rule.fixed || isGrouped ? known : groupsOfLayers(rule, read.values, read.shape, asked.kvHeads, statistics);
+  const { values, shape, order, fromKvHeads } = converted(read, checkpoint, grouping, { merge, statistics });
   requireFitting(shape, variant);
-  if (checkpoint === null) {
-    const values = initialModel(shape, variant, seed);
-    const model = { shape, variant, values, attention: initialAttention(shape, variant) };
-    return {
-      model,
-      attentionSaved: false,
-      fromKvHeads: null,
-      freshHead: null,
-      classes: [],
-      card: null,
-      notices: ['from scratch'],
-      warnings: [],
-    };
-  }
-  const converted = convertCheckpoint(checkpoint, shape, seed, classes);
-  const { values, fromKvHeads, fresh, card, warnings } = converted;
+  const { card, fresh, warnings } = read;
   const attentionSaved =
     card !== null &&
     card.variant === variant &&
     card.state !== null &&
-    sameGrouping(card.model.grouping, converted.shape.grouping);
-  const notices = [
-    `${checkpoint}: ${Object.keys(values).length - fresh.length} of ${Object.keys(values).length} tensors taken over`,
-  ];
-  if (`${fromKvHeads}` !== `${kvHeadsFigure(shape.grouping)}`)
-    notices.push(
-      `K and V of ${figureInWords(fromKvHeads).replace('KV ', '')} mean-pooled to ${kvHeadsInWords(shape.grouping)}`,
-    );
-  notices.push(...converted.notices);
-  const attention = attentionSaved ? (card.state ?? []) : initialAttention(shape, variant);
+    sameGrouping(card.model.grouping, shape.grouping);
+  const own = card?.variant === variant ? values : folded(values, read.shape, card?.variant ?? 'gqa');
+  const complete = withAdded(own, shape, variant, seed);
   return {
-    model: { shape: converted.shape, variant, values, attention },
+    model: {
+      shape,
+      variant,
+      values: complete,
+      attention: attentionSaved ? (card.state ?? []) : initialAttention(shape, variant),
+    },
     attentionSaved,
     fromKvHeads,
-    freshHead: converted.freshBecause,
-    classes: converted.classes,
+    freshHead: read.freshBecause,
+    classes: read.classes,
     card,
-    notices,
+    order,
+    notices: [
+      `${checkpoint}: ${Object.keys(read.values).length - fresh.length} of ${Object.keys(read.values).length} tensors taken over`,
+      ...mergedNotice(fromKvHeads, shape.grouping, asked.merge),
+      ...read.notices,
+    ],
     warnings,
   };
+}
+
+function fromScratch(shape: ModelShape, variant: VariantName, seed: number): BuiltModel {
+  requireFitting(shape, variant);
+  const values = initialModel(shape, variant, seed);
+  return {
+    model: { shape, variant, values, attention: initialAttention(shape, variant) },
+    attentionSaved: false,
+    fromKvHeads: null,
+    freshHead: null,
+    classes: [],
+    card: null,
+    order: null,
+    notices: ['from scratch'],
+    warnings: [],
+  };
+}
+
+const arranged = (grouping: Grouping): Grouping => grouping.map(arrangedGroups);
+
+/** The values, and initial ones of the parameters that the variant adds. */
+const withAdded = (values: Values, shape: ModelShape, variant: VariantName, seed: number): Values => ({
+  ...Object.fromEntries(
+    Object.keys(parameterSpecs(shape, variant)).flatMap((name) =>
+      name in values || shape.numClasses === 0 ? [] : [[name, initialValues(name, shape, seed, variant)]],
+    ),
+  ),
+  ...values,
+});
+
+function mergedNotice(fromKvHeads: number | number[], grouping: Grouping, merge: string): string[] {
+  if (`${fromKvHeads}` === `${kvHeadsFigure(grouping)}`) return [];
+  const from = figureInWords(fromKvHeads).replace('KV ', '');
+  const how = merge === 'mean' ? 'mean-pooled' : `merged (${merge})`;
+  return [`K and V of ${from} ${how} to ${kvHeadsInWords(grouping)}`];
 }
 
 /**

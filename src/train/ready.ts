@@ -14,9 +14,10 @@ import type { Stop } from '../run/interrupt.js';
 import type { Counted, Progress } from '../run/progress.js';
 import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
-import type { BuiltModel } from './model.js';
+import type { BuiltModel, Gather } from './model.js';
 import type { Part } from './parts.js';
 import { attentionEntries } from './snapshot.js';
+import { gatherStatistics } from './statistics.js';
 import { createTrainer, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Who sees how far it is, and may end it. */
@@ -89,18 +90,11 @@ export async function readyTrainer(
   try {
     trainer.begin(model);
     if (variantOf(model.variant).allocate !== undefined && !built.attentionSaved) {
-      if (train === null) throw nothingToCalibrateOn(model.variant);
-      const indices = shuffle(train.indices.slice(), draws(config.seed, 'calibration')).slice(
-        0,
-        config.model.calibrationImages,
-      );
-      const batches = stop.each(testBatches(config, pipeline, { split: train.split, indices }));
-      const attention = await calibrate(
-        trainer,
-        model,
-        model.attention,
-        shown(batches, progress('calibrating', indices.length)),
-      );
+      if (train === null) throw nothingToCalibrateOn(`saved state of ${model.variant}`);
+      const part = calibrationPart(config, train);
+      const batches = stop.each(testBatches(config, pipeline, part));
+      const seen = shown(batches, progress('calibrating', part.indices.length));
+      const attention = await calibrate(trainer, model, model.attention, seen);
       trainer.restore(attentionEntries(attention));
     }
     return trainer;
@@ -110,14 +104,29 @@ export async function readyTrainer(
   }
 }
 
-const nothingToCalibrateOn = (variant: string): GqaError =>
-  new GqaError(
-    'data',
-    `the checkpoint has no saved state of ${variant}, and there are no training images to calibrate it on`,
-    {
-      hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
-    },
-  );
+/** Training images that a model is calibrated on. */
+function calibrationPart({ seed, model }: Config, { split, indices }: Part): Part {
+  const drawn = shuffle(indices.slice(), draws(seed, 'calibration'));
+  return { split, indices: drawn.slice(0, model.calibrationImages) };
+}
+
+/** Gathers the statistics that groupings and merges ask for, on the same images as calibration. */
+export const gatherOn =
+  (config: Config, pipeline: Pipeline, train: Part | null, mode: TrainerMode, { progress, stop }: Onlooker): Gather =>
+  async (values, shape, names) => {
+    if (train === null) throw nothingToCalibrateOn('grouped key-value heads');
+    const part = calibrationPart(config, train);
+    const { height, width } = imageForm(config, part);
+    const feeding = { batchSize: config.eval.batchSize, height, width, pixels: preprocessingOf(config.data) };
+    const batches = stop.each(testBatches(config, pipeline, part));
+    const seen = shown(batches, progress('gathering statistics', part.indices.length));
+    return gatherStatistics(values, shape, names, feeding, seen, mode);
+  };
+
+const nothingToCalibrateOn = (lacking: string): GqaError =>
+  new GqaError('data', `the checkpoint has no ${lacking}, and there are no training images to calibrate it on`, {
+    hint: 'Give a data.root with the training split beside the one that is measured, or a checkpoint that was trained as this variant.',
+  });
 
 /** The same batches; the bar moves on when the next one is asked for, and goes with the last. */
 async function* shown(batches: AsyncIterable<Batch>, bar: Progress): AsyncGenerator<Batch, void, undefined> {
@@ -157,8 +166,11 @@ export async function evaluateWithProgress(
 ): Promise<Metrics> {
   const bar = watch.progress(label, part.indices.length);
   const started = performance.now();
-  const show = ({ images, loss, top1 }: Metrics): void =>
-    bar.update(images, { loss, top1, imagesPerSecond: images / ((performance.now() - started) / 1000) });
+  const show = {
+    seen: bar.tick,
+    figures: ({ images, loss, top1 }: Metrics): void =>
+      bar.update(images, { loss, top1, imagesPerSecond: images / ((performance.now() - started) / 1000) }),
+  };
   try {
     return await evaluate(trainer, numClasses, watch.stop.each(testBatches(config, pipeline, part)), show, onLogits);
   } finally {

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { dumpConfig, loadConfig, parseConfig } from '../../src/config/load.js';
-import { dataNames, deviceNames, variantNames } from '../../src/config/names.js';
+import { dataNames, deviceNames } from '../../src/config/names.js';
 import { modelSizes } from '../../src/config/schema.js';
 import { GqaError } from '../../src/errors.js';
+import { VARIANTS } from '../../src/model/variants.js';
 import { draws } from '../../src/random.js';
 
 const parse = (text: string, sets: string[] = []) => parseConfig(text, 'x.yaml', sets).config;
@@ -349,7 +350,7 @@ test('what dumpConfig writes, loadConfig reads back as the same config', () => {
     const pick = <T>(items: readonly T[]): T => items[Math.floor(next() * items.length)] as T;
     const size = pick(['micro', 'small', 'base', 'large', 'custom'] as const);
     const heads = size === 'custom' ? 6 : modelSizes[size].heads;
-    const variant = pick(variantNames);
+    const variant = pick(Object.keys(VARIANTS));
     const dataName = pick(dataNames);
     const kvHeads = variant === 'mha' || variant === 'mqa' ? null : pick([1, 2, heads]);
     const sets = [

@@ -9,6 +9,7 @@ import type { GroupingRule } from './rule.js';
 
 /** @param file what messages name */
 export const fromLabels = (labels: Grouping, file: string): GroupingRule => ({
+  fixed: true,
   group({ index, sizes }) {
     const groups = labels[index] as Groups;
     const problem = groupsProblem(groups, sizes.heads);

@@ -3,5 +3,6 @@ import { type Groups, neighbours as neighbouring } from '../../model/grouping.js
 import type { GroupingRule } from './rule.js';
 
 export const neighbours: GroupingRule = {
+  fixed: true,
   group: ({ sizes, kvHeads }) => neighbouring(1, sizes.heads, kvHeads)[0] as Groups,
 };

@@ -17,6 +17,8 @@ export interface GroupingInput {
 }
 
 export interface GroupingRule {
+  /** The groups do not depend on the model's weights: they are known before a checkpoint is read. */
+  fixed?: true;
   /** Statistics of the MHA model on calibration images that the rule looks at. */
   needs?: readonly StatisticName[];
   group(input: GroupingInput): Groups;

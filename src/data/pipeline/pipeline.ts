@@ -105,7 +105,7 @@ async function* batches(
   const pass = pool.open({ ...options, raw: source.kind === 'raw' ? source : null, reading, cache });
   const made: { job: BatchJob; making: Making }[] = [];
   try {
-    for (let next = 0; ; ) {
+    for (let next = (options.from ?? 0) * options.batchSize; ; ) {
       for (; next < order.length && made.length < pass.ahead; next += options.batchSize) {
         const job = batchJob(split, order.slice(next, next + options.batchSize));
         made.push({ job, making: pass.start(job) });

@@ -26,6 +26,8 @@ export interface BatchOptions {
   /** Which shuffle and which augmentation draws; null: in the given order and unaugmented, as in evaluation. */
   epoch: number | null;
   augment: Augment;
+  /** Batches of the pass that were done before, which are left out without being read; 0 when left out. */
+  from?: number;
   /** Probability that a box is erased; none when left out. */
   randomErasing?: number;
   /** What a box is filled with, [red, green, blue]; 128 when left out. */

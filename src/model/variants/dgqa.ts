@@ -18,6 +18,7 @@ const emaScores: Scores = (summed, cache) => tf.add(tf.mul(summed, EMA_WEIGHT), 
 
 function dgqa(scores: Scores): KeyDrivenRule {
   return {
+    windowed: true,
     initialState: (groups) => ({ cache: Array(kvHeadsOf(groups)).fill(0), allocation: groupSizes(groups) }),
     train(norms, batch, heads, state, { refresh, windowSize }) {
       const { cache, allocation } = tensors(state);

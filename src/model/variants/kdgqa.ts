@@ -17,6 +17,7 @@ const MOMENTUM = 0.9;
 const minMaxScores = (norms: tf.Tensor): tf.Tensor => tf.sub(norms, tf.min(norms));
 
 export const kdgqa: KeyDrivenRule = {
+  windowed: false,
   initialState: (groups) => ({ norms: Array(kvHeadsOf(groups)).fill(0) }),
   train: (norms, _batch, heads, state) => ({
     counts: allocate(minMaxScores(norms), heads),

@@ -26,6 +26,8 @@ export interface TrainingClock {
  * batch size B.
  */
 export interface KeyDrivenRule {
+  /** Whether it allocates at the beginning of a window only, whose length is the config's `window_size`. */
+  windowed: boolean;
   /** The state of a block before any training: vectors of length K. */
   initialState(groups: Groups): Record<string, number[]>;
   /** One training step. */
