@@ -30,7 +30,15 @@ const idleRules: readonly IdleRule[] = [
     slip: 'of its variant',
   },
   {
-    keys: ['model.calibration_images', 'model.eval_allocation'],
+    keys: ['model.calibration_images'],
+    without: ({ model: { variant, grouping, merge } }) =>
+      variantOf(variant).allocate || grouping !== 'neighbours' || merge !== 'mean'
+        ? null
+        : `variant ${variant} allocates nothing`,
+    slip: 'of its variant',
+  },
+  {
+    keys: ['model.eval_allocation'],
     without: ({ model: { variant } }) => (variantOf(variant).allocate ? null : `variant ${variant} allocates nothing`),
     slip: 'of its variant',
   },

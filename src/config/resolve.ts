@@ -109,7 +109,7 @@ function labelsAreForGroups({ model, unusable }: Draft): RuleProblem[] {
     return [
       { path: 'model.grouping', text: `is ${model.grouping}, but variant ${variant} leaves no choice of groups` },
     ];
-  if (typeof model.kv_heads === 'number')
+  if (typeof model.kv_heads === 'number' && model.kv_heads !== sized(model, 'heads'))
     return [
       { path: 'model.kv_heads', text: `is ${model.kv_heads}, but the labels of model.grouping say it: leave it out` },
     ];

@@ -20,4 +20,5 @@ export interface LayerStatistics {
   keyed?: Float32Array;
 }
 
-export type StatisticName = 'inputs' | 'imageMeans' | 'queries' | 'attended' | 'keyed';
+export const STATISTICS = ['inputs', 'imageMeans', 'queries', 'attended', 'keyed'] as const;
+export type StatisticName = (typeof STATISTICS)[number];

@@ -63,6 +63,8 @@ test('a config that names data and size gets every default of the schema', () =>
       calibrationImages: 512,
       evalAllocation: 'frozen',
       evalNoise: 'fixed',
+      grouping: 'neighbours',
+      merge: 'mean',
       imageSize: 32,
       patchSize: 4,
       embedDim: 192,
