@@ -11,8 +11,8 @@ import { say } from './commands/say.js';
 import { expandHome, notExpanded } from './config/home.js';
 import { defaultDataRoot, deviceNames } from './config/names.js';
 import { ExitCode, GqaError } from './errors.js';
+import { fileError } from './files/atomic.js';
 import { calledAs, command, projectElsewhere } from './invocation.js';
-import { fileError } from './run/atomic.js';
 import { interruption, listenForSignals, type Stop } from './run/interrupt.js';
 import { gqaVersion } from './version.js';
 

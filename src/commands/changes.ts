@@ -2,7 +2,7 @@
 import path from 'node:path';
 import type { Evaluable } from '../data/dataset.js';
 import { asFingerprint, changesSince, fingerprint } from '../data/fingerprint.js';
-import { readMeta } from '../run/run-folder.js';
+import { readMeta } from '../run/meta.js';
 
 /**
  * Warnings, none when nothing changed or the config is no run's.

@@ -8,9 +8,9 @@ import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import { convertCheckpoint } from '../convert/checkpoint.js';
 import { GqaError } from '../errors.js';
+import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
-import { checkFile, writeFileAtomic } from '../run/atomic.js';
 import { shapeOf } from '../train/model.js';
 import { say, warningLine } from './say.js';
 

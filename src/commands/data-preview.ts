@@ -11,7 +11,7 @@ import { openDataset } from '../data/open.js';
 import { inputSize } from '../data/pipeline/pipeline.js';
 import { takeStratified } from '../data/subset.js';
 import { takeOfTraining } from '../data/take.js';
-import { checkFile, writeFileAtomic } from '../run/atomic.js';
+import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { withPreprocessing } from './images.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';

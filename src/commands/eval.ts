@@ -10,9 +10,10 @@ import { deviceOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
 import type { Evaluable } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
+import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
 import { kvHeadsFigure } from '../model/grouping.js';
-import { checkFile, checkFolder, makeFolder, writeFileAtomic } from '../run/atomic.js';
+import { checkEvaluation, writeEvaluation } from '../run/evaluation.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
@@ -103,9 +104,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
         : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${counted(metrics.images, 'image')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
     if (options.run !== undefined) {
-      const folder = evalFolder(options.run, options.split);
-      makeFolder(folder);
-      writeFileAtomic(path.join(folder, 'metrics.json'), `${JSON.stringify(report, null, 2)}\n`);
+      writeEvaluation(options.run, options.split, report);
     }
     if (options.logits !== undefined && kept !== null) writeFileAtomic(options.logits, kept.file());
   } finally {
@@ -113,13 +112,11 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
   }
 }
 
-const evalFolder = (run: string, split: string): string => path.join(run, 'eval', split);
-
 function checkPlaces({ run, split, logits }: EvalOptions): void {
   if (logits !== undefined) checkFile(logits);
   if (run === undefined) return;
   try {
-    checkFolder(evalFolder(run, split), `cannot write ${path.join(evalFolder(run, split), 'metrics.json')}`);
+    checkEvaluation(run, split);
   } catch (error) {
     throw withAfterthought(
       error,

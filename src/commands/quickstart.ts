@@ -7,7 +7,7 @@ import type { Config } from '../config/schema.js';
 import { projectFile } from '../invocation.js';
 import { startBackend } from '../native/backend.js';
 import type { Stop } from '../run/interrupt.js';
-import { timeStamp } from '../run/run-folder.js';
+import { timeStamp } from '../run/time-stamp.js';
 import { packageRoot } from '../version.js';
 import { evaluate } from './eval.js';
 import { say } from './say.js';

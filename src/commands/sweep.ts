@@ -2,7 +2,7 @@
  * `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the
  * others.
  */
-import { mkdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -14,13 +14,13 @@ import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { fileError, writeFileAtomic } from '../run/atomic.js';
 import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
 import { clock } from '../run/progress.js';
-import { checkRun, timeStamp } from '../run/run-folder.js';
+import { leaderboardIn, makeSweepFolder, writeConfigs, writeLeaderboard } from '../run/sweep-folder.js';
+import { timeStamp } from '../run/time-stamp.js';
 import { type Child, startChild } from '../sweep/child.js';
-import { describePoint, type Point, planGrid } from '../sweep/grid.js';
+import { describePoint, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row, reportOf, stateOf } from '../sweep/leaderboard.js';
 import { requirePaths } from './require-paths.js';
 import { say, warningLine } from './say.js';
@@ -59,7 +59,12 @@ export async function sweep(
   requireImages(first.read.config);
   const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);
-  const configs = writeConfigs(folder, name, points);
+  const configs = writeConfigs(
+    folder,
+    Object.fromEntries(
+      points.map(({ runName, read }) => [runName, dumpConfig(absolutePaths({ ...read.config, name }))]),
+    ),
+  );
   const changed = watchFiles({
     'model.pretrained': first.read.config.model.pretrained,
     'train.distill_from': first.read.config.train.distillFrom,
@@ -70,11 +75,11 @@ export async function sweep(
     `sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
   );
   const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
-  const leaderboard = path.join(folder, 'leaderboard.csv');
+  const leaderboard = leaderboardIn(folder);
   let unwritten: unknown = null;
-  const writeLeaderboard = (): void => {
+  const keepLeaderboard = (): void => {
     try {
-      writeFileAtomic(leaderboard, leaderboardCsv(rows));
+      writeLeaderboard(folder, leaderboardCsv(rows));
       unwritten = null;
     } catch (error) {
       unwritten = error; // the runs go on: their own figures are not lost with the table
@@ -95,7 +100,7 @@ export async function sweep(
       if (other.length > 0) {
         row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun`, exitCode: null };
         say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
-        writeLeaderboard();
+        keepLeaderboard();
         continue;
       }
       const where = ['--run-name', row.point.runName, '--runs-dir', options.runsDir];
@@ -108,13 +113,13 @@ export async function sweep(
       if (row.outcome.state === 'done') took.push((performance.now() - started) / 1000);
       if (row.outcome.state !== 'done')
         say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
-      writeLeaderboard(); // after every point: a sweep that is killed keeps what it found
+      keepLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
   } finally {
     stop.passTo(null);
     process.off('exit', endRun);
   }
-  if (stop.signal.aborted) writeLeaderboard();
+  if (stop.signal.aborted) keepLeaderboard();
 
   process.stdout.write(
     options.json
@@ -153,44 +158,10 @@ function requireImages(config: Config): void {
   if (distillFrom !== null) settledTeacher(distillFrom, config.model.embedDim, preprocessingOf(settled.data));
 }
 
-/** The folder must be new: a leaderboard tells of one sweep. */
-function makeSweepFolder(runsDir: string, name: string): string {
-  checkRun({ runsDir, name });
-  const folder = path.join(runsDir, name);
-  try {
-    mkdirSync(runsDir, { recursive: true });
-    mkdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new GqaError('usage', `${folder} exists already`, {
-        hint: 'Choose another --name, or leave it out: the sweep is then named by its time.',
-        cause: error,
-      });
-    }
-    throw fileError(`cannot make ${folder}`, error);
-  }
-  return folder;
-}
-
 /** Each point's warnings, those of several points once. */
 function warningsOf(rows: readonly Row[]): string {
   const warnings = new Set(rows.flatMap(({ outcome }) => (outcome?.state === 'done' ? outcome.report.warnings : [])));
   return [...warnings].map((line) => `${warningLine(line)}\n`).join('');
-}
-
-/** A config for every point, before the first of them starts: editing the base config meanwhile changes no point. */
-function writeConfigs(folder: string, name: string, points: readonly Point[]): string[] {
-  const configs = path.join(folder, 'configs');
-  try {
-    mkdirSync(configs);
-  } catch (error) {
-    throw fileError(`cannot make ${configs}`, error);
-  }
-  return points.map(({ runName, read }) => {
-    const file = path.join(configs, `${runName}.yaml`);
-    writeFileAtomic(file, dumpConfig(absolutePaths({ ...read.config, name })));
-    return file;
-  });
 }
 
 /** Checkpoints that every point begins with: gives the keys of those that are no longer what they were. */

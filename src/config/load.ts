@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { type ExitCodeName, GqaError } from '../errors.js';
-import { fileError } from '../run/atomic.js';
+import { fileError } from '../files/atomic.js';
 import { closest, expectedBy, suggestKey } from './expectations.js';
 import { applyOverrides, parseOverrides } from './overrides.js';
 import { fromPaperFile, isFlat } from './paper.js';

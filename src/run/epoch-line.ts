@@ -2,7 +2,7 @@
 import { counted } from '../counted.js';
 import { fitted } from './fit.js';
 import { clock, shortPercent, shortRate } from './progress.js';
-import type { EpochResult, Figures } from './run-folder.js';
+import type { EpochResult, Figures } from './results.js';
 
 /** What the line tells beside the figures. */
 export interface EpochEnd {

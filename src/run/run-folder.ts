@@ -1,104 +1,25 @@
 /**
- * The folder of a run, runs/<name>/<run>/, and the code that writes what a training leaves in it (`gqa eval` adds
- * eval/<split>/metrics.json):
- *
- *   config.yaml    resolved; `gqa train --config` repeats the run from it
- *   meta.json      versions, git commit, device, machine, command line, settings, numbers of parameters, fingerprint of
- * the data set, notices, warnings
- *   status.json    {state, epoch, step, pid, updated}: the epoch it is in and the optimizer steps done; never
- * half-written
- *   results.csv    a row an epoch and a last one with the test figures of the best checkpoint (`resultColumns`)
- *   metrics.jsonl  a line a log step
- *   log.txt        what was said on stderr (notices, a line an epoch; no bars) and the error that ended the run, each
- * line with its time in UTC
- *   skipped.jsonl  a line a image that could not be read (data.on_bad_image: skip); not there when there is none
- *   damaged.jsonl  a line a image that is damaged and was decoded as far as it goes (data.on_bad_image: warn); not
- * there when there is none
- *   checkpoints/   last/ and best/, a model file in each
+ * The folder of a run, runs/<name>/<run>/, and the only code that writes what a training leaves in it (evaluation.ts
+ * adds eval/<split>/metrics.json; a sweep's own folder is sweep-folder.ts's). docs/runs.md says what each file holds:
+ * config.yaml, meta.json, status.json, results.csv, metrics.jsonl, log.txt, skipped.jsonl, damaged.jsonl, checkpoints/.
  *
  * Every failed write is an error with exit code 5; that of log.txt at the end of the epoch, so that it never hides the
  * error that was to be written.
  */
-import { execFileSync } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
-import { createRequire } from 'node:module';
-import os from 'node:os';
+import { closeSync, existsSync, mkdirSync, openSync, rmdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { dumpConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import { gqaVersion, packageRoot } from '../version.js';
-import { checkFolder, fileError, makeFolder, writeFileAtomic } from './atomic.js';
+import { checkFolder, fileError, makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { wasInterrupted } from './interrupt.js';
+import { append, flush, logLines, writeStatus } from './lines.js';
+import { describeModel, describeRun, type RunAbout } from './meta.js';
+import { type EpochResult, type Figures, prefixed, type ResultColumn, resultColumns, rounded } from './results.js';
 import { toCsv } from './table.js';
+import { timeStamp } from './time-stamp.js';
 
-/**
- * Columns of results.csv; new ones are only ever added at the end. `row` is `epoch` (epoch 0: as converted, before any
- * training; without figures when the head is a fresh one) or, once and last, `best`: the best checkpoint, its epoch and
- * step, and its test figures. val_*: the validation part; empty under protocol `paper`, which has none and fills test_*
- * in every row. Fractions 0 to 1; time_s since the run began; images_per_s in training alone; rss_mb of this process,
- * in 10⁶ bytes; tensors alive in TensorFlow.js; data_wait: the part of the training time that steps waited for images;
- * steps_left_out: optimizer steps of the epoch that float16 left out, empty with other precisions.
- */
-export const resultColumns = [
-  'row',
-  'epoch',
-  'step',
-  'time_s',
-  'lr',
-  'train_loss',
-  'train_top1',
-  'val_loss',
-  'val_top1',
-  'val_top5',
-  'test_loss',
-  'test_top1',
-  'test_top5',
-  'images_per_s',
-  'rss_mb',
-  'tensors',
-  'data_wait',
-  'steps_left_out',
-] as const;
-type ResultColumn = (typeof resultColumns)[number];
-
-export interface Figures {
-  loss: number;
-  top1: number;
-  top5: number | null;
-}
-
-export interface EpochResult {
-  /** From 1; 0 is the model before any training. */
-  epoch: number;
-  step: number;
-  lr: number | null;
-  train: { loss: number; top1: number } | null;
-  /**
-   * On what the best epoch is chosen by: the validation part, or the test split under protocol `paper`. Null: a fresh
-   * head, not trained yet.
-   */
-  selection: Figures | null;
-  imagesPerSecond: number | null;
-  dataWait?: number;
-  tensors?: number;
-  /** With float16: optimizer steps of the epoch that were left out. */
-  stepsLeftOut?: number | null;
-}
-
-export type RunState = 'running' | 'done' | 'failed' | 'interrupted';
+export type RunStatus = 'running' | 'done' | 'failed' | 'interrupted';
 
 export interface RunPlace {
   /** Default `runs`. */
@@ -116,7 +37,7 @@ export interface RunFolder {
   /** Notes how far the run is; status.json follows every few seconds. */
   reached(at: { epoch: number; step: number }): void;
   /** @param at left out: as far as was noted last */
-  setStatus(state: RunState, at?: { epoch: number; step: number }): void;
+  setStatus(state: RunStatus, at?: { epoch: number; step: number }): void;
   epochDone(result: EpochResult): void;
   /** The last row of results.csv; its test figures are empty when there is no test split. */
   testDone(best: { epoch: number; step: number | null; test: Figures | null }): void;
@@ -167,13 +88,6 @@ const runExists = (folder: string): GqaError =>
 export interface Said {
   at: Date;
   text: string;
-}
-
-/** What a run's record holds of the model, and of what the user was told of it. */
-export interface RunAbout {
-  parameters: number;
-  kvParameters: number;
-  notices: readonly string[];
 }
 
 /**
@@ -251,12 +165,7 @@ function removeEmpty(folder: string, topmost: string): void {
 
 /** The folder of this run and no other: mkdir fails when two runs want the same name. */
 function claimFolder(parent: string, runName: string | undefined): string {
-  const stamp =
-    runName ??
-    new Date()
-      .toISOString()
-      .replace(/\.\d+Z$/, 'Z')
-      .replace(/[-:]/g, '');
+  const stamp = runName ?? timeStamp();
   for (let copy = 1; ; copy++) {
     const folder = path.join(parent, copy === 1 ? stamp : `${stamp}-${copy}`);
     try {
@@ -269,14 +178,6 @@ function claimFolder(parent: string, runName: string | undefined): string {
   }
 }
 
-/** UTC, to the second, in a form that every file system takes: 20261122T161500Z. */
-export function timeStamp(): string {
-  return new Date()
-    .toISOString()
-    .replace(/\.\d+Z$/, 'Z')
-    .replace(/[-:]/g, '');
-}
-
 /** @param results, metrics, log handles of the files that lines are added to */
 function openRun(
   folder: string,
@@ -284,7 +185,7 @@ function openRun(
   { results, metrics, log: logHandle }: Record<'results' | 'metrics' | 'log', number>,
 ): RunFolder {
   const started = performance.now();
-  let status: { state: RunState; epoch: number; step: number } = { state: 'running', epoch: 0, step: 0 };
+  let status: { state: RunStatus; epoch: number; step: number } = { state: 'running', epoch: 0, step: 0 };
   let statusWritten = Number.NEGATIVE_INFINITY;
   let open = true;
   const setStatus: RunFolder['setStatus'] = (state, at = status) => {
@@ -389,145 +290,4 @@ function openRun(
     },
     close,
   };
-}
-
-function prefixed(part: 'val' | 'test', { loss, top1, top5 }: Figures): Partial<Record<ResultColumn, number | null>> {
-  return { [`${part}_loss`]: loss, [`${part}_top1`]: top1, [`${part}_top5`]: top5 };
-}
-
-/** Seven digits: what a float32 holds. */
-function rounded(cell: number | string | null): number | string | null {
-  return typeof cell === 'number' && Number.isFinite(cell) ? Number(cell.toPrecision(7)) : cell;
-}
-
-/**
- * In one piece; on a full disk, which has no room for a second file, over the old one: a run that failed must not be
- * told as running.
- */
-function writeStatus(file: string, text: string): void {
-  try {
-    writeFileAtomic(file, text);
-  } catch (error) {
-    try {
-      const handle = openSync(file, 'r+');
-      writeSync(handle, text);
-      ftruncateSync(handle, Buffer.byteLength(text));
-      closeSync(handle);
-    } catch {
-      throw error;
-    }
-  }
-}
-
-/** A row or line in full, or none of it. */
-function append(handle: number, text: string, file: string): void {
-  const { size } = fstatSync(handle);
-  try {
-    const bytes = Buffer.from(text, 'utf8');
-    // A disk that is nearly full takes a part first, and says so only at the next call.
-    for (let offset = 0; offset < bytes.length; ) offset += writeSync(handle, bytes, offset);
-  } catch (error) {
-    cutBack(handle, size);
-    throw fileError(`cannot write ${file}`, error);
-  }
-}
-
-function cutBack(handle: number, size: number): void {
-  try {
-    ftruncateSync(handle, size);
-  } catch {
-    // The device has failed altogether; the error that led here tells so.
-  }
-}
-
-function flush(handle: number, file: string): void {
-  try {
-    fsyncSync(handle);
-  } catch (error) {
-    throw fileError(`cannot flush ${file}`, error);
-  }
-}
-
-/** Each line with its time: a message of several lines stays readable when lines are sorted or searched. */
-function logLines(at: Date, text: string): string {
-  const time = at.toISOString().replace(/\.\d+Z$/, 'Z');
-  return text
-    .trim()
-    .split('\n')
-    .map((line) => `${time} ${line}`.trimEnd())
-    .join('\n')
-    .concat('\n');
-}
-
-function describeModel(about: RunAbout | undefined): Record<string, unknown> {
-  if (about === undefined) return {};
-  return { parameters: about.parameters, kv_parameters: about.kvParameters, notices: about.notices };
-}
-
-/**
- * Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin
- * with TF_.
- */
-const settings =
-  /^(TF_(CPP|CUDA|CUDNN|DETERMINISTIC|DISABLE|ENABLE|FORCE|GPU|NUM|ONEDNN|USE|XLA)_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/;
-
-/** What a run's meta.json holds; null where there is none, or none that can be read. */
-export function readMeta(folder: string): Record<string, unknown> | null {
-  try {
-    return JSON.parse(readFileSync(path.join(folder, 'meta.json'), 'utf8')) as Record<string, unknown> | null;
-  } catch {
-    return null; // the folder is no run's: a config lies beside anything
-  }
-}
-
-/** meta.json: what the figures depend on beside the config. */
-function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {
-  return {
-    schema_version: 1,
-    started: new Date().toISOString(),
-    versions: {
-      gqa: gqaVersion(),
-      node: process.version,
-      tfjs: installedVersion('@tensorflow/tfjs'),
-      [device.name]: device.version,
-    },
-    device: device.device,
-    backend: device.name,
-    git: gitState(packageRoot),
-    argv: process.argv.slice(2),
-    cwd: process.cwd(),
-    host: os.hostname(),
-    platform: `${process.platform}-${process.arch}`,
-    cpu: os.cpus()[0]?.model ?? null,
-    cores: os.availableParallelism(),
-    memory_mb: Math.round(os.totalmem() / 1e6),
-    env: Object.fromEntries(Object.entries(process.env).filter(([key]) => settings.test(key))),
-  };
-}
-
-function installedVersion(name: string): string | null {
-  try {
-    return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
-  } catch {
-    return null; // told as unknown; the run does not depend on knowing it
-  }
-}
-
-/**
- * The commit of this code; null where it is no git checkout (of its own: not one that merely lies around it) or git is
- * not installed.
- */
-function gitState(root: string): { commit: string; dirty: boolean } | null {
-  const git = (...args: string[]) =>
-    execFileSync('git', ['-C', root, ...args], {
-      encoding: 'utf8',
-      timeout: 5000,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).trim();
-  try {
-    if (path.resolve(git('rev-parse', '--show-toplevel')) !== path.resolve(root)) return null;
-    return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== '' };
-  } catch {
-    return null;
-  }
 }

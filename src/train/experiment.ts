@@ -14,7 +14,7 @@ import { initialAttention } from '../model/attention-state.js';
 import type { Values } from '../model/params.js';
 import type { EpochEnd } from '../run/epoch-line.js';
 import { interruption, isInterruption } from '../run/interrupt.js';
-import type { EpochResult } from '../run/run-folder.js';
+import type { EpochResult } from '../run/results.js';
 import { type LogLine, lastRate, trainEpoch } from './epoch.js';
 import type { Metrics } from './evaluate.js';
 import { type BuiltModel, modelFile } from './model.js';

@@ -7,7 +7,8 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { loadConfig, parseConfig } from '../../src/config/load.js';
 import { GqaError } from '../../src/errors.js';
-import { checkRun, createRun, resultColumns } from '../../src/run/run-folder.js';
+import { resultColumns } from '../../src/run/results.js';
+import { checkRun, createRun } from '../../src/run/run-folder.js';
 
 const { config } = parseConfig('name: tiny\ndata: { name: cifar10 }\nmodel: { size: micro }\n', 'tiny.yaml', []);
 const device = { name: 'wasm', device: 'cpu', version: '1.2.3' };

@@ -25,7 +25,7 @@ interface Lock {
 }
 
 const setUp = JSON.stringify(pathToFileURL(path.resolve('scripts/lock.mjs')).href);
-const fetching = JSON.stringify(pathToFileURL(path.resolve('dist/src/data/fetch/lock.js')).href);
+const fetching = JSON.stringify(pathToFileURL(path.resolve('dist/src/files/lock.js')).href);
 
 const LOCKS: Lock[] = [
   {

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { GqaError } from '../../errors.js';
-import { fileError } from '../../run/atomic.js';
+import { fileError } from '../../files/atomic.js';
 
 export type ArchiveKind = 'tar.gz' | 'zip';
 

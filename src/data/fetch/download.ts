@@ -10,7 +10,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GqaError } from '../../errors.js';
-import { fileError } from '../../run/atomic.js';
+import { fileError } from '../../files/atomic.js';
 import type { Download } from './catalogue.js';
 
 export interface DownloadWatch {

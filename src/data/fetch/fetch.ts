@@ -6,12 +6,12 @@
 import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { GqaError } from '../../errors.js';
-import { fileError } from '../../run/atomic.js';
+import { fileError } from '../../files/atomic.js';
+import { claim } from '../../files/lock.js';
 import { interruption } from '../../run/interrupt.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
 import type { CatalogueEntry, Download } from './catalogue.js';
 import { algorithmOf, checksum, download, type Patience, patience } from './download.js';
-import { claim } from './lock.js';
 
 /** What is told while it runs. */
 export interface FetchWatch {

@@ -9,6 +9,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, wri
 import { join, resolve } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
+import { isAlive } from '../../files/alive.js';
 import type { ImageSize } from '../dataset.js';
 import { type Fit, isPlain } from '../images/fit.js';
 import { asImage, type Decoded, type Image, interleaved } from '../images/image.js';
@@ -49,15 +50,6 @@ export function openCache(folder: string, gigabytes: number): Cache {
   const blocks = new Int32Array(new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT));
   blocks.set([used, Math.min(2 ** 31 - 1, Math.floor((gigabytes * 1e9) / BLOCK))]);
   return { folder: absolute, blocks };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 /** The size that images are brought to, and how: squashed, bilinear, when left out. */

@@ -4,8 +4,9 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { GqaError } from '../../errors.js';
-import { fileError } from '../../run/atomic.js';
+import { GqaError } from '../errors.js';
+import { isAlive } from './alive.js';
+import { fileError } from './atomic.js';
 
 /**
  * Takes the lock of a folder, also from a process that died.
@@ -104,13 +105,3 @@ function read(file: string): string | null {
 const pidOf = (held: string): number => Number.parseInt(held, 10);
 
 const codeOf = (cause: unknown): string | undefined => (cause as NodeJS.ErrnoException).code;
-
-function isAlive(pid: number): boolean {
-  if (!(pid > 0)) return true; // nobody knows whose it is
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === 'EPERM'; // alive, but somebody else's
-  }
-}

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { GqaError } from '../../src/errors.js';
-import { fileError, writeFileAtomic } from '../../src/run/atomic.js';
+import { fileError, writeFileAtomic } from '../../src/files/atomic.js';
 
 const temporary = () => mkdtempSync(path.join(tmpdir(), 'gqa-atomic-'));
 

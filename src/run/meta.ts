@@ -1,0 +1,87 @@
+/** A run's meta.json: what its figures depend on beside the config. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { gqaVersion, packageRoot } from '../version.js';
+
+/** What a run's record holds of the model, and of what the user was told of it. */
+export interface RunAbout {
+  parameters: number;
+  kvParameters: number;
+  notices: readonly string[];
+}
+
+export function describeModel(about: RunAbout | undefined): Record<string, unknown> {
+  if (about === undefined) return {};
+  return { parameters: about.parameters, kv_parameters: about.kvParameters, notices: about.notices };
+}
+
+/**
+ * Variables that change how things are computed. No wider: an environment holds secrets too, and Terraform's also begin
+ * with TF_.
+ */
+const settings =
+  /^(TF_(CPP|CUDA|CUDNN|DETERMINISTIC|DISABLE|ENABLE|FORCE|GPU|NUM|ONEDNN|USE|XLA)_|GQA_|CUDA_|XLA_|OMP_|NVIDIA_|NODE_OPTIONS$|UV_THREADPOOL_SIZE$)/;
+
+/** What a run's meta.json holds; null where there is none, or none that can be read. */
+export function readMeta(folder: string): Record<string, unknown> | null {
+  try {
+    return JSON.parse(readFileSync(path.join(folder, 'meta.json'), 'utf8')) as Record<string, unknown> | null;
+  } catch {
+    return null; // the folder is no run's: a config lies beside anything
+  }
+}
+
+/** meta.json: what the figures depend on beside the config. */
+export function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {
+  return {
+    schema_version: 1,
+    started: new Date().toISOString(),
+    versions: {
+      gqa: gqaVersion(),
+      node: process.version,
+      tfjs: installedVersion('@tensorflow/tfjs'),
+      [device.name]: device.version,
+    },
+    device: device.device,
+    backend: device.name,
+    git: gitState(packageRoot),
+    argv: process.argv.slice(2),
+    cwd: process.cwd(),
+    host: os.hostname(),
+    platform: `${process.platform}-${process.arch}`,
+    cpu: os.cpus()[0]?.model ?? null,
+    cores: os.availableParallelism(),
+    memory_mb: Math.round(os.totalmem() / 1e6),
+    env: Object.fromEntries(Object.entries(process.env).filter(([key]) => settings.test(key))),
+  };
+}
+
+function installedVersion(name: string): string | null {
+  try {
+    return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+  } catch {
+    return null; // told as unknown; the run does not depend on knowing it
+  }
+}
+
+/**
+ * The commit of this code; null where it is no git checkout (of its own: not one that merely lies around it) or git is
+ * not installed.
+ */
+function gitState(root: string): { commit: string; dirty: boolean } | null {
+  const git = (...args: string[]) =>
+    execFileSync('git', ['-C', root, ...args], {
+      encoding: 'utf8',
+      timeout: 5000,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  try {
+    if (path.resolve(git('rev-parse', '--show-toplevel')) !== path.resolve(root)) return null;
+    return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== '' };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,49 @@
+/** The folder of a sweep below runs/: a config for every point, the runs, and the leaderboard. */
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { GqaError } from '../errors.js';
+import { fileError, writeFileAtomic } from '../files/atomic.js';
+import { checkRun } from './run-folder.js';
+
+/** The folder must be new: a leaderboard tells of one sweep. */
+export function makeSweepFolder(runsDir: string, name: string): string {
+  checkRun({ runsDir, name });
+  const folder = path.join(runsDir, name);
+  try {
+    mkdirSync(runsDir, { recursive: true });
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new GqaError('usage', `${folder} exists already`, {
+        hint: 'Choose another --name, or leave it out: the sweep is then named by its time.',
+        cause: error,
+      });
+    }
+    throw fileError(`cannot make ${folder}`, error);
+  }
+  return folder;
+}
+
+/**
+ * A config for every point, before the first of them starts: editing the base config meanwhile changes no point.
+ * @param texts by the point's run name
+ * @returns the files, in the same order
+ */
+export function writeConfigs(folder: string, texts: Record<string, string>): string[] {
+  const configs = path.join(folder, 'configs');
+  try {
+    mkdirSync(configs);
+  } catch (error) {
+    throw fileError(`cannot make ${configs}`, error);
+  }
+  return Object.entries(texts).map(([runName, text]) => {
+    const file = path.join(configs, `${runName}.yaml`);
+    writeFileAtomic(file, text);
+    return file;
+  });
+}
+
+export const leaderboardIn = (folder: string): string => path.join(folder, 'leaderboard.csv');
+
+/** @throws GqaError `io` */
+export const writeLeaderboard = (folder: string, csv: string): void => writeFileAtomic(leaderboardIn(folder), csv);
