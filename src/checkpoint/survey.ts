@@ -1,19 +1,15 @@
-/**
- * What a file is, before any value of it is read: what every tensor is (ours, LayerScale's, left out, or a reason to
- * refuse the file), which sizes the model has, and whether it is the config's. A file that cannot be computed exactly
- * is refused in at most ten lines that begin with what it is.
- */
-import path from 'node:path';
-import { modelSizes } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import type { Grouping, Groups } from '../model/grouping.js';
 import { parameterSpecs } from '../model/params.js';
-import { LAYER_NORM_EPS, type ModelShape, tokens } from '../model/sizes.js';
+import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { VariantName } from '../model/variants.js';
-import { extraOf, FAMILIES, LEFT_OUT, REFUSED } from './extras.js';
-import { isAveraged, ourName, type Place, placesOf, withoutWrappers } from './names.js';
-import { type Safetensors, shown, type TensorEntry } from './safetensors.js';
+import { extraOf, FAMILIES } from './extras.js';
+import { foreignLayers } from './foreign-layers.js';
+import { isAveraged, type Place, placesOf, withoutWrappers } from './names.js';
+import { describe, differences, doesNotFit, noVit, type Reason, refuse, type Sizes } from './refusal.js';
+import { type Safetensors, shown } from './safetensors.js';
+import { type Sorted, sortNames } from './sort-names.js';
 
 /** Where a parameter's values stand: a tensor of the file, or a third of it (timm's fused `attn.qkv`, query first). */
 export interface Source {
@@ -43,11 +39,6 @@ export interface Survey {
   notices: string[];
   warnings: string[];
 }
-
-type Sizes = Pick<ModelShape, 'imageSize' | 'patchSize' | 'embedDim' | 'depth' | 'mlpRatio'>;
-
-/** Kinds of numbers that weights are stored in; others are quantised, or no weights. */
-const WEIGHT_DTYPES: readonly string[] = ['F64', 'F32', 'F16', 'BF16'];
 
 /** Formats of the metadata whose layouts are torch's; a file without is taken to be torch's. */
 const TORCH_FORMATS: readonly (string | undefined)[] = [undefined, 'pt', 'pytorch', 'torch', 'np'];
@@ -99,88 +90,6 @@ export function survey(file: Safetensors, shape: ModelShape, variant?: VariantNa
   };
 }
 
-/** The file's tensors, by what they are. */
-interface Sorted {
-  /** Our name (q, k and v still fused where they are; `blocks.0.ls1.gamma`) → the tensor. */
-  ours: Map<string, { tensor: string; entry: TensorEntry }>;
-  /** What it is → the names. */
-  leftOut: Map<string, string[]>;
-  refused: Map<string, string[]>;
-  unknown: string[];
-  /** Tensors of a head that is no linear layer, or not the model's own. */
-  otherHead: string[];
-  /** A head beside the model, where the model has none: its name. */
-  outsideHead: string | null;
-}
-
-const HEAD = /^(?:heads?|classifier|fc|cls_head|linear)\./;
-const LINEAR_HEAD = /^(?:head|classifier|fc|heads(?:\.head)?|linear)\.(weight|bias)$/;
-/** Heads that begin with something that is in `REFUSED`. */
-const POOLED_HEAD = /^head\.(?:norm|fc_norm|attention|probe)\b/;
-
-/** @param own names that a checkpoint of ours has */
-function sortNames(file: Safetensors, place: Place, places: readonly Place[], own: ReadonlySet<string>): Sorted {
-  const sorted: Sorted = {
-    ours: new Map(),
-    leftOut: new Map(),
-    refused: new Map(),
-    unknown: [],
-    otherHead: [],
-    outsideHead: null,
-  };
-  const add = (to: Map<string, string[]>, what: string, name: string): unknown =>
-    to.set(what, [...(to.get(what) ?? []), name]);
-  const rest: { tensor: string; entry: TensorEntry; name: string; within: string; inside: boolean }[] = [];
-  for (const [tensor, entry] of file.tensors) {
-    const name = withoutWrappers(tensor);
-    const inside = name.startsWith(place.prefix);
-    const within = relativeTo(place.prefix, name);
-    const ours = inside ? (ourName(place.scheme, within) ?? (own.has(within) ? within : null)) : null;
-    if (ours === null) rest.push({ tensor, entry, name, within, inside });
-    else if (sorted.ours.has(ours)) add(sorted.refused, 'two tensors for one place', tensor);
-    else sorted.ours.set(ours, { tensor, entry });
-  }
-  const ownHead = sorted.ours.has('head.weight');
-  const others = places
-    .filter(({ prefix }) => prefix !== place.prefix && !isAveraged(`${prefix}x`))
-    .map(({ prefix }) => prefix);
-  for (const { tensor, entry, name, within, inside } of rest) {
-    const second = others.find((prefix) => name.startsWith(prefix) && !place.prefix.startsWith(prefix));
-    const left = extraOf(LEFT_OUT, within);
-    const part = LINEAR_HEAD.exec(within)?.[1];
-    if (isAveraged(name)) add(sorted.leftOut, 'averaged copies of the weights', tensor);
-    else if (second !== undefined)
-      add(sorted.refused, `a second model, under “${second}”: save the one that is wanted alone`, tensor);
-    else if (left !== null) add(sorted.leftOut, left, tensor);
-    else if (!ownHead && part !== undefined && (!inside || place.scheme.name !== 'timm’s names')) {
-      const key = `head.${part}`;
-      if (sorted.ours.has(key)) add(sorted.refused, 'two heads', tensor);
-      else sorted.ours.set(key, { tensor, entry });
-      if (!inside && !isTransformersHead(place, within)) sorted.outsideHead = tensor.replace(/\.(weight|bias)$/, '');
-    } else if (HEAD.test(within) && !POOLED_HEAD.test(within)) sorted.otherHead.push(tensor);
-    else {
-      const what = extraOf(REFUSED, within);
-      if (what !== null) add(sorted.refused, what, tensor);
-      else sorted.unknown.push(tensor);
-    }
-  }
-  if (sorted.ours.has('head.weight') && sorted.otherHead.length > 0) {
-    for (const tensor of sorted.otherHead) add(sorted.refused, 'two heads', tensor);
-  }
-  return sorted;
-}
-
-/** The name without the file's prefix, or without as many of its first parts as it has. */
-function relativeTo(prefix: string, name: string): string {
-  let start = prefix;
-  while (start !== '' && !name.startsWith(start)) start = start.replace(/[^.]*\.$/, '');
-  return name.slice(start.length);
-}
-
-/** Hugging Face keeps the classifier beside the model (`vit.…`, `classifier.…`), and it reads the class token. */
-const isTransformersHead = ({ scheme }: Place, within: string): boolean =>
-  scheme.name === 'Hugging Face’s names' && within.startsWith('classifier.');
-
 /**
  * Hugging Face's ViT has 1e-12 where its config says nothing; its DINOv2 (blocks with `norm1`), timm and torchvision
  * have 1e-6.
@@ -218,76 +127,10 @@ function sizesOf(ours: Sorted['ours'], shape: ModelShape): Sizes {
   };
 }
 
-/** Why the file is refused: what, and examples. */
-interface Reason {
-  what: string;
-  names: string[];
-}
-
 const refusals = ({ refused, unknown }: Sorted): Reason[] => [
   ...[...refused].map(([what, names]) => ({ what, names })),
   ...(unknown.length > 0 ? [{ what: 'unknown to gqa, so perhaps part of the computation', names: unknown }] : []),
 ];
-
-/** Layers that are no ViT's though their names are. */
-function foreignLayers(ours: Sorted['ours'], is: Sizes): Reason[] {
-  const reasons: Reason[] = [];
-  const shapeOf = (name: string): number[] | undefined => ours.get(name)?.entry.shape;
-  const positions = shapeOf('pos_embed');
-  const posName = ours.get('pos_embed')?.tensor ?? 'pos_embed';
-  const grid = (positions?.[1] ?? 0) ** 0.5;
-  if (!ours.has('cls_token'))
-    reasons.push({
-      what: 'no class token: its head reads the mean of all patches, or pools them by attention',
-      names: ['cls_token'],
-    });
-  if (positions === undefined) reasons.push({ what: 'no position embeddings that are learned', names: ['pos_embed'] });
-  else if (positions.length !== 3 || positions[0] !== 1 || positions[2] !== is.embedDim)
-    reasons.push({
-      what: `position embeddings of the form [${positions.join(', ')}]; expected [1, tokens, ${is.embedDim}]`,
-      names: [posName],
-    });
-  else if (ours.has('cls_token') && Number.isInteger(grid))
-    reasons.push({
-      what: `position embeddings of ${positions[1]} tokens: ${grid} × ${grid} patches, without the class token (no_embed_class)`,
-      names: [posName],
-    });
-  else if (ours.has('cls_token') && !Number.isInteger(((positions[1] ?? 0) - 1) ** 0.5))
-    reasons.push({
-      what: `position embeddings of ${positions[1]} tokens, which are no square of patches and a class token`,
-      names: [posName],
-    });
-  const kernel = shapeOf('patch_embed.proj.weight');
-  const kernelName = ours.get('patch_embed.proj.weight')?.tensor ?? '';
-  if (kernel !== undefined && kernel.length !== 4)
-    reasons.push({
-      what: `patches by a kernel of the form [${kernel.join(', ')}]; expected [${is.embedDim}, 3, patch, patch]`,
-      names: [kernelName],
-    });
-  else if (kernel !== undefined && kernel[1] !== 3)
-    reasons.push({ what: `made for images with channels: ${kernel[1]}; gqa’s have 3`, names: [kernelName] });
-  else if (kernel !== undefined && kernel[2] !== kernel[3])
-    reasons.push({ what: `patches of ${kernel[2]} × ${kernel[3]} pixels; gqa’s are square`, names: [kernelName] });
-  const [fc1, fc2] = [shapeOf('blocks.0.mlp.fc1.weight'), shapeOf('blocks.0.mlp.fc2.weight')];
-  if (fc1 !== undefined && fc2 !== undefined && fc1[0] === 2 * (fc2[1] as number))
-    reasons.push({
-      what: 'a gated MLP (SwiGLU): fc1 has twice the outputs that fc2 reads',
-      names: [ours.get('blocks.0.mlp.fc1.weight')?.tensor ?? ''],
-    });
-  const norms = [...ours.keys()].filter((name) => /(^|\.)norm[12]?\.weight$/.test(name));
-  if (norms.length > 0 && norms.every((name) => !ours.has(name.replace('.weight', '.bias'))))
-    reasons.push({
-      what: 'norms without a bias (RMS norm, or a layer norm with bias=False)',
-      names: norms.map((name) => ours.get(name)?.tensor ?? name),
-    });
-  const stored = [...ours.values()].filter(({ entry }) => !WEIGHT_DTYPES.includes(entry.dtype));
-  if (stored.length > 0)
-    reasons.push({
-      what: `weights stored as ${[...new Set(stored.map(({ entry }) => entry.dtype))].join(', ')} (quantised?); gqa reads ${WEIGHT_DTYPES.join(', ')}`,
-      names: stored.map(({ tensor }) => tensor),
-    });
-  return reasons;
-}
 
 const NO_HEAD = 'the checkpoint has no head';
 
@@ -411,97 +254,6 @@ const gammasOf = (ours: Sorted['ours']): Map<string, string> =>
       return found === null ? [] : [[`${found[1]}.${found[2] === '1' ? 'attn.proj' : 'mlp.fc2'}`, tensor] as const];
     }),
   );
-
-const SIZE_KEYS = {
-  imageSize: 'image_size',
-  patchSize: 'patch_size',
-  embedDim: 'embed_dim',
-  depth: 'depth',
-  mlpRatio: 'mlp_ratio',
-} as const satisfies Record<keyof Sizes, string>;
-
-function differences(is: Sizes, shape: ModelShape): (keyof Sizes)[] {
-  return (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).filter((key) =>
-    key === 'mlpRatio'
-      ? Math.round(is.embedDim * is.mlpRatio) !== Math.round(is.embedDim * shape.mlpRatio)
-      : is[key] !== shape[key],
-  );
-}
-
-function doesNotFit(
-  file: Safetensors,
-  place: Place,
-  is: Sizes,
-  shape: ModelShape,
-  differing: (keyof Sizes)[],
-): GqaError {
-  const named = Object.entries(modelSizes).find(([, size]) =>
-    (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).every((key) => size[SIZE_KEYS[key]] === is[key]),
-  );
-  const keys = (Object.keys(SIZE_KEYS) as (keyof Sizes)[]).map((key) => `${SIZE_KEYS[key]}: ${is[key]}`).join(', ');
-  const hint =
-    named === undefined
-      ? `Set model.size: custom, ${keys}, and heads as it was trained with.`
-      : `Set model.size: ${named[0]}, or custom with ${keys}.`;
-  const lines = differing.map((key) => ({
-    what: `${SIZE_KEYS[key]} is ${is[key]}, in the config ${shape[key]}`,
-    names: [],
-  }));
-  const positions = differing.includes('imageSize')
-    ? [
-        {
-          what: `position embeddings of ${tokens({ ...is } as ModelShape)} tokens: ${is.imageSize} pixels with patch ${is.patchSize}; gqa does not resize them`,
-          names: [],
-        },
-      ]
-    : [];
-  return refuse(file, describe(place, is), 'it does not fit the model of the config', [...lines, ...positions], hint);
-}
-
-const describe = ({ scheme, prefix }: Place, { imageSize, patchSize, embedDim, depth }: Sizes): string =>
-  `a ViT with ${scheme.name}${prefix === '' ? '' : ` behind “${prefix}”`} (${imageSize} pixels, patch ${patchSize}, embed_dim ${embedDim}, depth ${depth})`;
-
-const MOST_REASONS = 6;
-
-function refuse(file: Safetensors, what: string, why: string, reasons: Reason[], hint?: string): GqaError {
-  const part = /-(\d{5}-of-\d{5})\.safetensors$/.exec(path.basename(file.path))?.[1];
-  const whole = part === undefined ? what : `a part (${part.replace('-of-', ' of ')}) of a checkpoint in several files`;
-  const line = ({ what: reason, names }: Reason): string =>
-    `  ${reason}${names.length === 0 ? '' : `: ${examples(names)}`}`;
-  const more = reasons.length > MOST_REASONS ? [`  and ${reasons.length - MOST_REASONS} more`] : [];
-  return new GqaError(
-    'usage',
-    [`${file.path} is ${whole}: ${why}:`, ...reasons.slice(0, MOST_REASONS).map(line), ...more].join('\n'),
-    {
-      hint:
-        hint ??
-        (part === undefined
-          ? 'Give a plain ViT: pre-norm blocks, a class token, learned positions, a linear head.'
-          : 'Join its parts in torch, and save them as one file.'),
-    },
-  );
-}
-
-function examples(names: string[]): string {
-  const first = names.slice(0, 2).map((name) => (name.includes(' ') ? name : shown(name)));
-  return `${first.join(', ')}${names.length > 2 ? ` and ${names.length - 2} more` : ''}`;
-}
-
-function noVit(file: Safetensors, family: string | null): GqaError {
-  const count = file.tensors.size;
-  const names = [...file.tensors.keys()];
-  const what =
-    family === null
-      ? 'no ViT whose names gqa knows (timm’s, Hugging Face’s, torchvision’s)'
-      : `no plain ViT but ${family}`;
-  return new GqaError(
-    'usage',
-    `${file.path} is ${what}: ${counted(count, 'tensor')}${count === 0 ? '' : `: ${examples(names)}`}`,
-    {
-      hint: 'Give a plain ViT as timm, Hugging Face or torchvision save it, as one .safetensors file.',
-    },
-  );
-}
 
 function noticesOf(place: Place, sorted: Sorted, sources: Map<string, Source>, headless: string | null): string[] {
   const notices: string[] = [];

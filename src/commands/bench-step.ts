@@ -7,27 +7,21 @@ import { requireEffect } from '../config/idle.js';
 import { type ReadConfig, readConfig } from '../config/load.js';
 import { deviceOverride, hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
-import type { Batch } from '../data/dataset.js';
 import { GqaError } from '../errors.js';
 import { npmRun } from '../invocation.js';
-import { initialAttention } from '../model/attention-state.js';
 import { forwardFlops } from '../model/flops.js';
 import { kvHeadsFigure } from '../model/grouping.js';
-import { countParameters, initialModel } from '../model/params.js';
+import { countParameters } from '../model/params.js';
 import type { VariantName } from '../model/variants.js';
 import { startBackend } from '../native/backend.js';
-import { draws } from '../random.js';
 import { columnsOf } from '../run/fit.js';
-import { type Stop, unstoppable } from '../run/interrupt.js';
+import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
-import { type Operation, recordedOperations } from '../trace/profile.js';
 import { shapeOf } from '../train/model.js';
-import { stepOptions } from '../train/ready.js';
-import { teacherEntries } from '../train/snapshot.js';
-import { teacherShape } from '../train/teacher.js';
-import { createTrainer, type TrainerMode } from '../train/trainer.js';
+import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
+import { CLASSES, openStepBench, type StepBench } from './step-bench.js';
 
 export interface BenchOptions {
   config: string;
@@ -79,9 +73,6 @@ const inLine = (values: Record<string, string | number | number[]>): string =>
   Object.entries(values)
     .map(([key, value]) => `${key} ${value}`)
     .join(' · ');
-
-/** A head of ten classes; the image size is the model's. */
-const CLASSES = 10;
 
 export async function benchStep(options: BenchOptions, stop: Stop): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
@@ -245,94 +236,6 @@ function profileTable(kinds: KindTime[]): string {
     ]),
     columnsOf(process.stdout),
   );
-}
-
-export interface StepBench {
-  /** Building the trainer, fresh weights and the first step. */
-  compileMs: number;
-  /** Milliseconds of a step; the sums are read at the end, as at a log line. */
-  train(steps: number): Promise<number>;
-  /** Milliseconds of a batch. */
-  evaluate(batches: number): Promise<number>;
-  /** The operations of one step; null where they are not recorded. */
-  profile(): Operation[] | null;
-  dispose(): void;
-}
-
-/**
- * A config's model on random images of its own size, ready to be timed: one step is done. The backend is started.
- * @param stop asked before every batch
- */
-export async function openStepBench(
-  config: Config,
-  mode: TrainerMode,
-  batchSize: number,
-  stop: Stop = unstoppable(),
-): Promise<StepBench> {
-  const started = performance.now();
-  const { variant } = config.model;
-  const shape = shapeOf(config.model, CLASSES);
-  const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
-  const trainer = createTrainer(
-    {
-      ...stepOptions(config),
-      evalAllocation: 'frozen',
-      shape,
-      variant,
-      batchSize,
-      evalBatchSize: batchSize,
-      height: shape.imageSize,
-      width: shape.imageSize,
-    },
-    mode,
-  );
-  trainer.begin({ values: initialModel(shape, variant, config.seed), attention: initialAttention(shape, variant) });
-  if (config.train.distillFrom !== null)
-    trainer.restore(teacherEntries(initialModel(teacherShape(shape), 'mha', config.seed)));
-  const { gradAccumSteps } = config.train;
-  let step = 0;
-  const train = async (steps: number): Promise<number> => {
-    const begun = performance.now();
-    for (const end = step + steps; step < end; step++) {
-      for (let i = 0; i < gradAccumSteps; i++) {
-        await stop.check();
-        trainer.train(batch, { step, lr: 1e-5, refresh: i === 0 && step % 10 === 0, last: i === gradAccumSteps - 1 });
-      }
-    }
-    trainer.readSums();
-    return (performance.now() - begun) / steps;
-  };
-  await train(1);
-  return {
-    compileMs: performance.now() - started,
-    train,
-    async evaluate(batches) {
-      const begun = performance.now();
-      trainer.beginEvaluation();
-      for (let i = 0; i < batches; i++) {
-        await stop.check();
-        trainer.evaluate(batch).dispose();
-      }
-      trainer.readEvaluation();
-      return (performance.now() - begun) / batches;
-    },
-    profile: () =>
-      recordedOperations(() => trainer.train(batch, { step, lr: 1e-5, refresh: true, last: gradAccumSteps === 1 })),
-    dispose: trainer.dispose,
-  };
-}
-
-/** Random bytes, as the device gets them. */
-function syntheticBatch(batchSize: number, side: number, seed: number): Batch {
-  const from = draws(seed, 'bench');
-  return {
-    pixels: Uint8Array.from({ length: batchSize * side * side * 3 }, () => from.bits() & 255),
-    height: side,
-    width: side,
-    labels: Int32Array.from({ length: batchSize }, () => from.below(CLASSES)),
-    weights: new Float32Array(batchSize).fill(1),
-    images: batchSize,
-  };
 }
 
 const median = (values: number[]): number =>

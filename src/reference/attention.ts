@@ -3,10 +3,8 @@
  * the paper's PyTorch code gave, in the form that test/reference/README.md describes. The model runs through the same
  * functions as `gqa train`.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
-import { z } from 'zod';
 import { openSafetensors, readTensor, type Safetensors } from '../checkpoint/safetensors.js';
 import { convertCheckpoint } from '../convert/checkpoint.js';
 import { GqaError } from '../errors.js';
@@ -17,6 +15,17 @@ import { subtractNoise } from '../model/variants/pgqa.js';
 import type { VariantName } from '../model/variants.js';
 import { plain, type StepOptions } from '../train/step.js';
 import type { TrainerMode } from '../train/trainer.js';
+import { attempt, type CaseResult, type Check, run } from './case.js';
+import {
+  elementwiseDeviation,
+  largest,
+  largestDifference,
+  largestMagnitude,
+  relativeDeviation,
+  worse,
+  zerosLike,
+} from './deviation.js';
+import { type Case, type Index, readIndex } from './index.js';
 import { openStepper, type Seen, type Stepper } from './stepper.js';
 
 /** The paper's names of the schemes → ours. */
@@ -27,59 +36,6 @@ const SCHEMES: Record<string, VariantName> = {
   dgqa_diff: 'dgqa-diff',
   dgqa_ema: 'dgqa-ema',
 };
-
-const rows = z.array(z.array(z.array(z.number())));
-
-const indexSchema = z.object({
-  model: z.object({
-    embedDim: z.number(),
-    numHeads: z.number(),
-    depth: z.number(),
-    imageSize: z.number(),
-    patchSize: z.number(),
-    numClasses: z.number(),
-    mlpRatio: z.number(),
-    layerNormEps: z.literal(1e-6),
-  }),
-  batch: z.number().int().positive(),
-  steps: z.number().int().positive(),
-  windowSize: z.number().int().positive(),
-  adamw: z.object({
-    lr: z.number(),
-    betas: z.tuple([z.number(), z.number()]),
-    eps: z.number(),
-    weightDecay: z.number(),
-  }),
-  cases: z.array(
-    z.object({
-      name: z.string(),
-      scheme: z.string(),
-      kvHeads: z.number().int().positive(),
-      deterministic: z.boolean(),
-      losses: z.array(z.number()),
-      splits: rows.nullable(),
-      knorms: rows.nullable(),
-      caches: rows.nullable(),
-    }),
-  ),
-});
-
-type Index = z.output<typeof indexSchema>;
-type Case = Index['cases'][number];
-
-/** One quantity of a case: how far off, and how far it may be. */
-interface Check {
-  what: string;
-  deviation: number;
-  tolerance: number;
-}
-
-export interface CaseResult {
-  name: string;
-  passed: boolean;
-  /** One line: the largest deviation of each quantity, or why the case could not be compared. */
-  detail: string;
-}
 
 /**
  * Runs every case of a directory, compiled or operation by operation.
@@ -98,25 +54,6 @@ export function* compareAttention(dir: string, mode: TrainerMode): Generator<Cas
   for (const of of index.cases) yield run(of.name, () => compareCase(dir, checkpoint, of, inputs.value, index, mode));
   yield run('pgqa_noise', () => comparePgqaNoise(path.join(dir, 'pgqa_noise.safetensors')));
   inputs.value.images.dispose();
-}
-
-function attempt<T>(name: string, f: () => T): { value: T } | CaseResult {
-  try {
-    return { value: f() };
-  } catch (error) {
-    if (!(error instanceof GqaError)) throw error;
-    return { name, passed: false, detail: error.message };
-  }
-}
-
-function run(name: string, compare: () => Check[]): CaseResult {
-  const outcome = attempt(name, compare);
-  if ('detail' in outcome) return outcome;
-  const checks = outcome.value;
-  const within = ({ deviation, tolerance }: Check): boolean => deviation <= tolerance; // NaN is not
-  const describe = (check: Check): string =>
-    `${check.what} ${check.deviation.toExponential(1)}${within(check) ? '' : ` (allowed ${check.tolerance})`}`;
-  return { name, passed: checks.length > 0 && checks.every(within), detail: checks.map(describe).join(', ') };
 }
 
 interface Inputs {
@@ -332,44 +269,5 @@ function comparePgqaNoise(file: string): Check[] {
   ];
 }
 
-function readIndex(file: string): Index {
-  try {
-    return indexSchema.parse(JSON.parse(fs.readFileSync(file, 'utf8')));
-  } catch (cause) {
-    const detail = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
-    throw new GqaError('data', `${file}: not an index of attention cases: ${detail}`, { cause });
-  }
-}
-
 const prefixed = (file: Safetensors, prefix: string): string[] =>
   [...file.tensors.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
-const zerosLike = (values: Float32Array): Float32Array => new Float32Array(values.length);
-
-/** The larger one; NaN wins, so that it fails a check instead of hiding. */
-const worse = (a: number, b: number): number => (Number.isNaN(a) || a > b ? a : b);
-const largest = (values: number[]): number => values.reduce(worse, 0);
-
-function largestMagnitude(values: ArrayLike<number>): number {
-  return largest(Array.from(values, Math.abs));
-}
-
-/** NaN when the lengths differ. */
-function largestDifference(ours: ArrayLike<number>, reference: ArrayLike<number>): number {
-  if (ours.length !== reference.length) return Number.NaN;
-  return largest(Array.from(ours, (value, i) => Math.abs(value - (reference[i] as number))));
-}
-
-/** Largest difference in units of the reference's largest magnitude. */
-const relativeDeviation = (ours: ArrayLike<number>, reference: ArrayLike<number>): number =>
-  largestDifference(ours, reference) / largestMagnitude(reference);
-
-/** Largest difference of an element in units of itself. */
-function elementwiseDeviation(ours: ArrayLike<number>, reference: ArrayLike<number>): number {
-  if (ours.length !== reference.length) return Number.NaN;
-  return largest(
-    Array.from(
-      ours,
-      (value, i) => Math.abs(value - (reference[i] as number)) / Math.max(Math.abs(reference[i] as number), 1e-12),
-    ),
-  );
-}

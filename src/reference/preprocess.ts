@@ -13,7 +13,7 @@ import { asImage, interleaved, resizeImage } from '../data/images/image.js';
 import { applyOperation, OPERATIONS, type OperationName } from '../data/images/randaugment.js';
 import { GqaError } from '../errors.js';
 import { normalise } from '../model/pixels.js';
-import type { CaseResult } from './attention.js';
+import type { CaseResult } from './case.js';
 
 interface Index {
   resize: { input: string; output: string; size: [height: number, width: number] }[];

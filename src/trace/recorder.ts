@@ -5,7 +5,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { callSite, TraceError } from './error.js';
 import { type Attribute, addConstant, addNode, type ElementType, type Graph, type Output } from './graph.js';
-import { type Emitter, RULES } from './ops.js';
+import { RULES } from './ops.js';
+import type { Emitter } from './rule.js';
 
 /** The precision of matrix products; everything else is float32 whatever it is. */
 export type Precision = 'float32' | 'bfloat16' | 'float16';

@@ -1,17 +1,20 @@
-/**
- * One file over HTTP into a `.part` file: goes on where an earlier call stopped (Range, If-Range), tries again after
- * cuts, and hashes what comes while it comes. Built on node:http rather than fetch, which unpacks bodies that a server
- * labels `Content-Encoding: gzip`: the checksum is of the archive as it lies on the server.
- */
-import { createHash, type Hash } from 'node:crypto';
-import { createReadStream, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
 import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GqaError } from '../../errors.js';
-import { fileError } from '../../files/atomic.js';
+import {
+  checkHead,
+  continues,
+  describeStatus,
+  HEAD_BYTES,
+  MAX_RETRY_AFTER_MS,
+  otherSize,
+  rangeHeaders,
+  retryAfterMs,
+  validatorOf,
+} from './answer.js';
 import type { Download } from './catalogue.js';
+import { algorithmOf, beginAnew, keepState, onPart, openPart, type Part, removePart } from './part.js';
 
 export interface DownloadWatch {
   /** @param done bytes that are in the file */
@@ -31,39 +34,13 @@ export interface Patience {
 
 export const patience: Patience = { stallMs: 30_000, delaysMs: [1000, 2000, 4000, 8000, 16_000] };
 
-/** A server that asks for more time gets no more than this. */
-const MAX_RETRY_AFTER_MS = 60_000;
 const MAX_REDIRECTS = 5;
-/** What is looked at before a body is taken for an archive. */
-const HEAD_BYTES = 512;
-
-const SIGNATURES = { gzip: '1f8b', zip: '504b0304' };
-const signatureOf = (file: string): keyof typeof SIGNATURES => (file.endsWith('.zip') ? 'zip' : 'gzip');
-
 /** No network, no such host, or none that can be trusted: nothing that a second try would change. */
 const UNREACHABLE = /^(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH|EHOSTUNREACH)$/;
 const UNTRUSTED = /CERT|^ERR_TLS|^ERR_SSL|^EPROTO$/;
 
-/** Kept beside a `.part`, so that a later call knows what it would go on with. */
-interface PartState {
-  url: string;
-  /** A strong ETag, or Last-Modified: what If-Range takes. */
-  validator: string | null;
-}
-
-/** The file being written, and the hash of what is in it. */
-interface Part {
-  path: string;
-  handle: FileHandle;
-  have: number;
-  hash: Hash;
-}
-
 /** Why to try again, and when at the earliest; null: it is whole. */
 type Attempt = { reason: string; afterMs?: number } | null;
-
-export const algorithmOf = (wanted: Pick<Download, 'sha256'>): 'sha256' | 'md5' =>
-  wanted.sha256 === null ? 'md5' : 'sha256';
 
 /**
  * Brings `wanted` from `url` to the file `path`, or what is still missing of it, and compares the checksum. A file of
@@ -120,68 +97,8 @@ export async function download(
   }
 }
 
-const otherWays = 'Try --mirror URL for another place that has the file, or --offline to see what to place where.';
-
-/** Removes a `.part` and what is known about it. */
-export function removePart(path: string): void {
-  for (const file of [path, statePath(path)]) rmSync(file, { force: true });
-}
-
-const statePath = (path: string): string => `${path}.json`;
-
-/** The checksum of a file that is there. */
-export async function checksum(path: string, algorithm: 'sha256' | 'md5', signal?: AbortSignal): Promise<Hash> {
-  const hash = createHash(algorithm);
-  try {
-    for await (const chunk of createReadStream(path, {
-      highWaterMark: 2 ** 20,
-      ...(signal === undefined ? {} : { signal }),
-    }))
-      hash.update(chunk);
-  } catch (cause) {
-    if (signal?.aborted === true) throw cause;
-    throw fileError(`cannot read ${path}`, cause);
-  }
-  return hash;
-}
-
-async function openPart(path: string, wanted: Download, watch: DownloadWatch): Promise<Part> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, 'a+').then(async (made) => {
-      await made.close();
-      return open(path, 'r+'); // 'a+' would write at the end whatever the position, and could not begin anew
-    });
-  } catch (cause) {
-    throw fileError(`cannot write ${path}`, cause);
-  }
-  const { size } = await handle.stat();
-  const part = { path, handle, have: size, hash: createHash(algorithmOf(wanted)) };
-  if (size > wanted.bytes) await beginAnew(part, wanted);
-  else if (size > 0) {
-    part.hash = await checksum(path, algorithmOf(wanted), watch.signal);
-    watch.notice(`${path} holds ${size} of ${wanted.bytes} bytes: going on from there`);
-  }
-  return part;
-}
-
-async function beginAnew(part: Part, wanted: Download): Promise<void> {
-  await onPart(part, () => part.handle.truncate(0));
-  part.have = 0;
-  part.hash = createHash(algorithmOf(wanted));
-}
-
-async function onPart<T>(part: Part, write: () => Promise<T>): Promise<T> {
-  try {
-    return await write();
-  } catch (cause) {
-    const { message, hint } = fileError(`cannot write ${part.path}`, cause);
-    throw new GqaError('io', message, {
-      hint: `${hint ?? ''} The same command goes on from the ${part.have} bytes that are there.`.trim(),
-      cause,
-    });
-  }
-}
+export const otherWays =
+  'Try --mirror URL for another place that has the file, or --offline to see what to place where.';
 
 /** One request, from where the file ends. */
 async function attemptOnce(
@@ -268,80 +185,6 @@ async function receive(
   return part.have === wanted.bytes ? null : { reason: `${new URL(url).host}: the answer ended early` };
 }
 
-/** Says what came instead of an archive, before a byte of it is kept. */
-function checkHead(url: string, response: http.IncomingMessage, wanted: Download, head: Buffer): void {
-  const expected = signatureOf(wanted.file);
-  if (!head.toString('hex', 0, 4).startsWith(SIGNATURES[expected])) {
-    throw new GqaError(
-      'data',
-      `${url}: what came is ${describeContent(head)}; expected a ${expected} file of ${wanted.bytes} bytes. Nothing of it was kept`,
-      {
-        hint: `A log-in page, a proxy or a notice that the file has moved looks like this: open the address in a browser. ${otherWays}`,
-      },
-    );
-  }
-  const said = response.headers['content-length'];
-  if (said !== undefined && Number(said) !== wanted.bytes) throw otherSize(url, wanted, said);
-}
-
-function otherSize(url: string, wanted: Download, found: string): GqaError {
-  return new GqaError('data', `${url} has ${found} bytes; expected ${wanted.bytes}: it is another file or version`, {
-    hint: otherWays,
-  });
-}
-
-function describeContent(head: Buffer): string {
-  if (head.length === 0) return 'empty';
-  const text = head.toString('utf8');
-  const title = /<title[^>]*>\s*([^<]{1,120})/i.exec(text)?.[1]?.trim();
-  if (/<(!doctype html|html|head|body)[\s>]/i.test(text))
-    return `an HTML page${title === undefined ? '' : ` titled ${JSON.stringify(title)}`}`;
-  if (/^\s*<\?xml|^\s*<Error>/.test(text)) return `XML beginning with ${JSON.stringify(text.trim().slice(0, 80))}`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: text has none but tabs and line ends
-  if (!/[\x00-\x08\x0e-\x1f\ufffd]/.test(text.slice(0, 200)))
-    return `text beginning with ${JSON.stringify(text.trim().slice(0, 80))}`;
-  return `of an unknown kind (its first bytes are ${head.toString('hex', 0, 8)})`;
-}
-
-function rangeHeaders(url: string, part: Part): Record<string, string> {
-  if (part.have === 0) return {};
-  const state = readState(part.path);
-  // From another address than before nothing but the checksum tells whether the rest fits: an If-Range of the first one
-  // would only make it begin anew.
-  const validator = state?.url === url ? state.validator : null;
-  return { range: `bytes=${part.have}-`, ...(validator === null ? {} : { 'if-range': validator }) };
-}
-
-/** Whether a 206 brings what comes next in a file of the size wanted. */
-function continues(response: http.IncomingMessage, have: number, bytes: number): boolean {
-  const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers['content-range'] ?? '') ?? [];
-  return Number(start) === have && (total === '*' || Number(total) === bytes);
-}
-
-function validatorOf({ headers }: http.IncomingMessage): string | null {
-  if (headers.etag?.startsWith('"') === true) return headers.etag;
-  return headers['last-modified'] ?? null;
-}
-
-function readState(path: string): PartState | null {
-  try {
-    const state = JSON.parse(readFileSync(statePath(path), 'utf8')) as Partial<PartState>;
-    return typeof state.url === 'string'
-      ? { url: state.url, validator: typeof state.validator === 'string' ? state.validator : null }
-      : null;
-  } catch {
-    return null; // of another hand, or cut by a crash: without it there is no If-Range, and the checksum decides
-  }
-}
-
-function keepState(path: string, state: PartState): void {
-  try {
-    writeFileSync(statePath(path), JSON.stringify(state));
-  } catch (cause) {
-    throw fileError(`cannot write ${statePath(path)}`, cause);
-  }
-}
-
 /** The answer to a GET, after redirects. Never from https to http: who listens could send what they like. */
 async function request(
   url: string,
@@ -417,14 +260,4 @@ function unreachable(url: string, code: string, message: string): GqaError {
       hint: `${otherWays}${aside}`,
     },
   );
-}
-
-const describeStatus = ({ statusCode, statusMessage }: http.IncomingMessage): string =>
-  `${statusCode} ${statusMessage ?? ''}`.trim();
-
-function retryAfterMs({ headers }: http.IncomingMessage): number {
-  const after = headers['retry-after'];
-  if (after === undefined) return 0;
-  const seconds = /^\d+$/.test(after) ? Number(after) : (Date.parse(after) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : 0;
 }

@@ -11,7 +11,8 @@ import { claim } from '../../files/lock.js';
 import { interruption } from '../../run/interrupt.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
 import type { CatalogueEntry, Download } from './catalogue.js';
-import { algorithmOf, checksum, download, type Patience, patience } from './download.js';
+import { download, type Patience, patience } from './download.js';
+import { algorithmOf, checksum } from './part.js';
 
 /** What is told while it runs. */
 export interface FetchWatch {

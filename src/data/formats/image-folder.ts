@@ -1,74 +1,14 @@
 /**
  * Any data set as folders of images, one folder a class: the layout of torchvision's ImageFolder, once for each split.
  */
-import { statSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { command } from '../../invocation.js';
-import { type Dataset, type Evaluable, filesSplit, type ImageSize, type Split, type SplitName } from '../dataset.js';
-import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
-
-/** Endings, in any case, of the files that are images. What is inside is told by content when a image is decoded. */
-const IMAGE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
-/** Images that this program does not decode: leaving them out unasked would be a smaller data set than the user has. */
-const OTHER_IMAGE_ENDINGS = new Set([
-  '.gif',
-  '.bmp',
-  '.tif',
-  '.tiff',
-  '.ppm',
-  '.pgm',
-  '.avif',
-  '.heic',
-  '.heif',
-  '.jfif',
-  '.jp2',
-  '.jxl',
-  '.svg',
-]);
-
-/** Which folders are the splits. */
-export interface FolderLayout {
-  train: string;
-  /** The validation part, under any one of these names; empty: the layout has none. */
-  val: readonly string[];
-  test: string;
-  /** Folders of the published layout that take no part, and why. */
-  unread?: Readonly<Record<string, string>>;
-  /** Size of every image, where the data set has one. */
-  size?: ImageSize;
-  hint: string;
-}
-
-export const imageFolder: FolderLayout = {
-  train: 'train',
-  val: ['val', 'valid', 'validation'],
-  test: 'test',
-  hint: 'Folders named train and test are read, and val (or valid, or validation) as the validation part; with train and val alone there is no test split, unless data.val_is: test.',
-};
-
-/**
- * CINIC-10 as published: PNG images of 32 × 32. Its third split, `valid`, takes no part: a validation part is taken
- * from train, as for CIFAR-10.
- */
-export const cinic10: FolderLayout = {
-  train: 'train',
-  val: [],
-  test: 'test',
-  unread: { valid: 'the validation part is taken from train; all three are read with data.name: image-folder' },
-  size: { height: 32, width: 32 },
-  hint: 'Unpack the official archive (CINIC-10.tar.gz) there; its folder valid is not read.',
-};
-
-/** ImageNet-1k with a folder for each wnid in both splits; the labels of its test images were never published. */
-export const imagenet: FolderLayout = {
-  train: 'train',
-  val: [],
-  test: 'val',
-  unread: { test: 'its labels were never published; val is the test split' },
-  hint: 'The official archive of validation images has no class folders: sort them into val/<wnid>/ first, as for torchvision.',
-};
+import type { Dataset, Evaluable, Split, SplitName } from '../dataset.js';
+import { type Entry, entriesOf, isFolderIn } from '../files.js';
+import { type FolderLayout, imageFolder, wrongLayout } from './folder-layouts.js';
+import { IMAGE_ENDINGS, isFolder, type ListedSplit, listSplit, someOf } from './list-images.js';
 
 /** What is to be read of the folders. */
 export interface FolderReading {
@@ -178,13 +118,6 @@ export function readWantedSplit(
 }
 
 const NO_SPLITS = { folders: { train: null, val: null, test: null }, notices: [] as readonly string[] };
-
-interface ListedSplit {
-  folder: string;
-  classes: string[];
-  split: Split;
-  notices: string[];
-}
 
 /** Labels as positions in the checkpoint's names. */
 function relabelled(
@@ -326,100 +259,3 @@ function requireSameClasses(root: string, train: ListedSplit, other: ListedSplit
 
 const listed = (root: string, name: SplitName, folder: string | null, layout: FolderLayout): ListedSplit | null =>
   folder === null ? null : listSplit(root, name, folder, layout);
-
-/** @param name what it is for us. @param folder below root; '' is root itself */
-function listSplit(root: string, name: SplitName, folder: string, layout: FolderLayout): ListedSplit {
-  const path = join(root, folder);
-  const entries = entriesOf(path);
-  const folders = entries.filter((entry) => isFolderIn(path, entry));
-  for (const entry of folders) requireUtf8(path, entry);
-  const classes = folders.map(({ name }) => name);
-  if (classes.length === 0) throw wrongLayout(root, layout, `${path} has no class folders`);
-  const images = classes.flatMap((label, index) =>
-    listImages(join(path, label)).map((file) => ({ path: file, label: index })),
-  );
-  const loose = entries.filter((entry) => !folders.includes(entry) && isImage(entry)).length;
-  const notices =
-    loose > 0
-      ? [`${path}: ${counted(loose, 'image')} beside the class folders ${loose === 1 ? 'is' : 'are'} not read`]
-      : [];
-  const written = new Map<string, string>();
-  for (const label of classes) {
-    const twin = written.get(label.normalize());
-    if (twin !== undefined)
-      notices.push(
-        `${path}: ${twin} and ${label} look the same, but are two classes: their names are written with other code points`,
-      );
-    written.set(label.normalize(), label);
-  }
-  return { folder, classes, split: filesSplit(name, images, layout.size), notices };
-}
-
-const isImage = ({ name }: Entry): boolean =>
-  [IMAGE_ENDINGS, OTHER_IMAGE_ENDINGS].some((endings) => endings.has(extname(name).toLowerCase()));
-
-/**
- * The images in a folder of one class, by name; hidden files and files that are no images are ignored. Errors: exit 3
- * for none, a folder among them, a kind that is not decoded, or a name that opens nothing.
- */
-export function listImages(folder: string): string[] {
-  const images: string[] = [];
-  for (const entry of entriesOf(folder)) {
-    const path = join(folder, entry.name);
-    const ending = extname(entry.name).toLowerCase();
-    const image = IMAGE_ENDINGS.has(ending);
-    if (OTHER_IMAGE_ENDINGS.has(ending) && entry.kind !== 'folder') {
-      throw new GqaError(
-        'data',
-        `${path}: images of this kind are not read; expected ${[...IMAGE_ENDINGS].join(', ')}`,
-        {
-          hint: 'Convert the image or take it out of the folder; it is not left out unasked.',
-        },
-      );
-    }
-    // A link that is named as a image is followed when it is read: a hundred thousand of them take no time here.
-    if (entry.kind === 'folder' || (entry.kind === 'link' && !image && isFolderIn(folder, entry))) {
-      throw new GqaError('data', `${path} is a folder inside a class; expected images only`, {
-        hint: `Move its images into ${folder}.`,
-      });
-    }
-    if (!image) continue;
-    requireUtf8(folder, entry);
-    if (entry.kind === 'other')
-      throw new GqaError('data', `${path} is no file, but a socket, a pipe or a device`, {
-        hint: 'Take it out of the folder.',
-      });
-    images.push(path);
-  }
-  if (images.length === 0) throw new GqaError('data', `${folder} has no images (${[...IMAGE_ENDINGS].join(' ')})`);
-  return images;
-}
-
-/** Links count as what they point to; one that leads nowhere or to itself is none. */
-function isFolder(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
-function wrongLayout(root: string, { train, val, test, hint }: FolderLayout, found: string): GqaError {
-  const tree = [
-    root,
-    `├── ${train}`,
-    '│   ├── <class>',
-    '│   │   ├── <image>.jpg (.jpeg, .png, .webp)',
-    '│   │   └── …',
-    '│   └── …',
-    ...(val.length > 0 ? [`├── ${val[0]}, if there is one`, '│   └── (the same classes)'] : []),
-    `└── ${test}`,
-    '    └── (the same classes)',
-  ];
-  return new GqaError('data', `${found}; expected this layout:\n${tree.join('\n')}`, { hint });
-}
-
-function someOf(names: string[]): string {
-  const shown = names.slice(0, 10).join(', ');
-  return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown;
-}

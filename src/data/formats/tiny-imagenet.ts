@@ -9,7 +9,7 @@ import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { filesSplit, type Published } from '../dataset.js';
 import { inOrder, tinyImagenetWnids } from './class-names.js';
-import { listImages } from './image-folder.js';
+import { listImages } from './list-images.js';
 import { checkListed, type ListedImage, readClassList, readLines } from './lists.js';
 
 export const tinyImagenetFiles: readonly string[] = ['wnids.txt', 'val/val_annotations.txt'];

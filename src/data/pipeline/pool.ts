@@ -4,9 +4,7 @@
  * message. A thread that dies or hangs is replaced, and its batch begun anew, once; then it is an error.
  */
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
-import { type ExitCodeName, GqaError } from '../../errors.js';
-import { askToStop, IDLE, jobOf, newWorkState, positionOf, type WorkState, workingFor } from './at-work.js';
+import { askToStop, IDLE, jobOf, positionOf, workingFor } from './at-work.js';
 import { type BatchJob, type Flaw, makeBatch, type Pass } from './preprocess.js';
 import {
   abandon,
@@ -22,6 +20,17 @@ import {
   stateOf,
   whilePending,
 } from './ring.js';
+import {
+  closedError,
+  death,
+  pending,
+  pendingOf,
+  startThread,
+  type Thread,
+  type ToWorker,
+  thrown,
+  type Waiting,
+} from './thread.js';
 
 /** A batch under way. */
 export interface Making {
@@ -50,36 +59,14 @@ export interface Pool {
   close(): Promise<void>;
 }
 
-/** What a worker thread is given at its start. */
-export interface WorkerData {
-  state: WorkState;
-}
-
-export type ToWorker =
-  | { open: number; pass: Pass; ring: Ring }
-  | { end: number }
-  | { id: number; of: number; slot: number; job: BatchJob }
-  | 'close';
-
-/** What a slot's state cannot say: errors as fields, since a thrown GqaError would arrive as a plain Error. */
-export type WorkerAnswer =
-  | { id: number; flaws: Flaw[] }
-  | { id: number; failure: { code: ExitCodeName; message: string; hint: string | undefined } | { stack: string } };
-
 /** Batches for each thread that are made ahead. */
 const AHEAD = 3;
-/**
- * Of a thread's own heap (images lie outside it), in 2²⁰ bytes: a thread that exceeds it ends alone, not the process.
- */
-const HEAP_MB = 512;
 /** How often a batch that is waited for is looked after, in milliseconds. */
 const LOOK_AFTER = 500;
 /** Milliseconds that threads have to end by themselves. */
 const PATIENCE = 10_000;
 /** Rings kept for the next pass: training and evaluation take turns. */
 const KEPT_RINGS = 2;
-
-const closedError = (): Error => new GqaError('data', 'the data pipeline was closed while a batch was made');
 
 /** The pool of no threads: a batch is made when it is asked for, on the main thread. */
 export function mainThreadPool(): Pool {
@@ -97,34 +84,6 @@ export function mainThreadPool(): Pool {
 }
 
 const batchBytes = ({ batchSize, height, width }: Pass): number => batchSize * height * width * 3;
-
-/** A job until its slot's state has changed. */
-interface Waiting {
-  id: number;
-  of: number;
-  pass: Pass;
-  ring: Ring;
-  slot: number;
-  job: BatchJob;
-  thread: Thread | null;
-  /** How often a thread has ended over it. */
-  deaths: number;
-  /** What the thread has said beside the slot's state. */
-  answer: WorkerAnswer | null;
-  /** Why no thread will ever make it. */
-  lost: Error | null;
-}
-
-interface Thread {
-  worker: Worker;
-  state: WorkState;
-  /** By id, the oldest first. */
-  waiting: Map<number, Waiting>;
-  /** Passes it has been told of. */
-  told: Set<number>;
-  dead: boolean;
-  exited: Promise<void>;
-}
 
 /**
  * @param count  threads, 1 or more; each starts with the first job it gets
@@ -280,58 +239,4 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   }
 
   return { open, close };
-}
-
-const pending = ({ waiting }: Thread): Waiting[] =>
-  [...waiting.values()].filter(({ ring, slot }) => stateOf(ring, slot) === PENDING);
-
-const pendingOf = (thread: Thread): number => pending(thread).length;
-
-function startThread(script: URL, ended: (why: string) => void): Thread {
-  const state = newWorkState();
-  const worker = new Worker(script, {
-    workerData: { state } satisfies WorkerData,
-    resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
-  });
-  const waiting: Thread['waiting'] = new Map();
-  let uncaught: Error | undefined;
-  worker.on('message', (answer: WorkerAnswer) => {
-    const asked = waiting.get(answer.id);
-    if (asked !== undefined) asked.answer = answer;
-  });
-  worker.on('error', (error: Error) => {
-    uncaught = error;
-  });
-  const exited = new Promise<void>((resolve) => {
-    worker.once('exit', (exitCode) => {
-      ended(uncaught === undefined ? `exit code ${exitCode}` : uncaught.message);
-      resolve();
-    });
-  });
-  return { worker, state, waiting, told: new Set(), dead: false, exited };
-}
-
-function thrown(failure: Extract<WorkerAnswer, { failure: unknown }>['failure']): Error {
-  if ('code' in failure)
-    return new GqaError(failure.code, failure.message, failure.hint === undefined ? {} : { hint: failure.hint });
-  const error = new Error('unexpected error in a data worker');
-  error.stack = failure.stack;
-  return error;
-}
-
-/** Two threads have ended by themselves over one batch: named with the image that the second was working on. */
-function death({ job, deaths }: Waiting, position: number, why: string): GqaError {
-  return new GqaError(
-    'data',
-    `${deaths} data workers, one after the other, ended (${why}) while working on ${imageName(job, position)}`,
-    {
-      hint: 'Replace the image or take it out of the data set; data.timeout_s and data.max_pixels bound what a image may take.',
-    },
-  );
-}
-
-function imageName({ indices, encoded }: BatchJob, position: number): string {
-  if (position === IDLE) return 'no image yet';
-  const names = encoded === null ? [] : encoded.kind === 'files' ? encoded.paths : encoded.names;
-  return names[position] ?? `image ${indices[position] ?? 0} of its split`;
 }

@@ -2,9 +2,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
 import { beginImage, beginJob, isAskedToStop, rest } from './at-work.js';
-import type { ToWorker, WorkerAnswer, WorkerData } from './pool.js';
 import { makeBatch, type Pass } from './preprocess.js';
 import { FAILED, isAbandoned, MADE, MADE_WITH_FLAWS, type Ring, setState, slotPixels } from './ring.js';
+import type { ToWorker, WorkerAnswer, WorkerData } from './thread.js';
 
 const port = parentPort;
 if (port === null) throw new Error('worker.ts runs in a worker thread only');

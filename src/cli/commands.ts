@@ -1,0 +1,291 @@
+/** The commands of `gqa` and their options, a line of a table each; what a command does is imported when it runs. */
+import { Argument, InvalidArgumentError, Option } from 'commander';
+import { expandHome, notExpanded } from '../config/home.js';
+import { defaultDataRoot, deviceNames } from '../config/names.js';
+import { GqaError } from '../errors.js';
+import { command } from '../invocation.js';
+import type { Stop } from '../run/interrupt.js';
+
+export interface CommandSpec {
+  /** Two words for a command of a group: `data fetch`. */
+  name: string;
+  summary: string;
+  arguments?: Argument[];
+  options: Option[];
+  example: string;
+  /** Options that only one value of the first argument uses, by commander's names. */
+  optionsOf?: Record<string, string>;
+  /**
+   * @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command
+   *   declares them
+   * @param stop one that computes, or has something to tidy, ends by it; the others are left as they are and need not
+   *   take it
+   */
+  run(positional: (string | undefined)[], options: never, stop: Stop): Promise<unknown>;
+  /** Whether `run` ends by itself when it is asked to stop. */
+  endsItself?: true;
+}
+
+export const config = () =>
+  new Option('--config <file>', "config, ours or one of the paper's flat files").argParser(aPath);
+export const set = () =>
+  new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
+const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').argParser(aPath).default('runs');
+const device = () =>
+  new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
+const eager = () =>
+  new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
+const dataRoot = () =>
+  new Option('--root <dir>', 'below which data sets lie, as data.root of a config')
+    .argParser(aPath)
+    .default(defaultDataRoot);
+export const json = () => new Option('--json', 'one JSON document on stdout');
+
+export const commands: CommandSpec[] = [
+  {
+    name: 'train',
+    summary: 'convert and uptrain the model of a config; makes a run folder',
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--run-name <name>', 'folder of the run under runs/<name>/ (default: a UTC time stamp)'),
+      runsDir(),
+      device(),
+      eager(),
+      json(),
+    ],
+    example: 'gqa train --config configs/smoke.yaml --set model.variant=gqa --set model.kv_heads=2',
+    run: async (_, options, stop) => (await import('../commands/train.js')).train(options, stop),
+    endsItself: true,
+  },
+  {
+    name: 'eval',
+    summary: "measure a run's best checkpoint, or any checkpoint",
+    arguments: [new Argument('[run]', 'run folder, e.g. runs/smoke/20261122T161500Z').argParser(aPath)],
+    options: [
+      new Option('--checkpoint <file>', "safetensors file with timm's names; needs --config").argParser(aPath),
+      config(),
+      set(),
+      new Option('--split <split>', 'which images').choices(['train', 'val', 'test']).default('test'),
+      new Option('--logits <file>', 'write the logits as safetensors').argParser(aPath),
+      device(),
+      eager(),
+      json(),
+    ],
+    example: 'gqa eval runs/smoke/20261122T161500Z --json',
+    endsItself: true,
+    run: async ([run], options, stop) => {
+      const given = options as { checkpoint?: string; config?: string };
+      if (run === undefined && (given.checkpoint === undefined || given.config === undefined)) {
+        throw new GqaError('usage', 'eval needs a run folder, or --checkpoint FILE and --config FILE', {
+          hint: `See ${command('eval --help')}`,
+        });
+      }
+      if (run !== undefined && (given.checkpoint !== undefined || given.config !== undefined)) {
+        throw new GqaError(
+          'usage',
+          'eval takes a run folder or --checkpoint and --config, not both: a run has its own',
+          {
+            hint: `See ${command('eval --help')}`,
+          },
+        );
+      }
+      await (await import('../commands/eval.js')).evaluate(
+        { ...(run === undefined ? {} : { run }), ...(options as object) } as never,
+        stop,
+      );
+    },
+  },
+  {
+    name: 'convert',
+    summary: 'write the checkpoint of a variant, converted but not trained',
+    options: [
+      new Option('--checkpoint <file>', "safetensors file with timm's names").argParser(aPath).makeOptionMandatory(),
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--out <file>', 'safetensors file to write').argParser(aPath).makeOptionMandatory(),
+      json(),
+    ],
+    example: 'gqa convert --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out gqa.safetensors',
+    run: async (_, options) => (await import('../commands/convert.js')).convert(options),
+  },
+  {
+    name: 'sweep',
+    summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
+    options: [
+      config().makeOptionMandatory(),
+      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(
+        wholeNumbers(1, 1024),
+      ),
+      new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: that of the config)').argParser(list),
+      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(
+        wholeNumbers(0, 2 ** 32 - 1),
+      ),
+      set(),
+      new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
+      runsDir(),
+      device(),
+      json(),
+    ],
+    example: 'gqa sweep --config configs/smoke.yaml --variants mha,gqa,dgqa-ema --kv-heads 1,2 --seeds 0,1',
+    run: async (_, options, stop) => (await import('../commands/sweep.js')).sweep(options, stop),
+    endsItself: true,
+  },
+  {
+    name: 'reference',
+    summary: "compare with numbers of the paper's own code",
+    arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them').argParser(aPath)],
+    options: [device(), eager(), json()],
+    example: 'gqa reference test/reference',
+    run: async ([dir], options, stop) =>
+      (await import('../commands/reference.js')).reference(
+        { dir: dir ?? '', ...(options as { eager: boolean; json: boolean }) },
+        stop,
+      ),
+    endsItself: true,
+  },
+  {
+    name: 'bench',
+    summary: "measure a step of a config's model on synthetic images, or its input pipeline alone",
+    arguments: [new Argument('<what>', 'what to measure').choices(['step', 'data'])],
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--batch-size <n>', "images a step (default: the config's)").argParser(wholeNumber(1, 65536)),
+      new Option('--steps <n>', 'step: steps of a round').argParser(wholeNumber(1, 100000)).default(10),
+      new Option('--batches <n>', 'data: batches of a round').argParser(wholeNumber(1, 1000000)).default(50),
+      new Option('--rounds <n>', 'rounds after the warm-up').argParser(wholeNumber(1, 1000)).default(5),
+      new Option('--compare <mode>', 'step: measure this too, taking turns: eager, or another variant'),
+      new Option('--profile', 'step: where the time of a compiled step goes, by kind of operation').default(false),
+      new Option('--step-ms <ms>', 'data: tell whether a step of this length would wait').argParser(positiveNumber),
+      device(),
+      eager(),
+      json(),
+    ],
+    example: 'gqa bench step --config configs/bench-overhead.yaml --compare eager',
+    optionsOf: {
+      steps: 'step',
+      compare: 'step',
+      profile: 'step',
+      device: 'step',
+      eager: 'step',
+      batches: 'data',
+      stepMs: 'data',
+    },
+    run: async ([what], options, stop) =>
+      what === 'data'
+        ? (await import('../commands/bench-data.js')).benchData(options, stop)
+        : (await import('../commands/bench-step.js')).benchStep(options, stop),
+    endsItself: true,
+  },
+  {
+    name: 'quickstart',
+    summary: 'train, convert, uptrain and compare on the images that come with the project',
+    options: [set(), runsDir(), device()],
+    example: 'gqa quickstart',
+    run: async (_, options, stop) => (await import('../commands/quickstart.js')).quickstart(options, stop),
+    endsItself: true,
+  },
+  {
+    name: 'data list',
+    summary: 'data sets that are known: size, where they are looked for, what is there',
+    options: [dataRoot(), json()],
+    example: 'gqa data list',
+    run: async (_, options) => (await import('../commands/data.js')).dataList(options),
+  },
+  {
+    name: 'data fetch',
+    summary: 'download a data set from its publisher, check it, unpack it where it is read',
+    arguments: [new Argument('<name>', 'as data.name of a config')],
+    options: [
+      dataRoot(),
+      new Option('--mirror <url>', 'folder that has the files instead of the publisher'),
+      new Option('--offline', 'connect to nothing: unpack what was placed by hand, or tell what is needed').default(
+        false,
+      ),
+      json(),
+    ],
+    example: 'gqa data fetch cifar10',
+    run: async ([name], options, stop) =>
+      (await import('../commands/data.js')).dataFetch({ name: name ?? '', ...(options as object) } as never, stop),
+    endsItself: true,
+  },
+  {
+    name: 'data verify',
+    summary: 'decode every image, count classes against the official counts, look for duplicates',
+    arguments: [new Argument('<name>', 'as data.name of a config')],
+    options: [
+      dataRoot(),
+      new Option('--overview <file>', 'write a PNG with 8 images of each class').argParser(aPath),
+      new Option('--report <file>', 'write the whole report as JSON').argParser(aPath),
+      json(),
+    ],
+    example: 'gqa data verify cifar10 --overview cifar10.png',
+    run: async ([name], options, stop) =>
+      (await import('../commands/data.js')).dataVerify({ name: name ?? '', ...(options as object) } as never, stop),
+    endsItself: true,
+  },
+  {
+    name: 'data preview',
+    summary: 'a PNG of training images beside what augmentation makes of them',
+    options: [
+      config().makeOptionMandatory(),
+      set(),
+      new Option('--out <file>', 'PNG to write').argParser(aPath).default('preview.png'),
+      new Option('--rows <n>', 'images').argParser(wholeNumber(1, 100)).default(8),
+      new Option('--columns <n>', 'the image as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
+      json(),
+    ],
+    example: 'gqa data preview --config configs/cifar10-small.yaml --out preview.png',
+    run: async (_, options) => (await import('../commands/data-preview.js')).dataPreview(options),
+  },
+  {
+    name: 'doctor',
+    summary: 'what this machine offers: Node, native runtime, GPU, data, settings',
+    options: [
+      new Option('--device <device>', 'fail (exit 4) with every reason when there is none').choices(['gpu', 'native']),
+      json(),
+    ],
+    example: 'gqa doctor --device gpu',
+    run: async (_, options) => (await import('../commands/doctor.js')).doctor(options),
+  },
+];
+
+/** `~` is expanded where the shell did not: in `--out=~/x`, and from programs that use no shell. */
+function aPath(text: string): string {
+  const expanded = expandHome(text);
+  if (expanded === null) throw new InvalidArgumentError(`Begins with ~, but ${notExpanded}.`);
+  return expanded;
+}
+
+function append(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+/** `a,b,c`, blanks around the commas allowed; an empty item is a slip of the finger. */
+export function list(text: string): string[] {
+  const items = text.split(',').map((item) => item.trim());
+  if (items.some((item) => item === ''))
+    throw new InvalidArgumentError('Expected values with commas between them, such as a,b,c.');
+  return items;
+}
+
+function wholeNumbers(lowest: number, highest: number): (text: string) => number[] {
+  return (text) => list(text).map(wholeNumber(lowest, highest));
+}
+
+function wholeNumber(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < lowest || value > highest) {
+      throw new InvalidArgumentError(`"${text}" is no whole number from ${lowest} to ${highest}.`);
+    }
+    return value;
+  };
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError(`"${text}" is no number above 0.`);
+  return value;
+}
