@@ -135,7 +135,7 @@ function exitCodeOf(error: unknown): number {
   return ExitCode.unexpected;
 }
 
-/** A line or two on stderr; the stack with --debug only. Commander has told its own errors already. */
+/** A line or two on stderr; the stack with --debug only. Commander has reported its own errors already. */
 export function report(error: unknown, debug: boolean): void {
   if (error instanceof CommanderError) return;
   if (debug) say(inspect(error));
@@ -151,7 +151,7 @@ interface Output {
 
 /**
  * A reader that leaves early (`gqa sweep | head`) has seen enough: the command goes on to its end, since what it
- * computes lies in files too. Another failure loses the results that stdout is for, which is told at the end. Losing
+ * computes lies in files too. Another failure loses the results that stdout is for, which is reported at the end. Losing
  * the reader of the log (a terminal that is closed) must not end anything.
  */
 function watchOutput(): Output {
@@ -188,7 +188,7 @@ function end(code: number, output: Output, stop: Stop): void {
   stop.signal.addEventListener('abort', () =>
     process.exit(code === ExitCode.ok ? exitCodeOf(interruption(stop.signal)) : code),
   ); // a reader that takes nothing must not hold it
-  // An error of the last write is told after the write that follows it has been done with.
+  // An error of the last write is reported after the write that follows it has been done with.
   process.stdout.write('', () => setImmediate(() => process.stderr.write('', finish)));
 }
 

@@ -217,7 +217,7 @@ train: { epochs: 1, batch_size: 4, lr: 1e-3 }
   return { folder, large };
 }
 
-test('a image that does not decode: exit 3 with its name, and a run that says it failed', async () => {
+test('an image that does not decode: exit 3 with its name, and a run that says it failed', async () => {
   const { folder, large } = await pets();
   // its header is whole: it is found when its turn comes
   fs.writeFileSync(path.join(folder, 'pets/train/dog/3.jpg'), large.subarray(0, large.length / 2));

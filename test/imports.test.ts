@@ -3,35 +3,40 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { VARIANTS } from '../src/model/variants.js';
 
 /** Which folders of src (or files beside them) a folder may import from, besides itself. */
 const ALLOWED: Record<string, string[]> = {
   'counted.ts': [],
   'errors.ts': [],
-  'invocation.ts': ['version.ts'],
   'random.ts': [],
   'version.ts': [],
-  config: ['counted.ts', 'errors.ts', 'run'], // run/atomic.ts says in words why a file could not be read
-  run: ['counted.ts', 'errors.ts', 'version.ts', 'config'],
+  'invocation.ts': ['version.ts'],
+  files: ['errors.ts'],
+  trace: ['errors.ts', 'random.ts'],
+  model: ['random.ts'],
+  config: ['counted.ts', 'errors.ts', 'files', 'model'],
+  run: ['counted.ts', 'errors.ts', 'version.ts', 'files', 'config'],
   native: ['errors.ts', 'invocation.ts', 'version.ts', 'config'],
-  // run/atomic.ts says in words why a file could not be written; native/images.ts, no TensorFlow.js
-  data: ['counted.ts', 'errors.ts', 'invocation.ts', 'random.ts', 'config', 'run', 'native'],
-  trace: ['errors.ts'],
-  model: ['random.ts', 'config'],
+  // native/images.ts, no TensorFlow.js; run/interrupt.ts says how a wait ends
+  data: ['counted.ts', 'errors.ts', 'invocation.ts', 'random.ts', 'files', 'config', 'run', 'native'],
   checkpoint: ['counted.ts', 'errors.ts', 'config', 'model'],
-  train: ['counted.ts', 'errors.ts', 'random.ts', 'config', 'data', 'model', 'checkpoint', 'run', 'trace'],
-  reference: ['counted.ts', 'errors.ts', 'config', 'data', 'model', 'checkpoint', 'trace', 'train'],
-  sweep: ['counted.ts', 'errors.ts', 'config', 'run'],
+  convert: ['errors.ts', 'config', 'model', 'checkpoint'],
+  train: ['counted.ts', 'errors.ts', 'random.ts', 'config', 'data', 'model', 'checkpoint', 'convert', 'run', 'trace'],
+  reference: ['counted.ts', 'errors.ts', 'config', 'data', 'model', 'checkpoint', 'convert', 'trace', 'train'],
+  sweep: ['counted.ts', 'errors.ts', 'config', 'model', 'run'],
   commands: [
     'counted.ts',
     'errors.ts',
     'invocation.ts',
     'random.ts',
     'version.ts',
+    'files',
     'config',
     'data',
     'model',
     'checkpoint',
+    'convert',
     'native',
     'reference',
     'run',
@@ -39,7 +44,8 @@ const ALLOWED: Record<string, string[]> = {
     'trace',
     'train',
   ],
-  'cli.ts': ['errors.ts', 'invocation.ts', 'version.ts', 'config', 'run', 'commands'],
+  cli: ['errors.ts', 'invocation.ts', 'config', 'run', 'commands'],
+  'cli.ts': ['errors.ts', 'invocation.ts', 'version.ts', 'files', 'config', 'run', 'cli', 'commands'],
 };
 
 /** The same within data: `open` joins a format to what the rest takes, and knows no pipeline. */
@@ -48,16 +54,18 @@ const ALLOWED_IN_DATA: Record<string, string[]> = {
   'files.ts': [],
   'reading.ts': [],
   'subset.ts': [],
-  'open.ts': ['dataset.ts', 'formats'],
-  'common-size.ts': ['dataset.ts', 'reading.ts', 'images'],
-  'take.ts': ['dataset.ts', 'common-size.ts', 'subset.ts'],
   'usable.ts': ['dataset.ts'],
   'fingerprint.ts': ['dataset.ts'],
   formats: ['dataset.ts', 'files.ts'],
   images: ['dataset.ts', 'files.ts', 'reading.ts'],
+  sets: ['dataset.ts', 'formats'],
+  'sets.ts': ['sets'],
+  'common-size.ts': ['dataset.ts', 'reading.ts', 'images'],
+  'open.ts': ['dataset.ts', 'reading.ts', 'common-size.ts', 'formats', 'sets', 'sets.ts'],
+  'take.ts': ['dataset.ts', 'common-size.ts', 'subset.ts'],
   pipeline: ['dataset.ts', 'reading.ts', 'images'],
-  fetch: ['formats'],
-  inspect: ['dataset.ts', 'reading.ts', 'images', 'pipeline', 'fetch'],
+  fetch: ['formats', 'sets'],
+  inspect: ['dataset.ts', 'reading.ts', 'images', 'pipeline', 'sets'],
 };
 
 /** Packages that only some folders may import; the others never touch them. */
@@ -65,7 +73,7 @@ const PACKAGES: Record<string, string[]> = {
   '@tensorflow/': ['native', 'trace', 'model', 'train', 'reference', 'commands'],
   sharp: ['data'],
   'cli-progress': ['run'],
-  commander: ['cli.ts'],
+  commander: ['cli.ts', 'cli'],
   'tar-stream': ['data'],
   yauzl: ['data'],
   yaml: ['config'],
@@ -109,6 +117,65 @@ function against(allowed: Record<string, string[]>, root: string): string[] {
 test('imports follow the order of the folders', () => {
   assert.deepEqual(against(ALLOWED, ''), []);
   assert.deepEqual(against(ALLOWED_IN_DATA, 'data/'), []);
+});
+
+test('the arrows make no circle: a folder comes before those that import it', () => {
+  for (const allowed of [ALLOWED, ALLOWED_IN_DATA]) {
+    const seen = new Set<string>();
+    for (const [folder, from] of Object.entries(allowed)) {
+      assert.deepEqual(
+        from.filter((other) => !seen.has(other)),
+        [],
+        `${folder} imports what comes after it`,
+      );
+      seen.add(folder);
+    }
+  }
+});
+
+/** Nothing else may write below runs/; what is written elsewhere is named by the user. */
+const WRITES = /\b(?:writeFileAtomic|writeFileSync|appendFileSync|mkdirSync|makeFolder|renameSync|openSync)\(/;
+const WRITERS: Record<string, string> = {
+  'cli.ts': 'opens the terminal again',
+  'commands/convert.ts': '--out',
+  'commands/data.ts': '--report and --overview',
+  'commands/data-preview.ts': '--out',
+  'commands/eval.ts': '--logits',
+  'trace/session.ts': 'a temporary folder',
+  'trace/temporary.ts': 'a temporary folder',
+  'checkpoint/safetensors.ts': 'opens for reading',
+  'checkpoint/foreign.ts': 'opens for reading',
+};
+
+test('run/ alone writes below runs/', () => {
+  const writing = files.filter(
+    (file) =>
+      !['run', 'files', 'data', 'native'].includes(placeOf(file)) &&
+      WRITES.test(fs.readFileSync(path.join('src', file), 'utf8')) &&
+      WRITERS[file] === undefined,
+  );
+  assert.deepEqual(writing, []);
+});
+
+test('no file is above 300 lines', () => {
+  const long = files.filter((file) => fs.readFileSync(path.join('src', file), 'utf8').split('\n').length > 301);
+  assert.deepEqual(long, []);
+});
+
+test('no variant is known by its name outside the table', () => {
+  const names = Object.keys(VARIANTS).filter((name) => name !== 'mha' && name !== 'gqa'); // the model before conversion
+  const quoted = new RegExp(`'(?:${names.join('|')})'`);
+  const knowing = files.filter((file) => {
+    const text = fs.readFileSync(path.join('src', file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+    return quoted.test(text);
+  });
+  // the paper's own words for them, and what the quickstart compares
+  assert.deepEqual(knowing.sort(), [
+    'commands/quickstart.ts',
+    'config/paper.ts',
+    'model/variants.ts',
+    'reference/attention.ts',
+  ]);
 });
 
 test('packages are imported only where they belong', () => {

@@ -4,7 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { before, test } from 'node:test';
 import { startBackend } from '../src/native/backend.js';
-import { type CaseResult, compareAttention } from '../src/reference/attention.js';
+import { compareAttention } from '../src/reference/attention.js';
+import type { CaseResult } from '../src/reference/case.js';
 import { comparePreprocess } from '../src/reference/preprocess.js';
 import { gqa } from './cli-run.js';
 

@@ -32,7 +32,7 @@ before(() => {
   assert.equal(ran.code, 0, ran.stderr);
 });
 
-for (const { phase, at, signal, code, sets, state, told } of [
+for (const { phase, at, signal, code, sets, state, reported } of [
   {
     phase: 'evaluation as converted',
     at: 'worker',
@@ -40,7 +40,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 130,
     sets: ['model.variant=gqa', `model.pretrained=${model('mha', 'best')}`],
     state: ['interrupted', 0, 0],
-    told: /\ngqa: stopped by SIGINT \(as converted\)\nNo model was saved\.\n$/,
+    reported: /\ngqa: stopped by SIGINT \(as converted\)\nNo model was saved\.\n$/,
   },
   {
     phase: 'calibration',
@@ -49,7 +49,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 143,
     sets: ['model.variant=kdgqa', `model.pretrained=${model('mha', 'best')}`],
     state: ['interrupted', 0, 0],
-    told: /\ngqa: stopped by SIGTERM \(before the first step\)\nNo model was saved\.\n$/,
+    reported: /\ngqa: stopped by SIGTERM \(before the first step\)\nNo model was saved\.\n$/,
   },
   {
     phase: 'training, on wasm',
@@ -58,7 +58,8 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 129,
     sets: ['device=wasm'],
     state: ['interrupted', 2, 5],
-    told: /\ngqa: stopped by SIGHUP after step 5 of 6 \(epoch 2\)\nThe model after step 5 is in .*last.model\.safetensors; the best one, after step 3, in .*\n$/,
+    reported:
+      /\ngqa: stopped by SIGHUP after step 5 of 6 \(epoch 2\)\nThe model after step 5 is in .*last.model\.safetensors; the best one, after step 3, in .*\n$/,
   },
   {
     phase: 'validation',
@@ -67,7 +68,8 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 130,
     sets: [],
     state: ['interrupted', 1, 3],
-    told: /\ngqa: stopped by SIGINT after step 3 of 6 \(epoch 1\/2 validation\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
+    reported:
+      /\ngqa: stopped by SIGINT after step 3 of 6 \(epoch 1\/2 validation\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
   },
   {
     phase: 'test',
@@ -76,7 +78,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
     code: 143,
     sets: ['train.epochs=1'],
     state: ['interrupted', 1, 3],
-    told: /\ngqa: stopped by SIGTERM after step 3 of 3 \(test, best epoch \(1\)\)\n/,
+    reported: /\ngqa: stopped by SIGTERM after step 3 of 3 \(test, best epoch \(1\)\)\n/,
   },
 ] as const) {
   test(`train, ${phase}: ${signal} is exit ${code}, with a true status and the model saved where there is one`, {
@@ -85,7 +87,7 @@ for (const { phase, at, signal, code, sets, state, told } of [
     const ran = gqaAt(at, signal, train(phase.slice(0, 4), ...sets));
     assert.equal(ran.code, code, ran.stderr);
     assert.equal(ran.stdout, '');
-    assert.match(ran.stderr, told);
+    assert.match(ran.stderr, reported);
     assert.deepEqual(status(phase.slice(0, 4)), state);
     const last = model(phase.slice(0, 4), 'last');
     if (state[2] === 0) assert.ok(!fs.existsSync(last));
@@ -165,7 +167,7 @@ test('a terminal that is closed: the run saves and ends with 129, though there i
 }, async () => {
   const code = path.join(temporaryFolder(), 'code');
   const long = train('closed', 'device=wasm', 'train.epochs=100000', 'train.steps=null').map((arg) => `'${arg}'`);
-  // As an interactive shell does: it is told by the terminal, and tells what it has started.
+  // As an interactive shell does: it is reported by the terminal, and tells what it has started.
   const command = `'${process.execPath}' bin/gqa.js ${long.join(' ')} & trap "kill -HUP $!" HUP; wait $!; wait $!; echo $? > '${code}'`;
   const terminal = spawn('script', ['-qfc', command, '/dev/null'], {
     stdio: ['ignore', 'pipe', 'ignore'],

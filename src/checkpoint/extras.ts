@@ -122,7 +122,7 @@ export const REFUSED: readonly Extra[] = [
   },
 ];
 
-/** Other networks, told by names anywhere in the file. */
+/** Other networks, recognised by names anywhere in the file. */
 export const FAMILIES: readonly Extra[] = [
   {
     pattern: /(?:^|[./])(?:kernel|embedding)$|\//,

@@ -2,7 +2,7 @@
  * What the files of a hub's repository that lie beside a checkpoint say of the images it was trained on: timm's
  * `config.json` (`pretrained_cfg`, or its older flat form) and Hugging Face's `preprocessor_config.json` (or
  * `image_processor` in `processor_config.json`). Sources: timm's data/config.py and data/transforms_factory.py,
- * transformers' image_processing_*.py. Nothing here is trusted: what is not understood is told as such.
+ * transformers' image_processing_*.py. Nothing here is trusted: what is not understood is stated as such.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -11,26 +11,26 @@ import type { Preprocessing, Triple } from '../config/preprocessing.js';
 /**
  * What a source says of a setting; `refused`: something that gqa does not do, in words that follow the source's name.
  */
-export type Said<T> = { value: T } | { refused: string };
+export type StatedValue<T> = { value: T } | { refused: string };
 
 /** How images become square. */
 export type Geometry = Pick<Preprocessing, 'resize' | 'cropPct'>;
 
 /** What one source says; a setting that it says nothing of is left out. */
-export interface Told {
+export interface Stated {
   /** For messages. */
   from: string;
-  mean?: Said<Triple>;
-  std?: Said<Triple>;
-  geometry?: Said<Geometry>;
-  interpolation?: Said<Preprocessing['interpolation']>;
+  mean?: StatedValue<Triple>;
+  std?: StatedValue<Triple>;
+  geometry?: StatedValue<Geometry>;
+  interpolation?: StatedValue<Preprocessing['interpolation']>;
   /** Pixels of the model's square. */
   imageSize?: number;
 }
 
 type Fields = Record<string, unknown>;
 
-const READERS: Record<string, (fields: Fields, embedDim: number) => Omit<Told, 'from'> | null> = {
+const READERS: Record<string, (fields: Fields, embedDim: number) => Omit<Stated, 'from'> | null> = {
   'config.json': timmConfig,
   'preprocessor_config.json': huggingFaceConfig,
   'processor_config.json': ({ image_processor }) =>
@@ -43,17 +43,17 @@ const LARGEST = 1_000_000;
  * Those of the files beside `checkpoint` that say something of images.
  * @param embedDim of the model: a `config.json` of another width belongs to something else
  */
-export function toldBeside(checkpoint: string, embedDim: number): Told[] {
+export function statedBeside(checkpoint: string, embedDim: number): Stated[] {
   return Object.entries(READERS).flatMap(([name, read]) => {
     const file = path.join(path.dirname(checkpoint), name);
     const fields = fieldsOf(file);
     if (fields === null) return [];
-    const told = 'refused' in fields ? everything(fields.refused) : read(fields.value, embedDim);
-    return told === null ? [] : [{ from: file, ...told }];
+    const stated = 'refused' in fields ? everything(fields.refused) : read(fields.value, embedDim);
+    return stated === null ? [] : [{ from: file, ...stated }];
   });
 }
 
-const everything = (refused: string): Omit<Told, 'from'> => ({
+const everything = (refused: string): Omit<Stated, 'from'> => ({
   mean: { refused },
   std: { refused },
   geometry: { refused },
@@ -61,7 +61,7 @@ const everything = (refused: string): Omit<Told, 'from'> => ({
 });
 
 /** null: there is no such file. */
-function fieldsOf(file: string): Said<Fields> | null {
+function fieldsOf(file: string): StatedValue<Fields> | null {
   const found = fs.statSync(file, { throwIfNoEntry: false });
   if (!found?.isFile()) return null;
   if (found.size > LARGEST) return { refused: `has ${found.size} bytes, too many to be read as a config` };
@@ -85,10 +85,10 @@ const shown = (value: unknown): string => {
 const given = (value: unknown): boolean => value !== undefined && value !== null;
 
 /** `{ [key]: said }`, or nothing where nothing is said. */
-const when = <Key extends keyof Told>(key: Key, said: Told[Key] | null): Partial<Told> =>
+const when = <Key extends keyof Stated>(key: Key, said: Stated[Key] | null): Partial<Stated> =>
   given(said) ? { [key]: said } : {};
 
-function timmConfig(fields: Fields, embedDim: number): Omit<Told, 'from'> | null {
+function timmConfig(fields: Fields, embedDim: number): Omit<Stated, 'from'> | null {
   if (typeof fields.num_features === 'number' && fields.num_features !== embedDim) return null;
   const nested = fields.pretrained_cfg;
   // Before 2023 the settings stood at the top, beside the architecture's name.
@@ -118,7 +118,7 @@ function sideOf(value: unknown): number | undefined {
   return height === width ? whole(height) : undefined;
 }
 
-function channels(key: 'mean' | 'std' | 'image_mean' | 'image_std', value: unknown): Said<Triple> | null {
+function channels(key: 'mean' | 'std' | 'image_mean' | 'image_std', value: unknown): StatedValue<Triple> | null {
   if (!given(value)) return null;
   const values = typeof value === 'number' ? [value, value, value] : value;
   const isStd = key.endsWith('std');
@@ -143,7 +143,7 @@ const INTERPOLATIONS = new Map<unknown, Preprocessing['interpolation']>([
   ['bicubic', 'bicubic'],
 ]);
 
-function interpolationOf(key: string, value: unknown): Told['interpolation'] | null {
+function interpolationOf(key: string, value: unknown): Stated['interpolation'] | null {
   if (!given(value)) return null;
   const known = INTERPOLATIONS.get(typeof value === 'string' ? value.toLowerCase() : value);
   return known === undefined
@@ -159,7 +159,7 @@ function timmGeometry({
   crop_pct: part,
   crop_mode: mode,
   crop_border_pixels: border,
-}: Fields): Told['geometry'] | null {
+}: Fields): Stated['geometry'] | null {
   if (!given(part) && !given(mode)) return null;
   const cropPct = part ?? 0.875;
   if (!isPart(cropPct)) return { refused: `has crop_pct ${shown(part)}; gqa takes it above 0 and of at most 1` };
@@ -186,11 +186,11 @@ const NOT_DONE: [key: string, settings: ('mean' | 'std' | 'geometry')[]][] = [
   ['size_divisor', ['geometry']],
 ];
 
-function huggingFaceConfig(fields: Fields): Omit<Told, 'from'> | null {
+function huggingFaceConfig(fields: Fields): Omit<Stated, 'from'> | null {
   const says = ['image_mean', 'image_std', 'resample', 'size', 'crop_size', 'do_normalize', 'do_rescale', 'do_resize'];
   if (!says.some((key) => key in fields)) return null;
   const square = squareOf(fields);
-  const told: Omit<Told, 'from'> = {
+  const stated: Omit<Stated, 'from'> = {
     ...valuesOf(fields),
     ...when('geometry', square && ('refused' in square ? square : { value: square.geometry })),
     ...when('imageSize', square && 'side' in square ? square.side : null),
@@ -199,12 +199,12 @@ function huggingFaceConfig(fields: Fields): Omit<Told, 'from'> | null {
   for (const [key, settings] of NOT_DONE) {
     if (fields[key])
       for (const setting of settings)
-        told[setting] = { refused: `has ${key} ${shown(fields[key])}, which gqa does not do` };
+        stated[setting] = { refused: `has ${key} ${shown(fields[key])}, which gqa does not do` };
   }
-  return told;
+  return stated;
 }
 
-function valuesOf(fields: Fields): Pick<Told, 'mean' | 'std'> {
+function valuesOf(fields: Fields): Pick<Stated, 'mean' | 'std'> {
   const { do_rescale: rescales, rescale_factor: factor } = fields;
   const refused =
     rescales === false

@@ -1,21 +1,21 @@
 /**
  * Mean, standard deviation, resize and interpolation of a run: what the config says; else what the checkpoint says: its
- * own card, or files that lie beside it (images-beside.ts); else the defaults. What was not the config's own is told,
+ * own card, or files that lie beside it (images-beside.ts); else the defaults. What was not the config's own is stated,
  * and so is whatever the config and the checkpoint do not agree on.
  */
 import { DEFAULT_CROP_PCT, DEFAULT_PREPROCESSING, type Preprocessing, type Triple } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import { type Geometry, type Said, type Told, toldBeside } from './images-beside.js';
+import { type Geometry, type Stated, type StatedValue, statedBeside } from './images-beside.js';
 import { readModelCard } from './model-file.js';
 import { openSafetensors } from './safetensors.js';
 
-export interface Settled {
+export interface Resolved {
   /** With mean, std, resize, cropPct and interpolation filled in. */
   config: Config;
-  /** To be told once. */
+  /** To be stated once. */
   notices: string[];
-  /** What makes figures doubtful: to be told again at the end, and kept. */
+  /** What makes figures doubtful: to be stated again at the end, and kept. */
   warnings: string[];
 }
 
@@ -24,10 +24,10 @@ export interface Settled {
  * @throws GqaError `usage` where the checkpoint wants something that gqa does not do and the config does not say
  *   otherwise; `io` when the file cannot be read
  */
-export function settlePreprocessing(config: Config, checkpoint: string | null): Settled {
+export function resolvePreprocessing(config: Config, checkpoint: string | null): Resolved {
   const { data, model } = config;
-  const told = checkpoint === null ? [] : toldOf(checkpoint, model.embedDim);
-  const { preprocessing, taken, silent, warnings, problems } = settled(data, told, DEFAULT_PREPROCESSING);
+  const stated = checkpoint === null ? [] : statedBy(checkpoint, model.embedDim);
+  const { preprocessing, taken, silent, warnings, problems } = resolved(data, stated, DEFAULT_PREPROCESSING);
   if (preprocessing.resize === 'squash' && data.cropPct !== null)
     problems.push(
       `data.crop_pct is ${data.cropPct}, but data.resize is squash: add data.resize: crop, or leave data.crop_pct out`,
@@ -37,7 +37,7 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
       hint: 'What the config says goes before: data.mean, data.std, data.resize (with data.crop_pct) and data.interpolation.',
     });
   }
-  for (const { from, imageSize } of told) {
+  for (const { from, imageSize } of stated) {
     if (imageSize !== undefined && imageSize !== model.imageSize)
       warnings.push(`${from} is of images of ${imageSize} pixels, but model.image_size is ${model.imageSize}`);
   }
@@ -54,9 +54,9 @@ export function settlePreprocessing(config: Config, checkpoint: string | null): 
  * What a file says: of ours its card alone, whose silence means the defaults, which were all there was; of others what
  * lies beside it.
  */
-export function toldOf(checkpoint: string, embedDim: number): Told[] {
+export function statedBy(checkpoint: string, embedDim: number): Stated[] {
   const card = readModelCard(openSafetensors(checkpoint));
-  if (card === null) return toldBeside(checkpoint, embedDim);
+  if (card === null) return statedBeside(checkpoint, embedDim);
   const { mean, std, resize, cropPct, interpolation } = card.images ?? DEFAULT_PREPROCESSING;
   const geometry = { value: { resize, cropPct } };
   return [
@@ -67,15 +67,15 @@ export function toldOf(checkpoint: string, embedDim: number): Told[] {
 /**
  * A teacher's own mean and standard deviation; the student's, with a notice where that is not the default, where
  * nothing is said of its own.
- * @param student as settled
+ * @param student as resolved
  * @throws GqaError `usage` where the teacher wants its images resized otherwise, or something that gqa does not do
  */
-export function settledTeacher(
+export function resolvedTeacher(
   file: string,
   embedDim: number,
   student: Preprocessing,
 ): Pick<Preprocessing, 'mean' | 'std'> & { notices: string[] } {
-  const told = toldOf(file, embedDim);
+  const stated = statedBy(file, embedDim);
   const asked = {
     mean: null,
     std: null,
@@ -83,7 +83,7 @@ export function settledTeacher(
     cropPct: student.cropPct,
     interpolation: student.interpolation,
   };
-  const { preprocessing, taken, silent, warnings, problems } = settled(asked, told, student);
+  const { preprocessing, taken, silent, warnings, problems } = resolved(asked, stated, student);
   if (problems.length + warnings.length > 0) {
     throw new GqaError('usage', [...problems, ...warnings.map((line) => `train.distill_from: ${line}`)].join('\n'), {
       hint: 'Student and teacher see the same images: set data.resize, data.crop_pct and data.interpolation as the teacher has them.',
@@ -99,7 +99,7 @@ export function settledTeacher(
   return { mean, std, notices };
 }
 
-interface Settling {
+interface Resolution {
   preprocessing: Preprocessing;
   /** Values other than the defaults, and who says so. */
   taken: { from: string; words: string }[];
@@ -109,22 +109,22 @@ interface Settling {
   problems: string[];
 }
 
-/** The keys of `data` that are settled here; null: not said. */
+/** The keys of `data` that are resolved here; null: not said. */
 type Asked = Pick<Config['data'], 'mean' | 'std' | 'resize' | 'cropPct' | 'interpolation'>;
 
 /**
- * @param told     by files that must not contradict each other where the config says nothing
+ * @param stated     by files that must not contradict each other where the config says nothing
  * @param fallback where nobody says anything
  */
-export function settled(data: Asked, told: readonly Told[], fallback: Preprocessing): Settling {
-  const found: Omit<Settling, 'preprocessing'> = { taken: [], silent: [], warnings: [], problems: [] };
-  const settle = <T>(
+export function resolved(data: Asked, stated: readonly Stated[], fallback: Preprocessing): Resolution {
+  const found: Omit<Resolution, 'preprocessing'> = { taken: [], silent: [], warnings: [], problems: [] };
+  const resolve = <T>(
     own: T | null,
     otherwise: T,
-    of: (source: Told) => Said<T> | undefined,
+    of: (source: Stated) => StatedValue<T> | undefined,
     words: (value: T) => string,
   ): T => {
-    const sources = told.flatMap((source) => {
+    const sources = stated.flatMap((source) => {
       const said = of(source);
       return said === undefined ? [] : [{ from: source.from, said }];
     });
@@ -153,10 +153,10 @@ export function settled(data: Asked, told: readonly Told[], fallback: Preprocess
   const triple = (key: string) => (value: Triple) => `${key} [${value.join(', ')}]`;
   const { resize, cropPct } = fallback;
   const preprocessing = {
-    mean: settle(data.mean as Triple | null, fallback.mean, ({ mean }) => mean, triple('data.mean')),
-    std: settle(data.std as Triple | null, fallback.std, ({ std }) => std, triple('data.std')),
-    ...settle(ownGeometry(data, told), { resize, cropPct }, ({ geometry }) => geometry, geometryInWords),
-    interpolation: settle(
+    mean: resolve(data.mean as Triple | null, fallback.mean, ({ mean }) => mean, triple('data.mean')),
+    std: resolve(data.std as Triple | null, fallback.std, ({ std }) => std, triple('data.std')),
+    ...resolve(ownGeometry(data, stated), { resize, cropPct }, ({ geometry }) => geometry, geometryInWords),
+    interpolation: resolve(
       data.interpolation,
       fallback.interpolation,
       ({ interpolation }) => interpolation,
@@ -167,8 +167,8 @@ export function settled(data: Asked, told: readonly Told[], fallback: Preprocess
 }
 
 /** What the config says, with the crop's part as the checkpoint has it where only that is open; null: nothing. */
-function ownGeometry({ resize, cropPct }: Asked, told: readonly Told[]): Geometry | null {
-  const crops = told.flatMap(({ geometry }) =>
+function ownGeometry({ resize, cropPct }: Asked, stated: readonly Stated[]): Geometry | null {
+  const crops = stated.flatMap(({ geometry }) =>
     geometry !== undefined && 'value' in geometry && geometry.value.resize === 'crop' ? [geometry.value.cropPct] : [],
   );
   const own = resize ?? (cropPct !== null && crops.length > 0 ? 'crop' : null);

@@ -64,7 +64,7 @@ export function openSafetensors(path: string): Safetensors {
   }
 }
 
-/** @param head the file's first bytes, where what the file is instead can be told by them */
+/** @param head the file's first bytes, where what the file is instead is recognised by them */
 function notReadable(path: string, what: string, head: Buffer | null): GqaError {
   const kind = head === null ? null : foreignKind(head);
   if (kind !== null) return new GqaError('io', `${path} is ${kind.what}, not a safetensors file`, { hint: kind.hint });

@@ -228,7 +228,7 @@ function holes(
   ];
 }
 
-/** The wanted groups for as many layers as the file has: a file of another depth is told by its sizes. */
+/** The wanted groups for as many layers as the file has: a file of another depth is recognised by its sizes. */
 const layersOf = ({ grouping, depth }: ModelShape): Grouping =>
   Array.from({ length: depth }, (_, i) => grouping[i] ?? (grouping[0] as Groups));
 

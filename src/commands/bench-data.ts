@@ -6,7 +6,6 @@ import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
-import { withCommonSize } from '../data/common-size.js';
 import { partOf } from '../data/dataset.js';
 import { bytesOfMean } from '../data/images/erase.js';
 import { openDataset } from '../data/open.js';
@@ -31,7 +30,7 @@ export interface BenchDataOptions {
   batches: number;
   /** Rounds after the warm-up. */
   rounds: number;
-  /** Milliseconds of a training step, to be told whether it would wait. */
+  /** Milliseconds of a training step, to learn whether it would wait. */
   stepMs?: number;
   json: boolean;
 }
@@ -47,7 +46,7 @@ export interface DataBench {
   width: number;
   /** Makes so many batches, drops them, and returns images per second. */
   round(batches: number): Promise<number>;
-  /** Milliseconds a image takes in each stage, on one thread. */
+  /** Milliseconds an image takes in each stage, on one thread. */
   stages(): Promise<Record<Stage, number>>;
   close(): Promise<void>;
 }
@@ -63,9 +62,7 @@ export async function openDataBench(
 ): Promise<DataBench> {
   const { data, model, seed } = config;
   const take = (labels: Int32Array): Int32Array => takeLimit(labels, data.limit.train, seed, 'train');
-  const { train, notices } = await stop.during(
-    withCommonSize(await stop.during(openDataset(data, takeOfTraining(take))), data),
-  );
+  const { train, notices } = await stop.during(openDataset(data, takeOfTraining(take), data));
   notices.forEach(say);
   const indices = take(train.labels);
   const fit = preprocessingOf(data);
@@ -196,7 +193,7 @@ function described({
       .join(' · ')}\n`,
     `rounds, images/s: ${rounds.join(', ')}\n`,
     formatTable(
-      [{ title: 'ms a image, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
+      [{ title: 'ms an image, one thread', align: 'left' as const }, ...Object.keys(stages).map(right)],
       [['', ...Object.values(stages).map(String)]],
       columnsOf(process.stdout),
     ),

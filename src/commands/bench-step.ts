@@ -66,7 +66,7 @@ interface Figures {
   rss_grown_mb: number;
 }
 
-/** What the model is, apart from what it takes: told in a line of its own. */
+/** What the model is, apart from what it takes: reported in a line of its own. */
 const SIZES: (keyof Figures)[] = ['variant', 'kv_heads', 'parameters', 'kv_parameters', 'gflops_per_image'];
 
 const inLine = (values: Record<string, string | number | number[]>): string =>

@@ -2,7 +2,7 @@
 
 import fs from 'node:fs';
 import { encodeModel } from '../checkpoint/model-file.js';
-import { settlePreprocessing } from '../checkpoint/preprocessing.js';
+import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
@@ -27,7 +27,7 @@ export async function convert(options: {
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
   checkFile(options.out);
-  const { config, notices, warnings: doubts } = settlePreprocessing(read.config, options.checkpoint);
+  const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, options.checkpoint);
   const { variant } = config.model;
   const wanted = { ...shapeOf(config.model, 0), numClasses: null };
   const converted = convertCheckpoint(options.checkpoint, wanted, config.seed);

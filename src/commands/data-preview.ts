@@ -3,7 +3,6 @@ import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import { counted } from '../counted.js';
-import { withCommonSize } from '../data/common-size.js';
 import { encodePng } from '../data/images/decode.js';
 import { bytesOfMean } from '../data/images/erase.js';
 import { previewGrid } from '../data/inspect/preview.js';
@@ -36,8 +35,8 @@ export async function dataPreview({ config: file, set, out, rows, columns, json 
   const config = withPreprocessing(read.config);
   const { data, model, seed } = config;
   const take = (labels: Int32Array): Int32Array => takeStratified(labels, rows, seed, 'preview');
-  const { train, notices: told } = await withCommonSize(await openDataset(data, takeOfTraining(take)), data);
-  told.forEach(say);
+  const { train, notices: found } = await openDataset(data, takeOfTraining(take), data);
+  found.forEach(say);
   const indices = take(train.labels);
   const fit = preprocessingOf(data);
   const size = inputSize(train.source, model.imageSize, fit);

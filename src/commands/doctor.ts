@@ -15,7 +15,7 @@ interface Report {
   /** null when the asked device is not there. */
   runtime: Backend | null;
   native: NativeRuntime;
-  /** Why images are not decoded and disturbed natively; null: they are. */
+  /** Why images are not decoded and augmented natively; null: they are. */
   noNativeImagesBecause: string | null;
   gpus: string[];
   /** Empty when libtensorflow computes on a GPU. */

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { readModelCard } from '../checkpoint/model-file.js';
-import { settlePreprocessing } from '../checkpoint/preprocessing.js';
+import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { encodeSafetensors, openSafetensors } from '../checkpoint/safetensors.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
@@ -21,8 +21,8 @@ import { type BuiltModel, buildModel } from '../train/model.js';
 import { evaluatedPart } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
+import { prepareSplit } from './data-and-backend.js';
 import { sayFlawed } from './flawed-images.js';
-import { prepareSplit } from './prepare.js';
 import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
 
@@ -57,7 +57,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     ['data.root'],
     options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint },
   );
-  const { config, notices, warnings: doubts } = settlePreprocessing(read.config, source.checkpoint);
+  const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, source.checkpoint);
   const wantedSplit = {
     split: options.split,
     classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null,

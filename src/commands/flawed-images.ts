@@ -21,7 +21,7 @@ export function keepFlawed(found: Found, run: Pick<RunFolder, 'noteImages'>): vo
   for (const kind of kinds) run.noteImages(kind, found[kind]);
 }
 
-/** @param folder of the run that lists them; null: the first is told here */
+/** @param folder of the run that lists them; null: the first is reported here */
 export function sayFlawed(found: Found, folder: string | null): void {
   for (const kind of kinds) {
     const [first, ...others] = found[kind];

@@ -61,7 +61,7 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
       set: [...sets, `model.pretrained=${JSON.stringify(path.resolve(mha.run, 'checkpoints/best/model.safetensors'))}`],
       variants: ['mha', 'gqa', 'dgqa-ema'],
       name: `quickstart-uptrain-${timeStamp()}`,
-      ...(smaller ? { device: 'wasm' } : {}), // the reason was told: no need to tell it for each run
+      ...(smaller ? { device: 'wasm' } : {}), // the reason was reported: no need to tell it for each run
       runsDir,
       json: false,
     },

@@ -5,7 +5,8 @@ import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { projectFile } from '../invocation.js';
 import { startBackend } from '../native/backend.js';
-import { type CaseResult, compareAttention } from '../reference/attention.js';
+import { compareAttention } from '../reference/attention.js';
+import type { CaseResult } from '../reference/case.js';
 import { comparePreprocess } from '../reference/preprocess.js';
 import type { Stop } from '../run/interrupt.js';
 import type { TrainerMode } from '../train/trainer.js';
@@ -55,7 +56,7 @@ export async function reference({ dir, device, eager, json }: ReferenceOptions, 
   if (cases.length === 0) throw new GqaError('data', `${dir}: holds no case that can be compared`);
 }
 
-/** `dir` holds attention/ and/or preprocess/, or is one of them, told by its index.json. */
+/** `dir` holds attention/ and/or preprocess/, or is one of them, recognised by its index.json. */
 function kindsIn(dir: string): [kind: string, folder: string][] {
   const index = path.join(dir, 'index.json');
   if (fs.existsSync(index)) {

@@ -1,6 +1,6 @@
 /**
  * Whether what a command is about to read is there, asked before anything is computed: everything that is missing is
- * told at once, each with the key and place that name it.
+ * reported at once, each with the key and place that name it.
  */
 import { configError, type ReadConfig } from '../config/load.js';
 import { missing, type PathKey, pathOf } from '../config/paths.js';
@@ -57,10 +57,12 @@ function noData(data: Data): string | undefined {
 async function withPlaces(data: Data, error: GqaError): Promise<GqaError> {
   try {
     await openDataset(data);
-  } catch (told) {
-    if (told instanceof GqaError)
-      return new GqaError(told.code, told.message, { hint: [error.message, told.hint].filter(Boolean).join('\n') });
-    throw told;
+  } catch (reported) {
+    if (reported instanceof GqaError)
+      return new GqaError(reported.code, reported.message, {
+        hint: [error.message, reported.hint].filter(Boolean).join('\n'),
+      });
+    throw reported;
   }
   return error;
 }

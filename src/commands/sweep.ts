@@ -6,7 +6,7 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { settledTeacher, settlePreprocessing } from '../checkpoint/preprocessing.js';
+import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { dumpConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
@@ -154,8 +154,8 @@ export function timeLeft(seconds: readonly number[], points: number): string {
 function requireImages(config: Config): void {
   const { pretrained } = config.model;
   const { distillFrom } = config.train;
-  const settled = settlePreprocessing(config, pretrained).config;
-  if (distillFrom !== null) settledTeacher(distillFrom, config.model.embedDim, preprocessingOf(settled.data));
+  const resolved = resolvePreprocessing(config, pretrained).config;
+  if (distillFrom !== null) resolvedTeacher(distillFrom, config.model.embedDim, preprocessingOf(resolved.data));
 }
 
 /** Each point's warnings, those of several points once. */

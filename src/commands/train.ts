@@ -1,5 +1,5 @@
 /** `gqa train`: one run, from a config to a run folder with its results. */
-import { settledTeacher, settlePreprocessing } from '../checkpoint/preprocessing.js';
+import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
@@ -15,7 +15,7 @@ import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
 import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
-import { checkRun, createRun, type RunFolder, type Said } from '../run/run-folder.js';
+import { checkRun, createRun, type LoggedLine, type RunFolder } from '../run/run-folder.js';
 import { percent } from '../run/table.js';
 import type { Metrics } from '../train/evaluate.js';
 import { runExperiment } from '../train/experiment.js';
@@ -25,8 +25,8 @@ import { planFindings, requireWarmupEnds } from '../train/plan.js';
 import { gatherOn } from '../train/ready.js';
 import { buildTeacher } from '../train/teacher.js';
 import { changesInData } from './changes.js';
+import { prepare } from './data-and-backend.js';
 import { keepFlawed, sayFlawed } from './flawed-images.js';
-import { prepare } from './prepare.js';
 import { requirePaths } from './require-paths.js';
 import { listen, say, sayShorter, warn, warningLine } from './say.js';
 
@@ -68,8 +68,8 @@ export interface TrainReport {
 }
 
 /** What is said from now on is kept: by the run's log once there is a run, before that for the run to begin with. */
-function keepSaid(): { said: Said[]; into(run: RunFolder): void; release(): void } {
-  const said: Said[] = [];
+function keepLines(): { said: LoggedLine[]; into(run: RunFolder): void; release(): void } {
+  const said: LoggedLine[] = [];
   let hear = (text: string): void => void said.push({ at: new Date(), text });
   const release = listen((text) => hear(text));
   return {
@@ -82,25 +82,29 @@ function keepSaid(): { said: Said[]; into(run: RunFolder): void; release(): void
 }
 
 export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
-  const kept = keepSaid();
+  const kept = keepLines();
   try {
-    return await trainHeard(options, stop, kept);
+    return await trainLogged(options, stop, kept);
   } finally {
     kept.release();
   }
 }
 
-async function trainHeard(options: TrainOptions, stop: Stop, kept: ReturnType<typeof keepSaid>): Promise<TrainReport> {
+async function trainLogged(
+  options: TrainOptions,
+  stop: Stop,
+  kept: ReturnType<typeof keepLines>,
+): Promise<TrainReport> {
   const read = readConfig(options.config, [...options.set, ...deviceOverride(options.device)]);
   const ofConfig = [...read.notices, ...requireEffect(options.config, [read], 'train')];
   ofConfig.forEach(say);
   const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };
   checkRun(place);
   await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'train.distill_from']);
-  const { config, notices, warnings: doubts } = settlePreprocessing(read.config, read.config.model.pretrained);
+  const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, read.config.model.pretrained);
   const students = preprocessingOf(config.data);
   const { distillFrom } = config.train;
-  const teachers = distillFrom === null ? null : settledTeacher(distillFrom, config.model.embedDim, students);
+  const teachers = distillFrom === null ? null : resolvedTeacher(distillFrom, config.model.embedDim, students);
   const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
   try {
     const { variant, pretrained } = config.model;

@@ -199,7 +199,7 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
 /**
  * @param reads the configs that a command works with: one, or the points of a sweep. A key that has an effect in one of
  *   them is well given
- * @returns what should be told of keys in the file
+ * @returns what should be reported of keys in the file
  * @throws GqaError `usage` for keys given by `--set`, and for slips in the file
  */
 export function requireEffect(file: string, reads: readonly ReadConfig[], command: ConfigCommand): string[] {

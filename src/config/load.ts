@@ -31,7 +31,7 @@ export function loadConfig(file: string, sets: readonly string[]): Config {
 export interface ReadConfig {
   config: Config;
   /**
-   * What the user should be told on stderr: keys of the paper's files that are read otherwise than by the paper's code.
+   * What goes to stderr: keys of the paper's files that are read otherwise than by the paper's code.
    */
   notices: string[];
   /** The keys that the file or `--set` gives, by dotted path, each with the value that counts and its place. */
@@ -68,7 +68,7 @@ export function parseConfig(text: string, file: string, sets: readonly string[])
 
   function checkTree(tree: Tree, known: Set<string>): Problem[] {
     const found = schemaProblems(configSchema, tree, expected, { unknownKey: (path) => suggestKey(expected, path) });
-    // What a flat file got wrong was told in its own words already.
+    // What a flat file got wrong was reported in its own words already.
     const fresh = found.problems.filter((_, i) => !known.has(found.paths[i] ?? ''));
     const unusable = new Set([...found.unusable, ...known]);
     const isUnusable = (key: string) => unusable.has(key) || unusable.has(key.split('.')[0] ?? '');
@@ -112,7 +112,7 @@ function givenIn({ value, origins }: Tree): ReadConfig['given'] {
   );
 }
 
-/** @param problems at least one; told in the order of the file, then of the flags */
+/** @param problems at least one; reported in the order of the file, then of the flags */
 export function configError(file: string, problems: Problem[], code: ExitCodeName = 'usage'): GqaError {
   const lines = [...new Set([...problems].sort((a, b) => a.order - b.order).map(({ at, text }) => `${at} ${text}`))];
   const hints = [...new Set(problems.flatMap(({ hint }) => (hint ? [hint] : [])))];

@@ -2,7 +2,7 @@
  * Names that config and command line share. No package is imported here, so that `gqa --help` loads nothing for them.
  */
 
-/** Data sets that a config may name. `image-folder`: root/train/<class>/… and root/test/<class>/…, a image a file. */
+/** Data sets that a config may name. `image-folder`: root/train/<class>/… and root/test/<class>/…, an image a file. */
 export const dataNames = [
   'fashion-mnist',
   'mnist',

@@ -87,7 +87,7 @@ export interface Converted {
   problems: Problem[];
   /** Dotted paths of our keys whose flat value was wrong. */
   unusable: Set<string>;
-  /** What is read otherwise than in the paper's code, to be told on stderr. */
+  /** What is read otherwise than in the paper's code, to be reported on stderr. */
   notices: string[];
 }
 

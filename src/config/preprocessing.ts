@@ -32,7 +32,7 @@ export const DEFAULT_PREPROCESSING: Preprocessing = {
 export const DEFAULT_CROP_PCT = 0.875;
 
 /**
- * A config's, defaults where it says nothing: of a config that `settlePreprocessing` (checkpoint/preprocessing.ts) has
+ * A config's, defaults where it says nothing: of a config that `resolvePreprocessing` (checkpoint/preprocessing.ts) has
  * not been through, as of a model from scratch.
  */
 export function preprocessingOf(data: Config['data']): Preprocessing {

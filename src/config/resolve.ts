@@ -166,7 +166,7 @@ function mixingNeedsPartners({ data, train }: Draft): RuleProblem[] {
   const asked = (['mixup', 'cutmix'] as const).filter((key) => typeof data[key] === 'number');
   return asked.map((key) => ({
     path: `data.${key}`,
-    text: `is ${data[key]}, but train.batch_size is 1: a image alone has no partner`,
+    text: `is ${data[key]}, but train.batch_size is 1: an image alone has no partner`,
   }));
 }
 

@@ -86,7 +86,7 @@ export const configSchema = z.strictObject({
     /** Divided by after that; null: see `mean`, else 0.5. */
     std: triple(z.number().gt(0).max(1), 'above 0 and of at most 1'),
     /**
-     * How a image becomes square: `squash`: all of it, aspect ratio not kept; `crop`: its middle, as timm evaluates.
+     * How an image becomes square: `squash`: all of it, aspect ratio not kept; `crop`: its middle, as timm evaluates.
      * null: see `mean`, else squash.
      */
     resize: z.enum(['squash', 'crop']).nullable().default(null),
@@ -109,12 +109,12 @@ export const configSchema = z.strictObject({
     /** Threads that decode and augment; 0: the main thread; auto: as many as cores, at most 8. */
     workers: z.union([count(0, 64), z.literal('auto')]).default('auto'),
     /**
-     * A image that cannot be read ends the run (exit 3), but for `skip`: it is left out and listed in the run's
+     * An image that cannot be read ends the run (exit 3), but for `skip`: it is left out and listed in the run's
      * skipped.jsonl. A JPEG that is damaged, but decodes as in Pillow, is so too; but for `warn`: it is used as far as
      * it goes and listed in damaged.jsonl.
      */
     on_bad_image: z.enum(['warn', 'error', 'skip']).default('warn'),
-    /** A image file of more pixels is bad. */
+    /** An image file of more pixels is bad. */
     max_pixels: count(1).default(50_000_000),
     /** Seconds that work on one image may take. */
     timeout_s: z.number().gt(0).max(86_400).default(60),

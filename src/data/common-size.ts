@@ -14,8 +14,8 @@ export function sampled(count: number): number[] {
 
 /**
  * Looks at the heads of some images of every split, where the reader does not know their size; when all have one,
- * `source.size` tells it. A image that was not looked at and is of another size is brought to that size by the worker
- * (as Pillow would), before the device enlarges it with the others. Errors: exit 3 for a image that cannot be read,
+ * `source.size` tells it. An image that was not looked at and is of another size is brought to that size by the worker
+ * (as Pillow would), before the device enlarges it with the others. Errors: exit 3 for an image that cannot be read,
  * unless it is to be skipped.
  */
 export async function withCommonSize<T extends Evaluable>(dataset: T, reading: Reading): Promise<T> {

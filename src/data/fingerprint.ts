@@ -1,6 +1,6 @@
 /**
  * What tells a data set from another, or from itself after a change: counts, and SHA-256 over the list of its images.
- * No image is opened, and no file asked for its size: a image that was replaced under its name is not noticed, except
+ * No image is opened, and no file asked for its size: an image that was replaced under its name is not noticed, except
  * in data sets that are read whole.
  */
 import { createHash } from 'node:crypto';

@@ -3,12 +3,12 @@ import type { Config } from '../config/schema.js';
 
 export interface Reading {
   /**
-   * `error`: a image that cannot be read, or that libjpeg warns about, ends the run, naming it; `skip`: it counts for
+   * `error`: an image that cannot be read, or that libjpeg warns about, ends the run, naming it; `skip`: it counts for
    * nothing and is listed; `warn`: one that libjpeg warns about is decoded as far as it goes and listed, one that
    * cannot be read ends the run.
    */
   onBadImage: Config['data']['onBadImage'];
-  /** A image of more pixels is bad, and is not decoded. */
+  /** An image of more pixels is bad, and is not decoded. */
   maxPixels: number;
   /** Seconds after which work on one image is given up. */
   timeoutS: number;

@@ -1,4 +1,4 @@
-// What is too slow for JavaScript on a image's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/images/byte-loops.ts, which says what they do.
+// What is too slow for JavaScript on an image's way: a JPEG's pixels, by the libjpeg-turbo that is linked into libtensorflow, and the loops of src/data/images/byte-loops.ts, which says what they do.
 // An addon of its own, since every worker loads it. images.ts has the functions' types; all arguments are checked, so that nothing outside the arrays is ever touched.
 #include <algorithm>
 #include <node_api.h>
@@ -61,7 +61,7 @@ bool GetArguments(napi_env env, napi_callback_info info, size_t count, napi_valu
   return napi_get_cb_info(env, info, &found, arguments, nullptr, nullptr) == napi_ok && found == count;
 }
 
-// A image's bytes, and others of the same length, in other memory.
+// An image's bytes, and others of the same length, in other memory.
 bool GetPair(napi_env env, const napi_value* arguments, Bytes* from, Bytes* to) {
   return GetBytes(env, arguments[0], from) && GetBytes(env, arguments[1], to) && from->length == to->length &&
          from->length % 3 == 0 && (from->data + from->length <= to->data || to->data + to->length <= from->data);

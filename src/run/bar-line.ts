@@ -23,7 +23,7 @@ export function secondsEach({ first, last }: State): number | null {
 }
 
 /** What a line may tell, each in words or empty. */
-interface Told {
+interface Shown {
   counts: string;
   speed: string;
   loss: string;
@@ -36,7 +36,7 @@ interface Told {
 
 /** `epoch 3/10 320/1800 · 12.3 images/s · loss 0.8123 · top-1 71.2 % · 2:01 left, run 9:30` */
 export function plainLine(state: State): string {
-  const { counts, ...figures } = told(state);
+  const { counts, ...figures } = shownOf(state);
   return fitted({ head: `${state.label} ${counts}`, ...figures }, [], Number.POSITIVE_INFINITY);
 }
 
@@ -50,7 +50,7 @@ const NARROWEST_BAR = 8;
  */
 export function barLine(state: State, columns: number): string {
   const { label } = state;
-  const { counts, ...figures } = told(state);
+  const { counts, ...figures } = shownOf(state);
   const head = (...parts: string[]): string => [label, ...parts].filter((part) => part !== '').join(' ');
   const barOf = (size: number): string => drawBar(state.done / state.total, size);
   const short = { top1: figures.top1.replace('top-1 ', ''), time: figures.time.replace(' left', '') };
@@ -86,7 +86,7 @@ function drawBar(part: number, size: number): string {
   });
 }
 
-function told(state: State): Told {
+function shownOf(state: State): Shown {
   const { imagesPerSecond, loss, top1 } = state.fields;
   const bytes = state.counted.unit === 'bytes';
   const done = state.done - state.from;

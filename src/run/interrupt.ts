@@ -79,11 +79,11 @@ export const unstoppable = (): Stop => stopBy(new AbortController().signal);
  * process and to its group.
  */
 const SAME_REQUEST_MS = 500;
-/** After so long, in milliseconds, a user is told that it takes a while. */
+/** After so long, in milliseconds, a user is shown that it takes a while. */
 const TELL_AFTER_MS = 1000;
 
-/** Listens for the process's signals. @param told hears, once, that stopping takes long */
-export function listenForSignals(told: (line: string) => void): Stop {
+/** Listens for the process's signals. @param reported hears, once, that stopping takes long */
+export function listenForSignals(reported: (line: string) => void): Stop {
   const controller = new AbortController();
   let child: ((signal: Signal) => void) | null = null;
   let askedAt = 0;
@@ -92,7 +92,8 @@ export function listenForSignals(told: (line: string) => void): Stop {
       child?.(name);
       if (!controller.signal.aborted) {
         askedAt = performance.now();
-        if (child === null) setTimeout(() => told(`${name}: stopping; again to stop at once`), TELL_AFTER_MS).unref();
+        if (child === null)
+          setTimeout(() => reported(`${name}: stopping; again to stop at once`), TELL_AFTER_MS).unref();
         controller.abort(name);
       } else if (child === null && performance.now() - askedAt > SAME_REQUEST_MS) process.exit(ExitCode[SIGNALS[name]]);
     });

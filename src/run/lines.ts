@@ -44,7 +44,7 @@ export function logLines(at: Date, text: string): string {
 
 /**
  * In one piece; on a full disk, which has no room for a second file, over the old one: a run that failed must not be
- * told as running.
+ * reported as running.
  */
 export function writeStatus(file: string, text: string): void {
   try {

@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { gqaVersion, packageRoot } from '../version.js';
 
-/** What a run's record holds of the model, and of what the user was told of it. */
+/** What a run's record holds of the model, and of what the user was shown of it. */
 export interface RunAbout {
   parameters: number;
   kvParameters: number;
@@ -63,7 +63,7 @@ function installedVersion(name: string): string | null {
   try {
     return (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
   } catch {
-    return null; // told as unknown; the run does not depend on knowing it
+    return null; // reported as unknown; the run does not depend on knowing it
   }
 }
 

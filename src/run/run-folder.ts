@@ -48,7 +48,7 @@ export interface RunFolder {
   logStep(line: Record<string, number | string | null>): void;
   /** Writes skipped.jsonl or damaged.jsonl anew; nothing when there is none. */
   noteImages(which: 'skipped' | 'damaged', images: readonly { split: string; index: number; reason: string }[]): void;
-  /** Adds to log.txt; throws nothing: a write that failed is told by the next `epochDone` or `testDone`. */
+  /** Adds to log.txt; throws nothing: a write that failed is reported by the next `epochDone` or `testDone`. */
   log(text: string): void;
   /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
   writeCheckpoint(which: 'last' | 'best', file: string, bytes: Uint8Array): string;
@@ -85,7 +85,7 @@ const runExists = (folder: string): GqaError =>
   });
 
 /** What was said before there was a folder. */
-export interface Said {
+export interface LoggedLine {
   at: Date;
   text: string;
 }
@@ -106,7 +106,7 @@ export function createRun(
     data?: Record<string, unknown>;
     about?: RunAbout;
     warnings?: readonly string[];
-    said?: readonly Said[];
+    said?: readonly LoggedLine[];
   },
 ): RunFolder {
   checkRun(place);
@@ -144,7 +144,7 @@ export function createRun(
       if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
       if (firstMade !== undefined) removeEmpty(parent, firstMade);
     } catch {
-      // What led here is told: it is why the rest cannot be taken away either.
+      // What led here is reported: it is why the rest cannot be taken away either.
     }
     throw error instanceof GqaError ? error : fileError(`cannot make a run folder in ${parent}`, error);
   }
@@ -234,7 +234,7 @@ function openRun(
       if (status.state === 'running') setStatus(wasInterrupted(code) ? 'interrupted' : 'failed');
       close();
     } catch {
-      // The process is ending for a reason that was told; a disk that is full by now must not hide it.
+      // The process is ending for a reason that was reported; a disk that is full by now must not hide it.
     }
   };
   process.on('exit', atExit);

@@ -84,8 +84,8 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
   if (invalid.size > 0) throw invalidPoints(invalid, asked);
   const planned = [...points.values()];
   const reads = planned.map(({ read }) => read);
-  const told = [...reads.flatMap((read) => read.notices), ...notices, ...requireEffect(file, reads, 'sweep')];
-  return { points: planned, notices: [...new Set(told)] };
+  const reported = [...reads.flatMap((read) => read.notices), ...notices, ...requireEffect(file, reads, 'sweep')];
+  return { points: planned, notices: [...new Set(reported)] };
 }
 
 const axisKeys = { variants: 'model.variant', kvHeads: 'model.kv_heads', seeds: 'seed' } as const;
@@ -120,7 +120,7 @@ function pointOf(read: ReadConfig): Point {
 export const describePoint = ({ variant, kvHeads, seed }: Point): string =>
   `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}`;
 
-/** One problem of the config itself is told once, problems of points each with the points that have it. */
+/** One problem of the config itself is reported once, problems of points each with the points that have it. */
 function invalidPoints(invalid: Map<string, string[]>, asked: number): GqaError {
   const [[message, points] = ['', []]] = [...invalid];
   if (invalid.size === 1 && points.length === asked) return new GqaError('usage', message);

@@ -33,6 +33,6 @@ function removed(folder: string): void {
   try {
     rmSync(folder, { recursive: true, force: true });
   } catch {
-    // What led here is told; a folder that cannot be removed must not hide it.
+    // What led here is reported; a folder that cannot be removed must not hide it.
   }
 }

@@ -13,7 +13,7 @@ import type { Trainer } from './trainer.js';
 
 /**
  * The state that frozen evaluation reads. While the norms are gathered, query heads are split as the model's own state
- * says (evenly, before any training), so that a image's key norms depend on nothing but the image, and the result not
+ * says (evenly, before any training), so that an image's key norms depend on nothing but the image, and the result not
  * on how images are batched.
  * @param trainer  holds the model
  * @param before   the model's state

@@ -10,7 +10,7 @@ import type { Draws } from '../random.js';
 
 /** How a batch is mixed. */
 export interface Mix {
-  /** Share of a image's own label, 0 to 1; with mixup also of its own pixels. */
+  /** Share of an image's own label, 0 to 1; with mixup also of its own pixels. */
   lambda: number;
   /**
    * What comes from the partner with CutMix: top, bottom, left, right in pixels of the model's input, bottom and right
@@ -93,7 +93,7 @@ export const mixValues = (
 
 /** The second label of each image. */
 export interface MixedLabels {
-  /** Scalar, share of a image's own label. */
+  /** Scalar, share of an image's own label. */
   lambda: tf.Tensor;
   /** [B] int32, the partners'. */
   labels: tf.Tensor;

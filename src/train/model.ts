@@ -66,7 +66,7 @@ export interface BuiltModel {
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
   /**
-   * What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and told again
+   * What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and reported again
    * at its end.
    */
   warnings: string[];

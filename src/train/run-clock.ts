@@ -46,7 +46,7 @@ export function runClock(progress: Start, work: Work): RunClock {
   };
 }
 
-/** @param pace seconds a image */
+/** @param pace seconds an image */
 function secondsOf(work: Work, pace: Record<keyof Work, number | null>): number | null {
   const train = pace.train ?? (pace.evaluate === null ? null : pace.evaluate / EVALUATION_SHARE);
   const evaluate = pace.evaluate ?? (train === null ? null : train * EVALUATION_SHARE);

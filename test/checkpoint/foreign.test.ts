@@ -1,4 +1,4 @@
-/** What people give in place of a safetensors file: each is told by what it is, in a line, with what to do. */
+/** What people give in place of a safetensors file: each is recognised by what it is, in a line, with what to do. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -93,7 +93,7 @@ test('a folder is refused with the checkpoints in it named; a pipe is not waited
   refused(pipe, /is no regular file/, /./);
 });
 
-test('a safetensors file that is cut is told as that, whatever its first byte looks like', () => {
+test('a safetensors file that is cut is stated as that, whatever its first byte looks like', () => {
   const whole = encodeSafetensors({ a: { shape: [100_000], data: new Float32Array(100_000) } });
   for (const headerBytes of [0x80 + 0x300, 0x08]) {
     const bytes = Buffer.concat([Buffer.alloc(8), latin1('{"a":'), whole.subarray(0, 500)]);

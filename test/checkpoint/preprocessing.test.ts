@@ -1,10 +1,10 @@
-/** Mean, std, resize and interpolation: who is asked, in which order, what is told, and what is refused. */
+/** Mean, std, resize and interpolation: who is asked, in which order, what is stated, and what is refused. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
-import { type Settled, settledTeacher, settlePreprocessing } from '../../src/checkpoint/preprocessing.js';
+import { type Resolved, resolvedTeacher, resolvePreprocessing } from '../../src/checkpoint/preprocessing.js';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { parseConfig } from '../../src/config/load.js';
 import { DEFAULT_PREPROCESSING, type Preprocessing } from '../../src/config/preprocessing.js';
@@ -30,7 +30,7 @@ function checkpointWith(files: Record<string, unknown>): string {
   return file;
 }
 
-function found({ config: { data } }: Settled): Record<string, unknown> {
+function found({ config: { data } }: Resolved): Record<string, unknown> {
   const { mean, std, resize, cropPct, interpolation } = data;
   return { mean, std, resize, cropPct, interpolation };
 }
@@ -145,27 +145,27 @@ const UNDERSTOOD: [what: string, files: Record<string, unknown>, expected: Parti
 
 for (const [what, files, expected] of UNDERSTOOD) {
   test(`beside the checkpoint: ${what}`, () => {
-    const settled = settlePreprocessing(configOf(), checkpointWith(files));
+    const resolved = resolvePreprocessing(configOf(), checkpointWith(files));
     assert.deepEqual(
-      found(settled),
-      found({ config: { data: { ...DEFAULT_PREPROCESSING, ...expected } } } as unknown as Settled),
+      found(resolved),
+      found({ config: { data: { ...DEFAULT_PREPROCESSING, ...expected } } } as unknown as Resolved),
     );
-    assert.deepEqual(settled.warnings, []);
-    assert.ok(settled.notices.length > 0 || Object.keys(expected).length === 0);
+    assert.deepEqual(resolved.warnings, []);
+    assert.ok(resolved.notices.length > 0 || Object.keys(expected).length === 0);
   });
 }
 
-test('what is taken from beside the checkpoint is told with its file, and so are defaults that nobody asked for', () => {
-  const { notices } = settlePreprocessing(configOf(), checkpointWith(timm(DEIT)));
+test('what is taken from beside the checkpoint is stated with its file, and so are defaults that nobody asked for', () => {
+  const { notices } = resolvePreprocessing(configOf(), checkpointWith(timm(DEIT)));
   assert.equal(notices.length, 1);
   assert.match(notices.join('\n'), /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
   assert.match(notices.join('\n'), /data\.resize crop, data\.crop_pct 0\.9, .*, as .*config\.json says/);
-  const silent = settlePreprocessing(configOf(), checkpointWith({}));
+  const silent = resolvePreprocessing(configOf(), checkpointWith({}));
   assert.match(
     silent.notices.join('\n'),
     /data\.mean \[0\.5, 0\.5, 0\.5\].*neither the config nor .*model\.safetensors says otherwise/,
   );
-  assert.deepEqual(settlePreprocessing(configOf(), null).notices, []);
+  assert.deepEqual(resolvePreprocessing(configOf(), null).notices, []);
 });
 
 /** What gqa does not do: the setting that the config has to say for it to go on, and what the message holds. */
@@ -270,8 +270,8 @@ const REFUSED: [what: string, files: Record<string, unknown>, message: RegExp, s
 for (const [what, files, message, sets] of REFUSED) {
   test(`refused beside the checkpoint unless the config says otherwise, which warns: ${what}`, () => {
     const checkpoint = checkpointWith(files);
-    assert.throws(() => settlePreprocessing(configOf(), checkpoint), refused(message));
-    const { warnings } = settlePreprocessing(configOf(...sets), checkpoint);
+    assert.throws(() => resolvePreprocessing(configOf(), checkpoint), refused(message));
+    const { warnings } = resolvePreprocessing(configOf(...sets), checkpoint);
     assert.ok(
       warnings.length > 0 && warnings.every((line) => /^the config says data\./.test(line)),
       warnings.join('\n'),
@@ -281,38 +281,38 @@ for (const [what, files, message, sets] of REFUSED) {
 
 test('the config goes before the checkpoint; that they differ is a warning, that they agree is none', () => {
   const checkpoint = checkpointWith(timm(DEIT));
-  const other = settlePreprocessing(configOf('data.mean=[0.5,0.5,0.5]', 'data.resize=squash'), checkpoint);
+  const other = resolvePreprocessing(configOf('data.mean=[0.5,0.5,0.5]', 'data.resize=squash'), checkpoint);
   assert.deepEqual(found(other), { ...DEFAULT_PREPROCESSING, std: IMAGENET.std, interpolation: 'bicubic' });
   assert.deepEqual(other.warnings.length, 2);
   assert.match(
     other.warnings[0] as string,
     /the config says data\.mean \[0\.5, 0\.5, 0\.5\], but .*config\.json says data\.mean \[0\.485/,
   );
-  const same = settlePreprocessing(
+  const same = resolvePreprocessing(
     configOf('data.mean=[0.485,0.456,0.406]', 'data.resize=crop', 'data.crop_pct=0.9'),
     checkpoint,
   );
   assert.deepEqual(same.warnings, []);
-  const part = settlePreprocessing(configOf('data.crop_pct=0.95'), checkpoint);
+  const part = resolvePreprocessing(configOf('data.crop_pct=0.95'), checkpoint);
   assert.deepEqual([part.config.data.resize, part.config.data.cropPct, part.warnings.length], ['crop', 0.95, 1]);
-  const open = settlePreprocessing(configOf('data.resize=crop'), checkpoint);
+  const open = resolvePreprocessing(configOf('data.resize=crop'), checkpoint);
   assert.deepEqual([open.config.data.cropPct, open.warnings], [0.9, []]);
-  assert.equal(settlePreprocessing(configOf('data.resize=crop'), null).config.data.cropPct, 0.875);
+  assert.equal(resolvePreprocessing(configOf('data.resize=crop'), null).config.data.cropPct, 0.875);
 });
 
 test('crop_pct where images are squashed does nothing, and is refused', () => {
   for (const checkpoint of [null, checkpointWith({})])
     assert.throws(
-      () => settlePreprocessing(configOf('data.crop_pct=0.9'), checkpoint),
+      () => resolvePreprocessing(configOf('data.crop_pct=0.9'), checkpoint),
       refused(/data\.crop_pct is 0\.9, but data\.resize is squash/),
     );
 });
 
 test('images of another size than model.image_size are a warning; the size that a model was made for goes before that of its origin', () => {
-  const small = settlePreprocessing(configOf(), checkpointWith(timm({ ...DEIT, input_size: [3, 384, 384] })));
+  const small = resolvePreprocessing(configOf(), checkpointWith(timm({ ...DEIT, input_size: [3, 384, 384] })));
   assert.match(small.warnings.join('\n'), /of images of 384 pixels, but model\.image_size is 224/);
   const made = timm({ ...DEIT, input_size: [3, 384, 384] }, { model_args: { img_size: 224 } });
-  assert.deepEqual(settlePreprocessing(configOf(), checkpointWith(made)).warnings, []);
+  assert.deepEqual(resolvePreprocessing(configOf(), checkpointWith(made)).warnings, []);
 });
 
 const SHAPE: ModelShape = {
@@ -335,7 +335,7 @@ function ours(images?: Preprocessing): string {
   return file;
 }
 
-test('a file of ours goes before what lies beside it; one from before it told of images is of 0.5, squashed bilinearly', () => {
+test('a file of ours goes before what lies beside it; one from before it stated of images is of 0.5, squashed bilinearly', () => {
   const images: Preprocessing = {
     mean: [0.1, 0.2, 0.3],
     std: [0.4, 0.5, 0.6],
@@ -343,10 +343,10 @@ test('a file of ours goes before what lies beside it; one from before it told of
     cropPct: 0.95,
     interpolation: 'bicubic',
   };
-  assert.deepEqual(found(settlePreprocessing(configOf(), ours(images))), images);
-  const old = settlePreprocessing(configOf(), ours());
+  assert.deepEqual(found(resolvePreprocessing(configOf(), ours(images))), images);
+  const old = resolvePreprocessing(configOf(), ours());
   assert.deepEqual([found(old), old.notices, old.warnings], [DEFAULT_PREPROCESSING, [], []]);
-  const against = settlePreprocessing(configOf('data.std=[1,1,1]'), ours(images));
+  const against = resolvePreprocessing(configOf('data.std=[1,1,1]'), ours(images));
   assert.match(
     against.warnings.join('\n'),
     /the config says data\.std \[1, 1, 1\], but .*ours\.safetensors says data\.std \[0\.4, 0\.5, 0\.6\]/,
@@ -355,7 +355,7 @@ test('a file of ours goes before what lies beside it; one from before it told of
 
 test('a teacher may have another mean and deviation, but no other resize; of one that says nothing the student’s are taken, aloud', () => {
   const student: Preprocessing = { ...DEFAULT_PREPROCESSING, interpolation: 'bicubic' };
-  const { mean, std, notices } = settledTeacher(
+  const { mean, std, notices } = resolvedTeacher(
     checkpointWith(timm({ ...DEIT, crop_mode: 'squash', crop_pct: 1 })),
     384,
     student,
@@ -363,12 +363,12 @@ test('a teacher may have another mean and deviation, but no other resize; of one
   assert.deepEqual({ mean, std }, IMAGENET);
   assert.match(notices.join('\n'), /folded into its patch projection/);
   assert.throws(
-    () => settledTeacher(checkpointWith(timm(DEIT)), 384, student),
+    () => resolvedTeacher(checkpointWith(timm(DEIT)), 384, student),
     refused(/train\.distill_from: .*resize crop, data\.crop_pct 0\.9/),
   );
-  assert.throws(() => settledTeacher(ours(), 384, student), refused(/interpolation bilinear/));
-  const plain = settledTeacher(checkpointWith({}), 384, { ...student, ...IMAGENET });
+  assert.throws(() => resolvedTeacher(ours(), 384, student), refused(/interpolation bilinear/));
+  const plain = resolvedTeacher(checkpointWith({}), 384, { ...student, ...IMAGENET });
   assert.deepEqual({ mean: plain.mean, std: plain.std }, IMAGENET);
   assert.equal(plain.notices.length, 1);
-  assert.deepEqual(settledTeacher(checkpointWith({}), 384, DEFAULT_PREPROCESSING).notices, []);
+  assert.deepEqual(resolvedTeacher(checkpointWith({}), 384, DEFAULT_PREPROCESSING).notices, []);
 });

@@ -70,7 +70,7 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
   ['SwiGLU of EVA', add('blocks.0.mlp.fc1_g.weight', 'blocks.0.mlp.fc1_x.weight'), /a gated MLP \(SwiGLU\)/],
   ['SwiGLU of DINOv2', add('blocks.0.mlp.w12.weight'), /a gated MLP \(SwiGLU\)/],
   [
-    'packed SwiGLU, told by its shapes',
+    'packed SwiGLU, recognised by its shapes',
     (t) => Object.assign(t, { 'blocks.0.mlp.fc2.weight': filled(12, 12) }),
     /SwiGLU.*twice the outputs/,
   ],

@@ -7,7 +7,8 @@ import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
-import { catalogue } from '../../src/data/fetch/catalogue.js';
+import { catalogue } from '../../src/data/sets.js';
+
 import { gqa, type Ran } from '../cli-run.js';
 import { serveFolder } from '../data/fetch/serve.js';
 import { place, placeSmallIdx, testFolder } from '../data/files.js';
@@ -249,7 +250,7 @@ test('bench data: images a second, every stage, and whether a step would wait', 
   assert.deepEqual([long.starves, long.data_wait], [false, 0]);
 });
 
-test('bench data says what is wrong with a image: exit 3, naming it', async (t) => {
+test('bench data says what is wrong with an image: exit 3, naming it', async (t) => {
   const root = await imageFolder(t);
   const cut = place(root, 'train/cats/2.jpg', (await jpeg('green')).subarray(0, 200));
   const { code, stdout, stderr } = gqa([

@@ -78,11 +78,11 @@ test('what a run was trained with goes with its checkpoint: to eval, a second ru
   assert.ok(Math.abs(done(silent).loss - loss) > 1e-4);
   assert.match(silent.stderr, /data\.mean \[0\.5, 0\.5, 0\.5\].*neither the config nor .* says otherwise/);
   fs.writeFileSync(path.join(folder, 'strange/config.json'), timm());
-  const told = evaluated(strange);
-  assert.equal(done(told).loss, loss);
+  const reported = evaluated(strange);
+  assert.equal(done(reported).loss, loss);
   const onWasm = done(evaluated(strange, 'device=wasm')).loss;
   assert.ok(Math.abs(onWasm - loss) < 1e-5, `${onWasm} on wasm, ${loss} natively`);
-  assert.match(told.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
+  assert.match(reported.stderr, /data\.mean \[0\.485, 0\.456, 0\.406\], .*, as .*config\.json says/);
 
   // A second run and a conversion take it over; the resolved config says it.
   const second = done(run('second', `model.pretrained=${best}`, 'train.epochs=0'));

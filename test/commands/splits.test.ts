@@ -111,7 +111,7 @@ test('train and val alone: no test figure anywhere; protocol paper refuses; data
   assert.equal((JSON.parse(asTest.stdout) as Report).test?.images, 6);
 });
 
-test('eval on a folder of one split, with fewer classes than the checkpoint: labels by name, told; a key-driven variant has nothing to be calibrated on', async () => {
+test('eval on a folder of one split, with fewer classes than the checkpoint: labels by name, reported; a key-driven variant has nothing to be calibrated on', async () => {
   const { run } = JSON.parse(train(sets[0]!, 'whole').stdout) as Report;
   const root = await placeSet('one', { '': 'test' }, ['bee', 'cat']);
   const ran = gqa([
@@ -150,7 +150,7 @@ test('eval on a folder of one split, with fewer classes than the checkpoint: lab
   assert.match(keyed.stderr, /no training images to calibrate it on/);
 });
 
-test('a data set that changed since the run is told, in the last lines and in --json', async () => {
+test('a data set that changed since the run is reported, in the last lines and in --json', async () => {
   const root = await placeSet('changing', { train: 'train', test: 'test' });
   const { run } = JSON.parse(train(root, 'before', 'data.val_fraction=0.3').stdout) as Report;
   const meta = JSON.parse(fs.readFileSync(path.join(run, 'meta.json'), 'utf8'));

@@ -1,4 +1,4 @@
-/** Keys that change nothing: told where a file has them, refused where `--set` asks for them. */
+/** Keys that change nothing: reported where a file has them, refused where `--set` asks for them. */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -20,7 +20,7 @@ function refused(command: ConfigCommand, text: string, sets: string[] = []): str
   return assert.fail(`${sets.join(' ')} was accepted`);
 }
 
-const told = (command: ConfigCommand, text: string, sets: string[] = []) =>
+const reported = (command: ConfigCommand, text: string, sets: string[] = []) =>
   requireEffect('x.yaml', [parseConfig(text, 'x.yaml', sets)], command);
 
 /** A key, why it has no effect in `base`, and what gives it one. */
@@ -45,12 +45,12 @@ const keys: [key: string, value: string, reason: RegExp, effect: string[]][] = [
   ],
 ];
 
-test('a key without effect is refused from --set, told or refused from a file, and accepted where it has one', () => {
+test('a key without effect is refused from --set, reported or refused from a file, and accepted where it has one', () => {
   for (const [key, value, reason, effect] of keys) {
     const set = `${key}=${value}`;
     const message = refused('train', base, [set]);
     assert.match(message, new RegExp(`^--set ${set}: ${key} is .*${value}.*, but ${reason.source}: it has no effect$`));
-    assert.deepEqual(told('train', base, [...effect, set]), [], set);
+    assert.deepEqual(reported('train', base, [...effect, set]), [], set);
   }
 });
 
@@ -65,7 +65,7 @@ test('in a file, what is not for its own variant is refused, as is a distillatio
     const text = inFile(key, value);
     if (/^(train\.distill|model\.)/.test(key)) assert.match(refused('train', text), reason);
     if (!key.startsWith('train.distill')) {
-      const notices = told('train', text, ['model.variant=gqa']);
+      const notices = reported('train', text, ['model.variant=gqa']);
       assert.equal(notices.length, 1, key);
       assert.match(
         notices[0] ?? '',
@@ -73,14 +73,14 @@ test('in a file, what is not for its own variant is refused, as is a distillatio
       );
     }
     for (const command of ['eval', 'convert', 'bench step', 'bench data', 'data preview'] as const)
-      assert.deepEqual(told(command, text), [], key);
+      assert.deepEqual(reported(command, text), [], key);
   }
 });
 
 test('the same under protocol paper, with a learning rate of 0, and with the teacher alone in the loss', () => {
   const paper = inFile('train.protocol', 'paper');
   assert.match(refused('train', paper, ['data.val_fraction=0.2']), /train\.protocol paper has no validation part/);
-  assert.match(told('train', inFile('data.val_fraction', '0.2', paper)).join(), /data\.val_fraction is 0\.2, but/);
+  assert.match(reported('train', inFile('data.val_fraction', '0.2', paper)).join(), /data\.val_fraction is 0\.2, but/);
   assert.match(
     refused('train', base, ['train.lr=0', 'train.warmup_steps=3']),
     /train\.warmup_steps is 3, but train\.lr is 0/,
@@ -90,7 +90,7 @@ test('the same under protocol paper, with a learning rate of 0, and with the tea
     refused('train', base, [...teacher, 'train.label_smoothing=0.1']),
     /train\.distill_weight 1 leaves the labels out of the loss/,
   );
-  assert.deepEqual(told('train', base, ['train.lr=0', 'train.warmup_steps=0']), []);
+  assert.deepEqual(reported('train', base, ['train.lr=0', 'train.warmup_steps=0']), []);
 });
 
 test('all of them come at once, and a key at its default never counts', () => {
@@ -105,7 +105,7 @@ test('all of them come at once, and a key at its default never counts', () => {
     'train.distill_weight=0.5',
     'train.distill_temperature=1',
   ];
-  assert.deepEqual(told('train', base, [...defaults, ...mha]), []);
+  assert.deepEqual(reported('train', base, [...defaults, ...mha]), []);
 });
 
 test('in a sweep a key has an effect when one of its points has it', () => {
@@ -144,7 +144,7 @@ test('--set of a key that the command does not use is refused; in the file it is
   for (const [command, set, message] of unused) {
     assert.match(refused(command, plain, [set]), message, set);
     const [key = '', value = ''] = set.split('=');
-    if (key.split('.').length === 2) assert.deepEqual(told(command, inFile(key, value, plain)), [], set);
+    if (key.split('.').length === 2) assert.deepEqual(reported(command, inFile(key, value, plain)), [], set);
   }
   const used: [ConfigCommand, string[]][] = [
     [
@@ -184,19 +184,19 @@ test('--set of a key that the command does not use is refused; in the file it is
     ],
     ['data preview', ['data.augment=paper', 'data.random_erasing=0.5', 'data.root=x', 'seed=3']],
   ];
-  for (const [command, sets] of used) assert.deepEqual(told(command, plain, sets), [], command);
+  for (const [command, sets] of used) assert.deepEqual(reported(command, plain, sets), [], command);
 });
 
 test('a config that gqa wrote is read again without a word, whatever it holds', () => {
   const sets = ['model.window_size=50', 'data.cache_gb=3', 'train.distill_weight=0.9'];
   const written = dumpConfig(parseConfig(base, 'x.yaml', sets).config);
-  assert.deepEqual(told('train', written), []);
-  assert.deepEqual(told('train', written, ['model.variant=pgqa']), []);
+  assert.deepEqual(reported('train', written), []);
+  assert.deepEqual(reported('train', written, ['model.variant=pgqa']), []);
   assert.match(refused('train', written, ['model.window_size=60']), /has no window/);
   assert.equal(written.split('\n')[0]?.startsWith('# Written by gqa'), true);
 });
 
-test("the project's own configs are told nothing in the sweeps and runs that they are for", () => {
+test("the project's own configs are reported nothing in the sweeps and runs that they are for", () => {
   for (const name of readdirSync('configs').filter((name) => name.endsWith('.yaml') && name !== 'cifar10-micro.yaml')) {
     assert.deepEqual(requireEffect(name, [readConfig(path.join('configs', name), [])], 'train'), [], name);
   }

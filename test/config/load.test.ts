@@ -308,7 +308,7 @@ test('rules between keys: heads, KV heads, patches, sizes, warm-up, validation',
   assert.equal(parse(minimal, ['data.limit=1', 'train.protocol=paper']).data.limit.train, 1);
   assert.match(
     problems(minimal, ['data.cutmix=1', 'train.batch_size=1']).join(),
-    /data\.cutmix is 1, but train\.batch_size is 1: a image alone has no partner/,
+    /data\.cutmix is 1, but train\.batch_size is 1: an image alone has no partner/,
   );
   assert.match(problems(minimal, ['data.mixup=0']).join(), /data\.mixup is 0, expected .* null/);
 });

@@ -62,7 +62,7 @@ test('pretrained: true without a file is refused with what to do', () => {
   assert.match(error.hint ?? '', /--set model\.pretrained=FILE/);
 });
 
-test('pretrained: true and one more problem are told together, in the words of the flat file', () => {
+test('pretrained: true and one more problem are reported together, in the words of the flat file', () => {
   assert.deepEqual(refused(filled.replace('num_kv_heads: 6', 'num_kv_heads: 5')).message.split('\n').slice(1), [
     'p.yaml:6:13 pretrained is true, but nothing is downloaded here: the file of the weights must be named',
     'p.yaml:8:15 num_kv_heads is 5, but must divide heads (12): 1, 2, 3, 4, 6 or 12',

@@ -13,7 +13,10 @@ import { configSchema } from '../../src/config/schema.js';
 const minimal = 'data: { name: cifar10 }\nmodel: { size: micro }\n';
 const read = (...sets: string[]) => parseConfig(minimal, 'x.yaml', sets).config;
 
-test('every key that holds free text is a path, but for the name of the run', () => {
+/** MHA leaves no choice of groups. */
+const GROUPED = ['model.variant=gqa', 'model.kv_heads=12'];
+
+test('every key that holds free text is a path, but for the names of the run and of a merge', () => {
   const expected = expectedBy(configSchema);
   const text = leafPaths(expected).filter((leaf) => {
     const [section = '', key] = leaf.split('.');
@@ -22,25 +25,25 @@ test('every key that holds free text is a path, but for the name of the run', ()
       (option) => option?.type === 'string' && !option.enum && option.const === undefined,
     );
   });
-  assert.deepEqual(text.sort(), [...pathKeys, 'name'].sort());
+  assert.deepEqual(text.sort(), [...pathKeys, 'name', 'model.merge'].sort());
 });
 
 test('saved configs have every path absolute; a data root that nobody chose stays open', () => {
-  const config = absolutePaths(read(...pathKeys.map((key) => `${key}=some/${key}`)));
+  const config = absolutePaths(read(...GROUPED, ...pathKeys.map((key) => `${key}=some/${key}`)));
   for (const key of pathKeys) assert.equal(pathOf(config, key), path.resolve('some', key), key);
   const open = absolutePaths(read());
   assert.deepEqual(
     pathKeys.map((key) => pathOf(open, key)),
-    ['datasets', null, null, null],
+    ['datasets', null, null, null, null],
   );
 });
 
 test('~ is the home folder in every path, from file and flag', () => {
   for (const key of pathKeys) {
-    assert.equal(pathOf(read(`${key}=~/a b/x`), key), path.join(os.homedir(), 'a b/x'), key);
+    assert.equal(pathOf(read(...GROUPED, `${key}=~/a b/x`), key), path.join(os.homedir(), 'a b/x'), key);
     const [section, name] = key.split('.');
     const file = parseConfig(
-      `data:\n  name: cifar10\nmodel:\n  size: micro\ntrain:\n  epochs: 1\n`.replace(
+      `data:\n  name: cifar10\nmodel:\n  variant: gqa\n  kv_heads: 12\n  size: micro\ntrain:\n  epochs: 1\n`.replace(
         `${section}:\n`,
         `${section}:\n  ${name}: ~/y\n`,
       ),
@@ -70,7 +73,7 @@ test('a NUL in a path is refused with its place', () => {
   );
 });
 
-test('what is missing is told with the nearest that is there', () => {
+test('what is missing is reported with the nearest that is there', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'gqa-missing-'));
   writeFileSync(path.join(folder, 'vit.safetensors'), '');
   assert.equal(missing(path.join(folder, 'vit.safetensors')), undefined);

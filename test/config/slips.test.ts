@@ -1,10 +1,10 @@
-/** The commonest mistakes in YAML: each is told in one sentence at its line, with what to write instead. */
+/** The commonest mistakes in YAML: each is reported in one sentence at its line, with what to write instead. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseConfig } from '../../src/config/load.js';
 import { GqaError } from '../../src/errors.js';
 
-function told(text: string): string {
+function reported(text: string): string {
   try {
     parseConfig(text, 'x.yaml', []);
   } catch (error) {
@@ -141,8 +141,8 @@ const slips: [what: string, text: string, message: RegExp][] = [
 ];
 
 for (const [what, text, message] of slips) {
-  test(`${what} is told in one sentence with its line`, () => {
-    assert.match(told(text), message);
+  test(`${what} is reported in one sentence with its line`, () => {
+    assert.match(reported(text), message);
   });
 }
 
@@ -163,7 +163,7 @@ test('an empty anchor is the only one refused: anchors with a value are read', (
   );
 });
 
-/** What other tools have: the line, and what is told of it. */
+/** What other tools have: the line, and what is reported of it. */
 const others: [line: string, message: RegExp][] = [
   ['train: { amp: true }', /train\.amp is not a known key: write train\.precision: float16 or bfloat16/],
   ['train: { fp16: true }', /write train\.precision: float16/],
@@ -194,5 +194,5 @@ const others: [line: string, message: RegExp][] = [
 ];
 
 test("other tools' words are answered with what gqa has instead", () => {
-  for (const [line, message] of others) assert.match(told(`${line}\n`), message, line);
+  for (const [line, message] of others) assert.match(reported(`${line}\n`), message, line);
 });

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { Dataset, Split } from '../../src/data/dataset.js';
-import { openDataset, type Wanted } from '../../src/data/open.js';
+import { openDataset } from '../../src/data/open.js';
+import type { Wanted } from '../../src/data/sets/layout.js';
 
 /** For a whole file of tests; `remove` is for its end. */
 export function temporaryFolder(): { folder: string; remove(): void } {

@@ -33,7 +33,7 @@ function raw(name: Split['name'], pixels: number[], size: { height: number; widt
   return { name, labels, source: { kind: 'raw', ...size, channels: 1, layout: 'hwc', pixels: shared } };
 }
 
-test('the same data set elsewhere has the same fingerprint; what was added, renamed, relabelled or put in another order is told', () => {
+test('the same data set elsewhere has the same fingerprint; what was added, renamed, relabelled or put in another order is reported', () => {
   const before = fingerprint(set('/data/one', 3));
   const changes = (now: Dataset, whole = true): string[] => changesSince(before, fingerprint(now), whole);
   assert.deepEqual(changes(set('/mnt/two', 3)), []);
@@ -62,7 +62,7 @@ test('of raw images labels and pixels count', () => {
   assert.notDeepEqual(of(1, 2, 3, 4), of(1, 2, 3, 5));
 });
 
-test('one class, and raw splits of two sizes, are refused; classes without a training image are told', () => {
+test('one class, and raw splits of two sizes, are refused; classes without a training image are reported', () => {
   assert.throws(
     () => requireUsable(set('/data', 2, { classes: ['a'] })),
     failure('data', '/data has one class only (a)'),

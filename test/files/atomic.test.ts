@@ -21,7 +21,7 @@ test('a file is replaced in one piece, with nothing left beside it', () => {
   assert.deepEqual(readdirSync(folder), ['ä b.json']);
 });
 
-test('a file that cannot take its place is exit 5, its name told and the temporary one gone', () => {
+test('a file that cannot take its place is exit 5, its name reported and the temporary one gone', () => {
   const folder = temporary();
   mkdirSync(path.join(folder, 'taken', 'inner'), { recursive: true });
   assert.throws(
@@ -46,7 +46,7 @@ test('a file in a folder that is missing, or is a file, is exit 5', () => {
   assert.equal(readFileSync(path.join(folder, 'file'), 'utf8'), 'kept');
 });
 
-test('a full disk is told in words, with a hint', {
+test('a full disk is reported in words, with a hint', {
   skip: process.platform !== 'linux' && '/dev/full is a Linux device',
 }, () => {
   let caught: unknown;

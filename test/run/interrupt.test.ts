@@ -42,7 +42,7 @@ test('what is waited for is left at once, whether it is one thing or an item tha
   }
 });
 
-test('a loop that is left early ends what it took its items from; what fails is told as it is', async () => {
+test('a loop that is left early ends what it took its items from; what fails is reported as it is', async () => {
   let ended = false;
   async function* items(): AsyncGenerator<number> {
     try {

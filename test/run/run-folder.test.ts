@@ -217,7 +217,7 @@ test('log.txt has what was said before the run and during it, each line with its
   );
 });
 
-test('a log that cannot be written is told at the end of the epoch, and hides no error that comes before', () => {
+test('a log that cannot be written is reported at the end of the epoch, and hides no error that comes before', () => {
   const run = createRun({ ...place(temporary()), config, device });
   const { writeSync } = fs;
   const full = (file: string | number, ...rest: unknown[]): number => {

@@ -123,16 +123,16 @@ test('candidates are tried in order, each with its reason, and wasm is left when
   assert.match(scripts.describe(record), /^no native runtime, .*wasm.*no python3/);
 });
 
-test('a GQA_LIBTENSORFLOW that is no library folder is told at once and says what it lacks', {
+test('a GQA_LIBTENSORFLOW that is no library folder is reported at once and says what it lacks', {
   skip: notLinux,
 }, async () => {
   const given = path.join(folder, 'not-a-library');
   mkdirSync(given);
-  const told: string[] = [];
+  const reported: string[] = [];
   const env = { ...environment('explicit'), GQA_LIBTENSORFLOW: given };
-  const record = await scripts.setUpNative(checkout('explicit'), 'cpu', env, (line) => told.push(line));
+  const record = await scripts.setUpNative(checkout('explicit'), 'cpu', env, (line) => reported.push(line));
   assert.match(record.candidates[0]?.reason ?? '', /not-a-library lacks libtensorflow_cc\.so\.2/);
-  assert.match(told.join('\n'), /GQA_LIBTENSORFLOW is not used/);
+  assert.match(reported.join('\n'), /GQA_LIBTENSORFLOW is not used/);
 });
 
 test('a python3 without pip, an unreachable registry, another hash and a full disk each have their own reason', {
@@ -184,11 +184,11 @@ const noNative = before?.runtime === 'native' ? false : 'set-up found no native 
 
 test('a second set-up of the native runtime starts no program and says nothing', { skip: noNative }, async () => {
   // No pip, compiler or python is on this PATH, so that a download or a compilation could not succeed.
-  const told: string[] = [];
+  const reported: string[] = [];
   const env = { ...process.env, PATH: programs('empty-bin', {}) };
-  const record = await scripts.setUpNative(ROOT, undefined, env, (line) => told.push(line));
+  const record = await scripts.setUpNative(ROOT, undefined, env, (line) => reported.push(line));
   assert.deepEqual(record, before);
-  assert.deepEqual(told, []);
+  assert.deepEqual(reported, []);
 });
 
 const noImages = noNative || (before?.images === null ? false : 'set-up compiled no addon for images on this machine');
@@ -213,20 +213,20 @@ test('an addon for images that failed once is made anew when set-up is asked for
   const set = async (
     env: NodeJS.ProcessEnv,
     repair: boolean,
-  ): Promise<{ images: string | null; told: string[]; placed: boolean }> => {
-    const told: string[] = [];
-    const { images } = await scripts.setUpNative(root, 'cpu', env, (line) => told.push(line), repair);
+  ): Promise<{ images: string | null; reported: string[]; placed: boolean }> => {
+    const reported: string[] = [];
+    const { images } = await scripts.setUpNative(root, 'cpu', env, (line) => reported.push(line), repair);
     assert.equal(scripts.readRecord(root)?.images, images);
-    return { images, told, placed: existsSync(path.join(root, placed, 'gqa_images.node')) };
+    return { images, reported, placed: existsSync(path.join(root, placed, 'gqa_images.node')) };
   };
   const good = (): NodeJS.ProcessEnv =>
     compiler(`for last; do :; done; /bin/cp '${path.join(ROOT, placed, 'gqa_images.node')}' "$last"`);
-  assert.deepEqual(await set(good(), false), { images: 'it failed', told: [], placed: false });
+  assert.deepEqual(await set(good(), false), { images: 'it failed', reported: [], placed: false });
   const failed = await set(compiler('echo "fatal error: out of paper" >&2; exit 1'), true);
   assert.match(failed.images ?? '', /out of paper/);
-  assert.match(failed.told.join('\n'), /decoded by sharp .*out of paper/);
-  assert.deepEqual(await set(good(), true), { images: null, told: ['compiling the native addons'], placed: true });
-  assert.deepEqual(await set(compiler('exit 1'), true), { images: null, told: [], placed: true });
+  assert.match(failed.reported.join('\n'), /decoded by sharp .*out of paper/);
+  assert.deepEqual(await set(good(), true), { images: null, reported: ['compiling the native addons'], placed: true });
+  assert.deepEqual(await set(compiler('exit 1'), true), { images: null, reported: [], placed: true });
 });
 
 test('the packages of this checkout are as the lock file lists them, and a version that differs is noticed', () => {
@@ -253,9 +253,9 @@ test('the build runs only after a change, drops what was removed, and keeps the 
     cpSync(path.join(ROOT, file), path.join(root, file));
   const source = (name: string, text: string): void => writeFileSync(path.join(root, 'src', name), text);
   const build = (): string[] => {
-    const told: string[] = [];
-    scripts.buildProject(root, (line) => told.push(line));
-    return told;
+    const reported: string[] = [];
+    scripts.buildProject(root, (line) => reported.push(line));
+    return reported;
   };
   source('kept.ts', 'export const kept: number = 1;\n');
   source('removed.ts', 'export const removed: number = 1;\n');

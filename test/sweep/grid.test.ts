@@ -51,7 +51,7 @@ test('mha and mqa appear once a seed whatever the numbers of KV heads, and that 
   assert.match(notices[0] ?? '', /^mha chooses its KV heads itself \(6\)/);
 });
 
-test('--kv-heads that no variant takes is told though nothing is asked for twice', () => {
+test('--kv-heads that no variant takes is reported though nothing is asked for twice', () => {
   const { points, notices } = planGrid(file, [], { variants: ['mha'], kvHeads: [2] });
   assert.deepEqual(
     points.map(({ runName }) => runName),
@@ -94,7 +94,7 @@ test('all invalid points are listed, each reason once with the points that have 
   ]);
 });
 
-test('a problem of the config itself is told once', () => {
+test('a problem of the config itself is reported once', () => {
   assert.equal(
     refused({ variants: ['mha', 'gqa'], seeds: [0, 1, 2] }, ['train.lr=x']),
     '--set train.lr=x: train.lr is the text "x", expected a number of at least 0',

@@ -88,7 +88,7 @@ async function ended(
   return { code, stdout, stderr };
 }
 
-test('a run that fails, is killed or garbles its report is told when it happens and does not stop the others', async () => {
+test('a run that fails, is killed or garbles its report is reported when it happens and does not stop the others', async () => {
   const { runsDir, start } = scene();
   const { code, stdout, stderr } = await ended(start({ kvHeads: [1, 2, 3, 4], variants: ['mha', 'gqa'] }));
   assert.equal(code, 7, stderr);
@@ -171,7 +171,7 @@ test('a checkpoint that changes while the sweep runs is begun with by no other p
   );
 });
 
-test('a checkpoint and data that are not there are told together, before anything is made', async () => {
+test('a checkpoint and data that are not there are reported together, before anything is made', async () => {
   const { folder, start } = scene();
   const before = readdirSync(folder).sort();
   for (const form of [[], ['data.name=image-folder']]) {
@@ -248,7 +248,7 @@ test('a run that does not listen yet when the signal comes is interrupted by it,
   assert.match(states, /,interrupted,143,SIGTERM,[\s\S]*,not run,/);
 });
 
-test('a leaderboard that cannot be written stops no run, and its table is printed before it is told: exit 5', async () => {
+test('a leaderboard that cannot be written stops no run, and its table is printed before it is reported: exit 5', async () => {
   const { runsDir, start } = scene();
   const child = start({ kvHeads: [4, 3] });
   const result = await ended(child, () =>

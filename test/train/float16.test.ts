@@ -1,4 +1,4 @@
-/** float16: no step is left out but where torch's GradScaler leaves out too, and what is left out is told. */
+/** float16: no step is left out but where torch's GradScaler leaves out too, and what is left out is reported. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';

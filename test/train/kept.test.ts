@@ -93,7 +93,7 @@ test('a bad image in the middle of an epoch: what was trained until then is save
   assert.match(ran.stderr, new RegExp(`a.7\\.png[\\s\\S]*\nThe model after step ${step} is in `));
 });
 
-test('a disk that fills up: the first error is told, with what is saved; the status is true, and no part of a file is left', () => {
+test('a disk that fills up: the first error is reported, with what is saved; the status is true, and no part of a file is left', () => {
   const runsDir = temporaryFolder();
   const run = path.join(runsDir, 'smoke/r');
   const ran = gqaAt('rename checkpoints/last', 'full', smoke(runsDir));
@@ -109,7 +109,7 @@ test('a disk that fills up: the first error is told, with what is saved; the sta
   );
 });
 
-test('a limit on the size of files is told in words; no model was saved, and that is said', {
+test('a limit on the size of files is reported in words; no model was saved, and that is said', {
   skip: process.platform === 'win32' && 'needs a POSIX shell',
 }, () => {
   const runsDir = temporaryFolder();

@@ -153,7 +153,7 @@ test('the loss of a mixed label: worked by hand for two classes, and its gradien
   });
 });
 
-test('training’s top-1 is counted by the label with the larger share, at λ = 0.5 by a image’s own', () => {
+test('training’s top-1 is counted by the label with the larger share, at λ = 0.5 by an image’s own', () => {
   const main = (lambda: number): number[] =>
     tf.tidy(() =>
       Array.from(

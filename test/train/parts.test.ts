@@ -26,10 +26,11 @@ const set = (val: number, other: number): Dataset => ({
   test: other === 0 ? null : split('test', other),
   notices: [],
 });
-const told = (part: Part | null): unknown => (part === null ? null : `${part.indices.length} of ${part.split.name}`);
+const reported = (part: Part | null): unknown =>
+  part === null ? null : `${part.indices.length} of ${part.split.name}`;
 const parts = (dataset: Dataset, ...sets: string[]): unknown[] => {
   const { train, selection, test } = splitParts(config(...sets), dataset);
-  return [train, selection, test].map(told);
+  return [train, selection, test].map(reported);
 };
 
 test('without a validation part one is held out; with one, nothing is; paper chooses on the test split', () => {
@@ -42,7 +43,7 @@ test('without a validation part one is held out; with one, nothing is; paper cho
   assert.deepEqual(parts(set(6, 8), 'data.limit.val=2'), ['20 of train', '2 of val', '8 of test']);
 });
 
-test('every role that changes is told, and a limit that leaves a class without a image', () => {
+test('every role that changes is reported, and a limit that leaves a class without an image', () => {
   const notices = (dataset: Dataset, ...sets: string[]): string =>
     splitParts(config(...sets), dataset).notices.join('\n');
   assert.equal(notices(set(0, 8)), '');
@@ -57,7 +58,7 @@ test('every role that changes is told, and a limit that leaves a class without a
 test('an evaluation measures the same parts, or says which there are', () => {
   const part = (dataset: Evaluable, wanted: Split['name'], ...sets: string[]): unknown[] => {
     const { part, train } = evaluatedPart(config(...sets), dataset, wanted);
-    return [told(part), told(train)];
+    return [reported(part), reported(train)];
   };
   const whole = set(0, 8);
   for (const wanted of ['train', 'val', 'test'] as const) {

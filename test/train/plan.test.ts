@@ -138,7 +138,7 @@ const TOLD: [
 ];
 
 for (const [name, found, pattern, kind = 'notices'] of TOLD) {
-  test(`told: ${name}`, () => {
+  test(`reported: ${name}`, () => {
     const lines = found();
     assert.match(lines[kind][0] as string, pattern);
     assert.deepEqual({ ...lines, [kind]: lines[kind].slice(1) }, NOTHING);

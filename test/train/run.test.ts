@@ -43,16 +43,16 @@ test('a run leaves what it is asked for: config, meta, status, results, steps an
   assert.match(rows.at(-1) as string, /^best,/);
   assert.equal(read('metrics.jsonl').trim().split('\n').length > 0, true);
   const log = read('log.txt').trim().split('\n');
-  for (const told of [
+  for (const reported of [
     /fashion-mnist: 10 classes/,
     /run .*: dgqa-ema, 2 KV heads of 4/,
     /epoch 1\/1 · train loss \d.* · validation loss \d/,
     /test, best epoch/,
   ])
     assert.equal(
-      log.filter((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line) && told.test(line)).length,
+      log.filter((line) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line) && reported.test(line)).length,
       1,
-      `${told}\n${log.join('\n')}`,
+      `${reported}\n${log.join('\n')}`,
     );
   const meta = JSON.parse(read('meta.json'));
   assert.deepEqual([meta.parameters, meta.kv_parameters], [report.parameters, report.kv_parameters]);

@@ -1,7 +1,7 @@
 /** What a server’s answer tells: whether it goes on with a part, whether it is the file at all. */
 import type http from 'node:http';
 import { GqaError } from '../../errors.js';
-import type { Download } from './catalogue.js';
+import type { Download } from '../sets/published.js';
 import { otherWays } from './download.js';
 import { type Part, readState } from './part.js';
 

@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GqaError } from '../../errors.js';
+import type { Download } from '../sets/published.js';
 import {
   checkHead,
   continues,
@@ -13,7 +14,6 @@ import {
   retryAfterMs,
   validatorOf,
 } from './answer.js';
-import type { Download } from './catalogue.js';
 import { algorithmOf, beginAnew, keepState, onPart, openPart, type Part, removePart } from './part.js';
 
 export interface DownloadWatch {

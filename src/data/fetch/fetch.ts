@@ -9,12 +9,12 @@ import { GqaError } from '../../errors.js';
 import { fileError } from '../../files/atomic.js';
 import { claim } from '../../files/lock.js';
 import { interruption } from '../../run/interrupt.js';
+import type { CatalogueEntry, Download } from '../sets/published.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
-import type { CatalogueEntry, Download } from './catalogue.js';
 import { download, type Patience, patience } from './download.js';
 import { algorithmOf, checksum } from './part.js';
 
-/** What is told while it runs. */
+/** What is reported while it runs. */
 export interface FetchWatch {
   /** @param from how much is done already, which no rate must count */
   progress(label: string, totalBytes: number, from: number): { update(done: number): void; stop(): void };

@@ -4,7 +4,7 @@ import { createReadStream, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { GqaError } from '../../errors.js';
 import { fileError } from '../../files/atomic.js';
-import type { Download } from './catalogue.js';
+import type { Download } from '../sets/published.js';
 import type { DownloadWatch } from './download.js';
 
 /** Kept beside a `.part`, so that a later call knows what it would go on with. */

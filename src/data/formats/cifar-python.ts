@@ -22,33 +22,6 @@ export interface CifarPythonLayout {
   recordsPerFile: { train: number; test: number };
 }
 
-export const cifar10Python: CifarPythonLayout = {
-  train: ['data_batch_1', 'data_batch_2', 'data_batch_3', 'data_batch_4', 'data_batch_5'],
-  test: ['test_batch'],
-  meta: 'batches.meta',
-  names: 'label_names',
-  labels: 'labels',
-  classes: 10,
-  recordsPerFile: { train: 10_000, test: 10_000 },
-};
-
-export const cifar100Python: CifarPythonLayout = {
-  train: ['train'],
-  test: ['test'],
-  meta: 'meta',
-  names: 'fine_label_names',
-  labels: 'fine_labels',
-  classes: 100,
-  recordsPerFile: { train: 50_000, test: 10_000 },
-};
-
-export const cifar100PythonCoarse: CifarPythonLayout = {
-  ...cifar100Python,
-  names: 'coarse_label_names',
-  labels: 'coarse_labels',
-  classes: 20,
-};
-
 /** More than the largest official file (CIFAR-100's `train`, 155 MB) has. */
 const MAX_BYTES = 400_000_000;
 

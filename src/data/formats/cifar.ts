@@ -11,7 +11,7 @@ import { onFile } from '../files.js';
 import { readClassList } from './lists.js';
 
 const SIDE = 32;
-/** Bytes of a image's pixels. */
+/** Bytes of an image's pixels. */
 export const PIXEL_BYTES = 3 * SIDE * SIDE;
 
 /** What tells one binary version from the other. */
@@ -26,30 +26,6 @@ export interface CifarLayout {
   labelAt: number;
   recordsPerFile: { train: number; test: number };
 }
-
-export const cifar10: CifarLayout = {
-  train: ['data_batch_1.bin', 'data_batch_2.bin', 'data_batch_3.bin', 'data_batch_4.bin', 'data_batch_5.bin'],
-  test: ['test_batch.bin'],
-  names: 'batches.meta.txt',
-  classes: 10,
-  labelBytes: 1,
-  labelAt: 0,
-  recordsPerFile: { train: 10_000, test: 10_000 },
-};
-
-/** With the fine labels. */
-export const cifar100: CifarLayout = {
-  train: ['train.bin'],
-  test: ['test.bin'],
-  names: 'fine_label_names.txt',
-  classes: 100,
-  labelBytes: 2,
-  labelAt: 1,
-  recordsPerFile: { train: 50_000, test: 10_000 },
-};
-
-/** With the 20 superclasses. */
-export const cifar100Coarse: CifarLayout = { ...cifar100, names: 'coarse_label_names.txt', classes: 20, labelAt: 0 };
 
 /**
  * Reads both splits from the folder of the official files. All files must be there, each of exactly its official size.

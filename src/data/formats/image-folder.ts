@@ -7,7 +7,7 @@ import { GqaError } from '../../errors.js';
 import { command } from '../../invocation.js';
 import type { Dataset, Evaluable, Split, SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn } from '../files.js';
-import { type FolderLayout, imageFolder, wrongLayout } from './folder-layouts.js';
+import { type FolderLayout, wrongLayout } from './folder-layouts.js';
 import { IMAGE_ENDINGS, isFolder, type ListedSplit, listSplit, someOf } from './list-images.js';
 
 /** What is to be read of the folders. */
@@ -34,11 +34,11 @@ export interface WantedSplit {
 export function readImageFolder(
   name: string,
   root: string,
-  layout = imageFolder,
+  layout: FolderLayout,
   reading: FolderReading = { valIs: 'validation' },
 ): Dataset {
-  const { folders, notices: told } = splitFolders(root, layout, reading);
-  const notices = [...told];
+  const { folders, notices: found } = splitFolders(root, layout, reading);
+  const notices = [...found];
   const train = folders.train;
   if (train === null) throw withoutTraining(root, layout);
   if (folders.test === null && folders.val === null)
@@ -101,20 +101,20 @@ export function readWantedSplit(
     );
   }
   const read = listSplit(root, wanted.split, folder, layout);
-  const told = [...notices, ...read.notices];
+  const reported = [...notices, ...read.notices];
   if (itself)
-    told.push(
+    reported.push(
       `${root} has no folders of splits: its ${read.classes.length} class folders are the ${wanted.split} split`,
     );
   const given = wanted.split === 'train' ? null : wanted.classes;
   const { split, classes } = given === null ? read : relabelled(root, read, given);
   if (given !== null && classes.length > read.classes.length) {
     const without = classes.filter((label) => !read.classes.includes(label));
-    told.push(
+    reported.push(
       `${join(root, folder)} has no images of ${without.length} of the checkpoint's ${classes.length} classes: ${someOf(without)}`,
     );
   }
-  return { name, from: root, classes, ...NO_SPLITS.folders, [wanted.split]: split, notices: told };
+  return { name, from: root, classes, ...NO_SPLITS.folders, [wanted.split]: split, notices: reported };
 }
 
 const NO_SPLITS = { folders: { train: null, val: null, test: null }, notices: [] as readonly string[] };
@@ -140,7 +140,7 @@ function relabelled(
 }
 
 /**
- * Which folder of root is which split, and what is to be told of the others. Errors: exit 3 for names that leave a
+ * Which folder of root is which split, and what is to be reported of the others. Errors: exit 3 for names that leave a
  * choice.
  */
 function splitFolders(
@@ -195,14 +195,14 @@ function splitFolders(
   const beside = names.filter(
     (name) => !used.includes(name) && (names.includes(name.toLowerCase()) || !lower.includes(name.toLowerCase())),
   );
-  const told = beside.filter((folder) => layout.unread?.[folder] !== undefined);
-  const others = used.length === 0 ? [] : beside.filter((folder) => !told.includes(folder));
-  const notices = told.map((folder) => `${join(root, folder)} is not read: ${layout.unread?.[folder]}`);
+  const reported = beside.filter((folder) => layout.unread?.[folder] !== undefined);
+  const others = used.length === 0 ? [] : beside.filter((folder) => !reported.includes(folder));
+  const notices = reported.map((folder) => `${join(root, folder)} is not read: ${layout.unread?.[folder]}`);
   if (others.length > 0) notices.push(`${root}: only ${used.join(', ')} are read, not ${someOf(others)}`);
   return { folders: valIs === 'test' ? { train, val: null, test: val } : { train, val, test }, notices };
 }
 
-/** What people call a split, and what would be left out if it were not told. */
+/** What people call a split, and what would be left out if it were not reported. */
 const NEAR_NAMES: Record<SplitName, RegExp> = {
   train: /^(train|training|trainset|train_?(set|data|images))$/i,
   val: /^(val|valid|validation|dev|eval|val_?(set|data|images))$/i,

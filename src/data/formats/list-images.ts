@@ -5,9 +5,9 @@ import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { filesSplit, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
-import { type FolderLayout, wrongLayout } from './image-folder.js';
+import { type FolderLayout, wrongLayout } from './folder-layouts.js';
 
-/** Endings, in any case, of the files that are images. What is inside is told by content when a image is decoded. */
+/** Endings, in any case, of the files that are images. What is inside is recognised by content when an image is decoded. */
 export const IMAGE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
 /** Images that this program does not decode: leaving them out unasked would be a smaller data set than the user has. */
 const OTHER_IMAGE_ENDINGS = new Set([
@@ -83,7 +83,7 @@ export function listImages(folder: string): string[] {
         },
       );
     }
-    // A link that is named as a image is followed when it is read: a hundred thousand of them take no time here.
+    // A link that is named as an image is followed when it is read: a hundred thousand of them take no time here.
     if (entry.kind === 'folder' || (entry.kind === 'link' && !image && isFolderIn(folder, entry))) {
       throw new GqaError('data', `${path} is a folder inside a class; expected images only`, {
         hint: `Move its images into ${folder}.`,

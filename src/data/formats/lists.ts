@@ -14,7 +14,7 @@ export interface Line {
   at: string;
 }
 
-/** A image that a list names. */
+/** An image that a list names. */
 export interface ListedImage {
   /** Absolute. */
   path: string;

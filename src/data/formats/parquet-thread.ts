@@ -1,6 +1,6 @@
 /**
  * The thread that reads one parquet file: hyparquet believes what stands in a file, and a damaged one can make it go on
- * forever, which only another thread can end. It is told `ShardJob` as its workerData, answers with `ShardMessage`s,
+ * forever, which only another thread can end. It is given `ShardJob` as its workerData, answers with `ShardMessage`s,
  * and ends.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';

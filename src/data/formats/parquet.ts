@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { GqaError } from '../../errors.js';
 import type { EncodedSource, ImageSize, Published, Split, Take } from '../dataset.js';
-import { inOrder } from './class-names.js';
+import { inOrder } from './class-order.js';
 
 /** How one mirror names its parts. */
 export interface ParquetLayout {
@@ -103,7 +103,7 @@ async function readSplit(
   return { classes, notice, split: { name, labels, source } };
 }
 
-/** What is told of splits of the mirror that play no part. */
+/** What is reported of splits of the mirror that play no part. */
 function unreadShards(folder: string, { train, test }: ParquetLayout): string[] {
   const splits = new Set(readdirSync(folder).flatMap((file) => SHARD.exec(file)?.[1] ?? []));
   const unread = [...splits].filter((split) => split !== train && split !== test).sort();

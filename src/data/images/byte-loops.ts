@@ -1,5 +1,5 @@
 /**
- * The loops over all bytes of a image, [height, width, 3]: natively where set-up could compile them
+ * The loops over all bytes of an image, [height, width, 3]: natively where set-up could compile them
  * (src/native/images.cc), else in JavaScript, to the same bytes. What the numbers mean is said where they come from:
  * resample.ts and randaugment.ts.
  */

@@ -24,7 +24,7 @@ const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
 ];
 
 /**
- * Kinds that are told by name when refused; sharp's library would read some of them, with far more code behind it. Text
+ * Kinds that are reported by name when refused; sharp's library would read some of them, with far more code behind it. Text
  * is searched, bytes stand at their offset.
  */
 const REFUSED_KINDS: [name: string, sign: RegExp | { hex: string; at: number }][] = [
@@ -44,7 +44,7 @@ const REFUSED_KINDS: [name: string, sign: RegExp | { hex: string; at: number }][
 
 let loading: Promise<typeof import('sharp').default> | undefined;
 
-/** sharp without its cache and with one thread for a image: the workers are what runs at once. */
+/** sharp without its cache and with one thread for an image: the workers are what runs at once. */
 function loadSharp(): Promise<typeof import('sharp').default> {
   loading ??= import('sharp').then(({ default: sharp }) => {
     sharp.cache(false);
@@ -57,11 +57,11 @@ function loadSharp(): Promise<typeof import('sharp').default> {
 /** A file's path, or the bytes of one with what messages call it. */
 export type EncodedImage = string | { bytes: Uint8Array; name: string };
 
-/** What a image may take, and whether a damaged one is decoded as far as it goes (`warn`) or refused. */
+/** What an image may take, and whether a damaged one is decoded as far as it goes (`warn`) or refused. */
 export type Limits = Pick<Reading, 'maxPixels' | 'timeoutS' | 'onBadImage'>;
 
 /**
- * Decodes a JPEG, PNG or WebP file (told by its content, whatever its name) and resizes it as `resizeImage` does.
+ * Decodes a JPEG, PNG or WebP file (recognised by its content, whatever its name) and resizes it as `resizeImage` does.
  * @returns interleaved RGB of `size`, or of the image's own size when that is null
  * Errors: exit 3 with the image's path or name, also for images that are damaged beyond what `limits` let pass or cut
  * short, have more pixels than `limits` or take longer.

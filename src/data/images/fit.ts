@@ -1,4 +1,4 @@
-/** How a image becomes the model's square: all of it, aspect ratio not kept, or its middle, as timm evaluates. */
+/** How an image becomes the model's square: all of it, aspect ratio not kept, or its middle, as timm evaluates. */
 import type { ImageSize } from '../dataset.js';
 import { asImage, type Image, interleaved, resizeImage } from './image.js';
 import { type Interpolation, resample } from './resample.js';
@@ -13,10 +13,10 @@ export interface Fit {
 /** What the paper's code does. */
 export const SQUASH: Fit = { resize: 'squash', cropPct: null, interpolation: 'bilinear' };
 
-/** Is it what the device can do too, where a image is enlarged? Everything else is the worker's. */
+/** Is it what the device can do too, where an image is enlarged? Everything else is the worker's. */
 export const isPlain = ({ resize, interpolation }: Fit): boolean => resize === 'squash' && interpolation === 'bilinear';
 
-/** A image brought to exactly `size` (a square under crop). Pillow's bytes, and timm's evaluation transform's. */
+/** An image brought to exactly `size` (a square under crop). Pillow's bytes, and timm's evaluation transform's. */
 export function fitImage(image: Image, size: ImageSize, { resize, cropPct, interpolation }: Fit): Image {
   if (resize === 'squash') return resizeImage(image, size, interpolation);
   const resized = shorterEdgeTo(Math.floor(size.height / (cropPct ?? 1)), image);
@@ -26,7 +26,7 @@ export function fitImage(image: Image, size: ImageSize, { resize, cropPct, inter
   return asImage(bytes, size);
 }
 
-/** The size to which torchvision's Resize(edge) brings a image: the longer edge is cut to a whole number. */
+/** The size to which torchvision's Resize(edge) brings an image: the longer edge is cut to a whole number. */
 function shorterEdgeTo(edge: number, { height, width }: ImageSize): ImageSize {
   return width <= height
     ? { width: edge, height: Math.trunc((edge * height) / width) }

@@ -1,4 +1,4 @@
-/** A image: where its pixels lie, and what is done with all of them: copied, moved, resized. */
+/** An image: where its pixels lie, and what is done with all of them: copied, moved, resized. */
 import type { ImageSize, RawSource } from '../dataset.js';
 import { type Interpolation, resample } from './resample.js';
 
@@ -16,13 +16,13 @@ export interface Image {
   channelStride: number;
 }
 
-/** A image from a file. */
+/** An image from a file. */
 export interface Decoded extends Image {
   /** Which image is damaged and how, where it was decoded as far as it goes; null: nothing was amiss. */
   damage: string | null;
 }
 
-/** How a image is moved: it is shifted by whole pixels (what comes in from outside is black), then mirrored. */
+/** How an image is moved: it is shifted by whole pixels (what comes in from outside is black), then mirrored. */
 export interface Placement {
   mirror: boolean;
   /** Row of the image that becomes row 0: −pad … +pad. */
@@ -56,7 +56,7 @@ export function placeImage(image: Image, { mirror, top, left }: Placement, out: 
   }
 }
 
-/** A image brought to exactly `size`, aspect ratio not kept: antialiased where it shrinks, Pillow's to the byte. */
+/** An image brought to exactly `size`, aspect ratio not kept: antialiased where it shrinks, Pillow's to the byte. */
 export function resizeImage(image: Image, size: ImageSize, interpolation: Interpolation = 'bilinear'): Image {
   if (image.height === size.height && image.width === size.width) return image;
   const bytes = new Uint8Array(size.height * size.width * 3);
@@ -73,7 +73,7 @@ export const asImage = (bytes: Uint8Array, { height, width }: ImageSize): Image 
   channelStride: 1,
 });
 
-/** [height, width, 3] bytes of a image: its own memory where it lies so already. */
+/** [height, width, 3] bytes of an image: its own memory where it lies so already. */
 export function interleaved(image: Image): Uint8Array {
   const { bytes, start, height, width, pixelStride, channelStride } = image;
   const size = height * width * 3;

@@ -14,7 +14,7 @@ type Apply = (from: Uint8Array, to: Uint8Array, size: ImageSize, magnitude: numb
 interface Operation {
   /** Half of the draws turn the magnitude's sign. */
   signed: boolean;
-  /** What level 0 … BINS − 1 means for a image of this size, in the operation's own unit. */
+  /** What level 0 … BINS − 1 means for an image of this size, in the operation's own unit. */
   magnitude(level: number, size: ImageSize): number;
   apply: Apply;
 }
@@ -105,7 +105,7 @@ export type OperationName = keyof typeof OPERATIONS;
 
 const NAMES = Object.keys(OPERATIONS) as OperationName[];
 
-/** An operation as drawn for a image. */
+/** An operation as drawn for an image. */
 export interface Drawn {
   name: OperationName;
   magnitude: number;

@@ -1,11 +1,11 @@
-/** A image of a data set: a row a class, its index before some of its training images. */
+/** An image of a data set: a row a class, its index before some of its training images. */
 import { setImmediate } from 'node:timers/promises';
 import type { Dataset, Split } from '../dataset.js';
 import { encodePng, imageAt } from '../images/decode.js';
 import { type Image, interleaved } from '../images/image.js';
 
 const PER_CLASS = 8;
-/** Side of a image, at most, and the space around it, in pixels. */
+/** Side of an image, at most, and the space around it, in pixels. */
 const MAX_SIDE = 64;
 const GAP = 2;
 

@@ -1,5 +1,5 @@
 /**
- * A image of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … disturb it in
+ * An image of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … augment it in
  * the others.
  */
 import { setImmediate } from 'node:timers/promises';
@@ -23,7 +23,7 @@ export interface Grid {
  * @param indices one row each, in the split
  * @param columns the original and columns − 1 epochs
  * @param options what training would use
- * Errors: exit 3 for a image that cannot be read
+ * Errors: exit 3 for an image that cannot be read
  */
 export async function previewGrid(
   split: Split,

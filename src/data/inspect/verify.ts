@@ -8,9 +8,9 @@ import { relative } from 'node:path';
 import { counted } from '../../counted.js';
 import { GqaError } from '../../errors.js';
 import { type Dataset, SPLIT_NAMES, type SplitName, splitsOf } from '../dataset.js';
-import { type CatalogueEntry, perClassList } from '../fetch/catalogue.js';
 import { imageAt } from '../images/decode.js';
 import { type Image, interleaved } from '../images/image.js';
+import { type CatalogueEntry, perClassList } from '../sets/published.js';
 
 /** What is said of each split that the data set has. */
 type BySplit<T> = Partial<Record<SplitName, T>> & { train: T };
@@ -46,7 +46,7 @@ export interface Duplicates {
 export interface VerifyReport {
   name: string;
   from: string;
-  /** What is wrong; empty: nothing. Duplicates are told, but are no fault of a copy: some official sets have them. */
+  /** What is wrong; empty: nothing. Duplicates are reported, but are no fault of a copy: some official sets have them. */
   problems: string[];
   /** Whether there were official counts to compare with. */
   official: boolean;

@@ -1,5 +1,5 @@
 /**
- * Decoded images on disk, so that later epochs and runs need not decode them again: one file a image, [header, height ·
+ * Decoded images on disk, so that later epochs and runs need not decode them again: one file an image, [header, height ·
  * width · 3 bytes RGB], named by what it was made from (path, size and time of the source, and the size it was brought
  * to, and how). A file is written aside and renamed, and checked when it is read: one that is cut short or altered is
  * made anew.
@@ -110,7 +110,7 @@ function readEntry(path: string): Image | null {
   return asImage(pixels, { height, width });
 }
 
-/** A image that finds no room or cannot be written is not cached; training goes on without. */
+/** An image that finds no room or cannot be written is not cached; training goes on without. */
 function writeEntry({ blocks }: Cache, path: string, image: Image): void {
   const pixels = interleaved(image);
   const needed = Math.ceil((HEADER + pixels.length) / BLOCK);

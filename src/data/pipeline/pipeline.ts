@@ -13,7 +13,7 @@ import { type Cache, openCache } from './cache.js';
 import { type Making, mainThreadPool, type Pool, threadPool } from './pool.js';
 import type { BatchJob, BatchOptions, Flaw } from './preprocess.js';
 
-/** A image that was left out because it could not be read, or that is damaged. */
+/** An image that was left out because it could not be read, or that is damaged. */
 export interface Noted {
   split: Split['name'];
   /** In the split. */

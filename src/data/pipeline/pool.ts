@@ -100,7 +100,7 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
     if (idle !== undefined) return idle;
     if (threads.length < count) {
       const thread = startThread(script, (why) => {
-        bury(thread, why);
+        terminate(thread, why);
         sendUnanswered(thread);
       });
       threads.push(thread);
@@ -112,8 +112,8 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   function send(waiting: Waiting): void {
     const thread = leastBusy();
     const { id, of, pass, ring, slot, job } = waiting;
-    if (!thread.told.has(of)) {
-      thread.told.add(of);
+    if (!thread.given.has(of)) {
+      thread.given.add(of);
       thread.worker.postMessage({ open: of, pass, ring } satisfies ToWorker);
     }
     waiting.thread = thread;
@@ -122,15 +122,15 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   }
 
   /** Takes a thread out that has ended or hangs. Its jobs go to others; the one in work is begun anew once. */
-  function bury(thread: Thread, why: string): void {
+  function terminate(thread: Thread, why: string): void {
     if (thread.dead) return;
     thread.dead = true;
     threads.splice(threads.indexOf(thread), 1);
     const position = positionOf(thread.state);
-    const guilty = position === IDLE ? [...thread.waiting.keys()][0] : jobOf(thread.state);
+    const failing = position === IDLE ? [...thread.waiting.keys()][0] : jobOf(thread.state);
     for (const waiting of pending(thread)) {
       thread.waiting.delete(waiting.id);
-      const again = waiting.id !== guilty || ++waiting.deaths < 2;
+      const again = waiting.id !== failing || ++waiting.deaths < 2;
       if (again && !closed) {
         send(waiting);
         continue;
@@ -151,11 +151,11 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   }
 
   /** A thread may hang over any batch, not only over the one that is waited for: all are behind it. */
-  function buryHanging(timeoutS: number): void {
+  function terminateHanging(timeoutS: number): void {
     for (const thread of [...threads]) {
       if (workingFor(thread.state) < timeoutS * 1000) continue;
       void thread.worker.terminate();
-      bury(thread, `it took more than ${timeoutS} s`);
+      terminate(thread, `it took more than ${timeoutS} s`);
     }
   }
 
@@ -167,7 +167,7 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
       (stateOf(ring, slot) !== MADE && waiting.answer === null && waiting.lost === null);
     while (unfinished()) {
       await whilePending(ring, slot, LOOK_AFTER);
-      if (stateOf(ring, slot) === PENDING) buryHanging(pass.reading.timeoutS);
+      if (stateOf(ring, slot) === PENDING) terminateHanging(pass.reading.timeoutS);
       else if (unfinished()) await setImmediate(); // the message is on its way
     }
     waiting.thread?.waiting.delete(waiting.id);
@@ -212,7 +212,8 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
         if (ended) return;
         ended = true;
         abandon(ring);
-        for (const { worker, told } of threads) if (told.delete(of)) worker.postMessage({ end: of } satisfies ToWorker);
+        for (const { worker, given } of threads)
+          if (given.delete(of)) worker.postMessage({ end: of } satisfies ToWorker);
         // The memory may be given to another pass when no thread writes in it any more.
         void Promise.all([...underWay].map(finished)).then(() => {
           reuse(ring);
@@ -226,7 +227,7 @@ export function threadPool(count: number, script: URL = new URL('./worker.js', i
   async function close(): Promise<void> {
     closed = true;
     for (const { worker, state } of threads) {
-      // Asked to end by itself rather than terminated: a image may be inside sharp's own threads.
+      // Asked to end by itself rather than terminated: an image may be inside sharp's own threads.
       askToStop(state);
       worker.postMessage('close' satisfies ToWorker);
     }

@@ -50,7 +50,7 @@ export interface BatchJob {
   encoded: FileSource | EncodedSource | null;
 }
 
-/** A image that could not be read, or that is damaged, and why. */
+/** An image that could not be read, or that is damaged, and why. */
 export interface Flaw {
   /** In the batch. */
   position: number;
@@ -59,7 +59,7 @@ export interface Flaw {
   used: boolean;
 }
 
-/** The steps of a image's way, in order. */
+/** The steps of an image's way, in order. */
 export const STAGES = ['read', 'decode', 'augment', 'resize', 'place'] as const;
 export type Stage = (typeof STAGES)[number];
 
@@ -70,7 +70,7 @@ export type Clock = (stage: Stage, milliseconds: number) => void;
  * Makes one batch.
  * @param out       [batchSize, height, width, 3] bytes, whatever they hold; rows beyond the indices, and those of
  *   images left out, become 0
- * @param onImage told the position in the batch before each image; returning false abandons the batch
+ * @param onImage called with the position in the batch before each image; returning false abandons the batch
  * @returns what was left out under `onBadImage: skip`, and what is damaged under `warn`. Errors: exit 3, naming the
  *   file or image
  */
@@ -85,12 +85,12 @@ export async function makeBatch(
   const flaws: Flaw[] = [];
   const images = job.indices.length;
   // Where sharp decodes, it does so with the next image (in its own thread) while this one is augmented (in ours).
-  let ahead = images > 0 ? settled(readImage(pass, job, 0, clock)) : undefined;
+  let ahead = images > 0 ? resolved(readImage(pass, job, 0, clock)) : undefined;
   for (let position = 0; position < images; position++) {
     if (!onImage(position)) break;
     const row = out.subarray(position * imageBytes, (position + 1) * imageBytes);
-    const read = (await ahead) as Settled;
-    ahead = position + 1 < images ? settled(readImage(pass, job, position + 1, clock)) : undefined;
+    const read = (await ahead) as Resolved;
+    ahead = position + 1 < images ? resolved(readImage(pass, job, position + 1, clock)) : undefined;
     try {
       if ('error' in read) throw read.error;
       writeImage(pass, read.image, job.indices[position] as number, row, clock);
@@ -106,15 +106,15 @@ export async function makeBatch(
   return flaws;
 }
 
-type Settled = { image: Decoded } | { error: unknown };
+type Resolved = { image: Decoded } | { error: unknown };
 
-const settled = (reading: Promise<Decoded>): Promise<Settled> =>
+const resolved = (reading: Promise<Decoded>): Promise<Resolved> =>
   reading.then(
     (image) => ({ image }),
     (error: unknown) => ({ error }),
   );
 
-/** Is the image disturbed at its own size, before it is resized? */
+/** Is the image augmented at its own size, before it is resized? */
 const atOwnSize = ({ augment, epoch }: Pass): boolean => augment === 'paper' && epoch !== null;
 
 /** The image as augmentation wants it: at its own size, or at the size of the batch. */

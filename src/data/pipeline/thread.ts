@@ -49,8 +49,8 @@ export interface Thread {
   state: WorkState;
   /** By id, the oldest first. */
   waiting: Map<number, Waiting>;
-  /** Passes it has been told of. */
-  told: Set<number>;
+  /** Passes that it was given. */
+  given: Set<number>;
   dead: boolean;
   exited: Promise<void>;
 }
@@ -81,7 +81,7 @@ export function startThread(script: URL, ended: (why: string) => void): Thread {
       resolve();
     });
   });
-  return { worker, state, waiting, told: new Set(), dead: false, exited };
+  return { worker, state, waiting, given: new Set(), dead: false, exited };
 }
 
 export function thrown(failure: Extract<WorkerAnswer, { failure: unknown }>['failure']): Error {
@@ -98,7 +98,7 @@ export function death({ job, deaths }: Waiting, position: number, why: string): 
     'data',
     `${deaths} data workers, one after the other, ended (${why}) while working on ${imageName(job, position)}`,
     {
-      hint: 'Replace the image or take it out of the data set; data.timeout_s and data.max_pixels bound what a image may take.',
+      hint: 'Replace the image or take it out of the data set; data.timeout_s and data.max_pixels bound what an image may take.',
     },
   );
 }

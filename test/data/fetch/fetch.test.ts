@@ -6,9 +6,10 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type CatalogueEntry, catalogue, type Download } from '../../../src/data/fetch/catalogue.js';
 import { redirected } from '../../../src/data/fetch/download.js';
 import { type Fetched, type FetchOptions, fetchDataset } from '../../../src/data/fetch/fetch.js';
+import type { CatalogueEntry, Download } from '../../../src/data/sets/published.js';
+import { catalogue } from '../../../src/data/sets.js';
 import { failure, place, testFolder } from '../files.js';
 import { md5, type Packed, sha256, tarGz, zip } from './archives.js';
 import { type Faults, type Served, serveFolder } from './serve.js';
@@ -234,7 +235,7 @@ const impostors: [what: string, bytes: Buffer | string, words: string[]][] = [
 ];
 for (const [what, bytes, words] of impostors) {
   for (const noLength of [false, true]) {
-    test(`${what} in place of the archive is told by its content${noLength ? ', without a length too' : ''}`, async (t) => {
+    test(`${what} in place of the archive is reported by its content${noLength ? ', without a length too' : ''}`, async (t) => {
       const set = await scene(t, { served: Buffer.from(bytes as string), faults: { noLength } });
       await assert.rejects(set.fetch(), failure('data', set.served.url, 'expected a gzip file', ...words));
       assert.deepEqual(below(set.root), []);
@@ -463,7 +464,7 @@ test('files that stay packed become the folder together; archives without a fold
   await fetch('both', entryFor(both, { folder: 'both', wrapped: false, holds: ['images/1.txt', 'lists/1.txt'] }));
   assert.deepEqual(
     below(root).filter((name) => statSync(join(root, name)).isFile()),
-    ['both/lists/1.txt', 'both/images/1.txt', 'kept/a.gz', 'kept/b.gz'],
+    ['both/images/1.txt', 'both/lists/1.txt', 'kept/a.gz', 'kept/b.gz'],
   );
 });
 

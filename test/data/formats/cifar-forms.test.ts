@@ -10,15 +10,17 @@ import { basename, join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import sharp from 'sharp';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
-import { cifar10, cifar100, cifar100Coarse, readCifar } from '../../../src/data/formats/cifar.js';
+import { readCifar } from '../../../src/data/formats/cifar.js';
+import { readCifarPython } from '../../../src/data/formats/cifar-python.js';
+import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
+import { cifar10Binary as cifar10, cifar10Python } from '../../../src/data/sets/cifar10.js';
 import {
-  cifar10Python,
+  cifar100Binary as cifar100,
+  cifar100CoarseBinary as cifar100Coarse,
   cifar100Python,
   cifar100PythonCoarse,
-  readCifarPython,
-} from '../../../src/data/formats/cifar-python.js';
-import type { Wanted } from '../../../src/data/open.js';
-import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
+} from '../../../src/data/sets/cifar100.js';
+import type { Wanted } from '../../../src/data/sets/layout.js';
 import { withZip } from '../fetch/zip.js';
 import { indicesOf, openBoth, place, temporaryFolder, withTest } from '../files.js';
 import { writeParquet } from './parquets.js';

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { appendFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type CifarLayout, cifar10, cifar100, cifar100Coarse, readCifar } from '../../../src/data/formats/cifar.js';
+import { type CifarLayout, readCifar } from '../../../src/data/formats/cifar.js';
 import { openDataset } from '../../../src/data/open.js';
+import { cifar10Binary as cifar10 } from '../../../src/data/sets/cifar10.js';
+import { cifar100Binary as cifar100, cifar100CoarseBinary as cifar100Coarse } from '../../../src/data/sets/cifar100.js';
 import { failure, place, testFolder } from '../files.js';
 
 /** The official layouts with files of 3 and 2 records. */

@@ -4,8 +4,9 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { test } from 'node:test';
 import type { Evaluable, SplitName } from '../../../src/data/dataset.js';
-import { imageFolder, readImageFolder, readWantedSplit } from '../../../src/data/formats/image-folder.js';
+import { readImageFolder, readWantedSplit } from '../../../src/data/formats/image-folder.js';
 import { readClassList } from '../../../src/data/formats/lists.js';
+import { imageFolder } from '../../../src/data/sets/image-folder.js';
 import type { GqaError } from '../../../src/errors.js';
 import { failure, place, testFolder, withTest } from '../files.js';
 
@@ -26,7 +27,7 @@ test('sorts classes and files by code unit, as torchvision does', (t) => {
     'test/B/1.jpg',
     'test/ä/1.jpg',
   );
-  const { classes, train, test: other } = withTest(readImageFolder('image-folder', root));
+  const { classes, train, test: other } = withTest(readImageFolder('image-folder', root, imageFolder));
   assert.deepEqual(classes, ['B', 'b', 'ä']);
   assert.deepEqual([...train.labels], [0, 1, 1, 2]);
   assert.deepEqual([...other.labels], [0, 1, 2]);
@@ -41,7 +42,7 @@ test("classes, images and labels are those of torchvision's ImageFolder (torchvi
   const { files, classes, samples } = JSON.parse(readFileSync('test/data/torchvision/image-folder.json', 'utf8'));
   const root = testFolder(t);
   placeAll(root, ...files.flatMap((name: string) => [`train/${name}`, `test/${name}`]));
-  const read = readImageFolder('image-folder', root);
+  const read = readImageFolder('image-folder', root, imageFolder);
   assert.deepEqual(read.classes, classes);
   const { labels, source } = read.train;
   assert.ok(source.kind === 'files');
@@ -63,7 +64,7 @@ test('ignores hidden files and folders, and files that are no images', (t) => {
     'test/a/1.jpg',
     '.DS_Store',
   );
-  const { classes, train, test: other } = withTest(readImageFolder('image-folder', root));
+  const { classes, train, test: other } = withTest(readImageFolder('image-folder', root, imageFolder));
   assert.deepEqual(classes, ['a']);
   assert.deepEqual([train.labels.length, other.labels.length], [1, 1]);
 });
@@ -73,14 +74,14 @@ test('follows links to class folders', (t) => {
   placeAll(root, 'elsewhere/1.jpg', 'test/a/1.jpg');
   mkdirSync(join(root, 'train'));
   symlinkSync(join(root, 'elsewhere'), join(root, 'train/a'));
-  assert.deepEqual(readImageFolder('image-folder', root).classes, ['a']);
+  assert.deepEqual(readImageFolder('image-folder', root, imageFolder).classes, ['a']);
 });
 
 test('shows the expected layout when splits are missing', (t) => {
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg');
   assert.throws(
-    () => readImageFolder('image-folder', root),
+    () => readImageFolder('image-folder', root, imageFolder),
     failure('data', `${join(root, 'test')} is not there`, '├── train', '<class>'),
   );
 });
@@ -93,12 +94,12 @@ test('val, valid and validation are the validation part, with a test split or wi
   for (const val of ['val', 'valid', 'validation']) {
     const root = testFolder(t);
     placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'train/b/2.jpg', `${val}/a/3.jpg`, `${val}/b/3.jpg`);
-    const alone = readImageFolder('image-folder', root);
+    const alone = readImageFolder('image-folder', root, imageFolder);
     assert.deepEqual([COUNTS(alone), alone.val?.name, [...(alone.val?.labels ?? [])]], [[3, 2, null], 'val', [0, 1]]);
     const asTest = readImageFolder('image-folder', root, imageFolder, valIsTest);
     assert.deepEqual([COUNTS(asTest), asTest.test?.name], [[3, null, 2], 'test']);
     placeAll(root, 'test/a/4.jpg', 'test/b/4.jpg', 'test/b/5.jpg');
-    assert.deepEqual(COUNTS(readImageFolder('image-folder', root)), [3, 2, 3]);
+    assert.deepEqual(COUNTS(readImageFolder('image-folder', root, imageFolder)), [3, 2, 3]);
     assert.throws(
       () => readImageFolder('image-folder', root, imageFolder, valIsTest),
       failure('usage', 'data.val_is is test', val),
@@ -115,12 +116,12 @@ test('data.val_is: test without a folder val, two folders for the validation par
   );
   placeAll(root, 'val/a/1.jpg', 'val/b/1.jpg', 'valid/a/1.jpg', 'valid/b/1.jpg');
   assert.throws(
-    () => readImageFolder('image-folder', root),
+    () => readImageFolder('image-folder', root, imageFolder),
     failure('data', 'val and valid', 'which is the validation part'),
   );
 });
 
-test('folders beside the splits are told; one that is nearly named as a missing split is refused', (t) => {
+test('folders beside the splits are reported; one that is nearly named as a missing split is refused', (t) => {
   const root = testFolder(t);
   placeAll(
     root,
@@ -132,12 +133,12 @@ test('folders beside the splits are told; one that is nearly named as a missing 
     'extra/a/1.jpg',
     '__MACOSX/a/1.jpg',
   );
-  assert.deepEqual(readImageFolder('image-folder', root).notices, [
+  assert.deepEqual(readImageFolder('image-folder', root, imageFolder).notices, [
     `${root}: only train, test are read, not extra, unlabeled`,
   ]);
   placeAll(root, 'train/loose.jpg', 'train/list.csv');
   assert.ok(
-    readImageFolder('image-folder', root).notices.some((line) =>
+    readImageFolder('image-folder', root, imageFolder).notices.some((line) =>
       line.includes('1 image beside the class folders is not read'),
     ),
   );
@@ -155,17 +156,17 @@ test('folders beside the splits are told; one that is nearly named as a missing 
       ...[...names, ...(missing === 'val' ? [near] : [])].flatMap((split) => [`${split}/a/1.jpg`, `${split}/b/1.jpg`]),
     );
     assert.throws(
-      () => readImageFolder('image-folder', other),
+      () => readImageFolder('image-folder', other, imageFolder),
       failure('data', join(other, near), `expected ${missing}`),
     );
   }
 });
 
-test('a root one folder too high is told where the splits are', (t) => {
+test('a root one folder too high is reported where the splits are', (t) => {
   const root = testFolder(t);
   placeAll(root, 'data/train/a/1.jpg', 'data/test/a/1.jpg');
   assert.throws(
-    () => readImageFolder('image-folder', root),
+    () => readImageFolder('image-folder', root, imageFolder),
     ({ code, hint }: GqaError) =>
       code === 'data' && hint?.startsWith(`Did you mean data.root: ${join(root, 'data')}?`) === true,
   );
@@ -174,7 +175,10 @@ test('a root one folder too high is told where the splits are', (t) => {
 test('class folders in root itself are refused for training, with what to do', (t) => {
   const root = testFolder(t);
   placeAll(root, 'cat/1.jpg', 'dog/1.jpg');
-  assert.throws(() => readImageFolder('image-folder', root), failure('data', 'class folders itself (cat, dog)'));
+  assert.throws(
+    () => readImageFolder('image-folder', root, imageFolder),
+    failure('data', 'class folders itself (cat, dog)'),
+  );
 });
 
 const wanted = (split: SplitName, classes: string[] | null = null) => ({ split, classes });
@@ -243,17 +247,17 @@ test('names that are no UTF-8 are refused by name: class folders, images, lines 
   } catch {
     return t.skip('this file system takes no such names');
   }
-  assert.deepEqual(COUNTS(readImageFolder('image-folder', root)), [2, null, 2]);
+  assert.deepEqual(COUNTS(readImageFolder('image-folder', root, imageFolder)), [2, null, 2]);
   writeFileSync(latin1(join(root, 'train/a'), 'né.jpg'), '');
   assert.throws(
-    () => readImageFolder('image-folder', root),
+    () => readImageFolder('image-folder', root, imageFolder),
     failure('data', join(root, 'train/a/n\\xE9.jpg'), 'not valid UTF-8'),
   );
   const other = testFolder(t);
   placeAll(other, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg');
   mkdirSync(latin1(join(other, 'train'), 'café'));
   assert.throws(
-    () => readImageFolder('image-folder', other),
+    () => readImageFolder('image-folder', other, imageFolder),
     failure('data', join(other, 'train/caf\\xE9'), 'not valid UTF-8'),
   );
   const list = join(other, 'classes.txt');
@@ -272,22 +276,22 @@ test('links that lead nowhere or to themselves, sockets and folders named as ima
     const root = testFolder(t);
     placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/b/1.jpg');
     make(root);
-    assert.throws(() => readImageFolder('image-folder', root), failure('data', join(root, at), said));
+    assert.throws(() => readImageFolder('image-folder', root, imageFolder), failure('data', join(root, at), said));
   }
 });
 
-test('names that differ in how Unicode writes them: two classes, which is told; between splits it is said why they differ', (t) => {
+test('names that differ in how Unicode writes them: two classes, which is reported; between splits it is said why they differ', (t) => {
   const [composed, decomposed] = ['caf\u00e9', 'cafe\u0301'];
   const root = testFolder(t);
   const both = [composed, decomposed];
   placeAll(root, ...['train', 'test'].flatMap((split) => both.map((name) => `${split}/${name}/1.jpg`)));
-  const { classes, notices } = readImageFolder('image-folder', root);
+  const { classes, notices } = readImageFolder('image-folder', root, imageFolder);
   if (classes.length === 1) return t.skip('this file system takes them for one name');
   assert.match(notices.join(), /look the same, but are two classes/);
   const mixed = testFolder(t);
   placeAll(mixed, `train/${composed}/1.jpg`, 'train/b/1.jpg', `test/${decomposed}/1.jpg`, 'test/b/1.jpg');
   assert.throws(
-    () => readImageFolder('image-folder', mixed),
+    () => readImageFolder('image-folder', mixed, imageFolder),
     (error: GqaError) => error.code === 'data' && /NFC and NFD/.test(error.hint ?? ''),
   );
 });
@@ -296,14 +300,14 @@ test('classes are sorted by code point, as in Python: above U+FFFF comes last; a
   const root = testFolder(t);
   const names = ['\u{1f600}', '\uff21', 'a\nb', 'a'];
   placeAll(root, ...['train', 'test'].flatMap((split) => names.map((name) => `${split}/${name}/1.jpg`)));
-  assert.deepEqual(readImageFolder('image-folder', root).classes, ['a', 'a\nb', '\uff21', '\u{1f600}']);
+  assert.deepEqual(readImageFolder('image-folder', root, imageFolder).classes, ['a', 'a\nb', '\uff21', '\u{1f600}']);
 });
 
 test('lists the classes that only one split has', (t) => {
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'train/b/1.jpg', 'test/a/1.jpg', 'test/c/1.jpg', 'test/d/1.jpg');
   assert.throws(
-    () => readImageFolder('image-folder', root),
+    () => readImageFolder('image-folder', root, imageFolder),
     failure('data', 'train has 2 classes and test has 3', 'only in train: b', 'only in test: c, d'),
   );
 });
@@ -316,9 +320,15 @@ test('refuses what would otherwise be left out unasked: kinds that are not decod
   for (const [name, said] of cases) {
     const root = testFolder(t);
     placeAll(root, 'train/a/1.jpg', 'test/a/1.jpg', name);
-    assert.throws(() => readImageFolder('image-folder', root), failure('data', join(root, 'train/a'), said));
+    assert.throws(
+      () => readImageFolder('image-folder', root, imageFolder),
+      failure('data', join(root, 'train/a'), said),
+    );
   }
   const root = testFolder(t);
   placeAll(root, 'train/a/1.jpg', 'test/a/1.txt');
-  assert.throws(() => readImageFolder('image-folder', root), failure('data', join(root, 'test/a'), 'no images'));
+  assert.throws(
+    () => readImageFolder('image-folder', root, imageFolder),
+    failure('data', join(root, 'test/a'), 'no images'),
+  );
 });

@@ -5,11 +5,14 @@ import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
 import { sampled } from '../../../src/data/common-size.js';
 import type { EncodedSource, Split } from '../../../src/data/dataset.js';
-import { cifar10Classes, food101Classes, inOrder, tinyImagenetWnids } from '../../../src/data/formats/class-names.js';
+import { inOrder } from '../../../src/data/formats/class-order.js';
 import { readParquet } from '../../../src/data/formats/parquet.js';
 import { encodedImage } from '../../../src/data/images/decode.js';
 import { openDataset } from '../../../src/data/open.js';
 import { openPipeline } from '../../../src/data/pipeline/pipeline.js';
+import { cifar10Classes } from '../../../src/data/sets/cifar10.js';
+import { food101Classes } from '../../../src/data/sets/food101.js';
+import { tinyImagenetWnids } from '../../../src/data/sets/tiny-imagenet.js';
 import { takeStratified } from '../../../src/data/subset.js';
 import { takeLimited } from '../../../src/data/take.js';
 import { failure, indicesOf, openBoth, place, testFolder, withTest } from '../files.js';
@@ -18,7 +21,7 @@ import { type Mirror, writeParquet } from './parquets.js';
 const TRAIN = 'train-00000-of-00001.parquet';
 const TEST = 'test-00000-of-00001.parquet';
 
-/** A image of one colour. */
+/** An image of one colour. */
 const plain = (red: number): Promise<Buffer> =>
   sharp({ create: { width: 32, height: 32, channels: 3, background: { r: red, g: 0, b: 0 } } })
     .png()
@@ -139,7 +142,7 @@ test('refuses what is no parquet file, and one that is cut, naming it', async (t
 
 test('a damaged file that holds its reader up forever is given up', async (t) => {
   const root = testFolder(t);
-  const images = Array.from({ length: 6 }, (_, i) => Buffer.from(`image${i}`));
+  const images = Array.from({ length: 6 }, (_, i) => Buffer.from(`image-0${i}`));
   const content: Mirror = { image: 'img', images, labels: { label: [0, 1, 0, 1, 1, 1] }, names: two };
   for (const file of [TRAIN, TEST]) writeParquet(join(root, file), content);
   const path = join(root, TRAIN);
@@ -158,7 +161,7 @@ test('a damaged file that holds its reader up forever is given up', async (t) =>
   await assert.rejects(read(), failure('data', path, 'no group of its rows was read in 1.5 s'));
 });
 
-test('a image that does not decode is named with file and row', async (t) => {
+test('an image that does not decode is named with file and row', async (t) => {
   const root = await placeMirror(t);
   writeParquet(join(root, TRAIN), {
     ...(await mirror([1, 2], [0, 1], two)),
@@ -217,7 +220,7 @@ test('with a limit only the images that it takes are held, and they are the same
   assert.throws(() => encodedImage(train.source as EncodedSource, left), /left in its file/);
 });
 
-test('a split of the mirror that plays no part is told', async (t) => {
+test('a split of the mirror that plays no part is reported', async (t) => {
   const root = await placeMirror(t);
   assert.deepEqual((await openDataset({ name: 'cifar10', root })).notices, []);
   writeParquet(join(root, 'validation-00000-of-00001.parquet'), await mirror([1], [0], two));
@@ -257,7 +260,7 @@ test('Tiny ImageNet has one class order in both its forms: that of the archive, 
   assert.ok(train.source.kind === 'encoded');
   for (const [i, image] of train.source.images.entries())
     assert.equal(Buffer.from(image!).toString(), classes[train.labels[i]!]);
-  // Another order in the archive is followed, and told; names that are no wnids are kept in their order, and told.
+  // Another order in the archive is followed, and reported; names that are no wnids are kept in their order, and reported.
   place(archive, 'wnids.txt', sorted.join('\n'));
   assert.match(
     (await openDataset({ name: 'tiny-imagenet', root: archive })).notices.join(),

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { cifar10Python, readCifarPython } from '../../../src/data/formats/cifar-python.js';
+import { readCifarPython } from '../../../src/data/formats/cifar-python.js';
 import { NumpyArray, readPickle } from '../../../src/data/formats/pickle.js';
+import { cifar10Python } from '../../../src/data/sets/cifar10.js';
 import { failure, place, testFolder } from '../files.js';
 import { pickled } from './pickles.js';
 

@@ -191,7 +191,7 @@ const wrong: [what: string, name: Config['data']['name'], files: Files, change: 
     ['meta/train.txt:1'],
   ],
   [
-    'a image listed twice',
+    'an image listed twice',
     'food101',
     food,
     { 'meta/test.txt': 'waffles/7\n' },

@@ -129,7 +129,7 @@ test('the addon refuses arrays of another kind or length and runs that leave the
     assert.throws(attempt, { name: 'TypeError', message: /wrong kinds?/ }, String(attempt));
 });
 
-/** A image with edges and noise, as JPEG. */
+/** An image with edges and noise, as JPEG. */
 async function jpeg(from: Draws, height: number, width: number, options: JpegOptions, grey = false): Promise<Buffer> {
   const pixels = Buffer.from(
     Array.from({ length: height * width * 3 }, (_, i) => (((i * 5) % 256) & 0xe0) + from.below(32)),

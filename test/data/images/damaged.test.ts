@@ -59,7 +59,7 @@ for (const [name, { file, damages }] of Object.entries(images)) {
         assert.deepEqual([found, rgb], [{ rgb: damages.nothing?.rgb, damage: null }, undefined], label);
       else assert.equal('rgb' in found ? found.rgb : undefined, rgb, `${label}: ${JSON.stringify(found)}`);
 
-      // What is told as damaged is what is refused under `error`, and all else is the same under both.
+      // What is reported as damaged is what is refused under `error`, and all else is the same under both.
       const strict = await decoded(bytes, 'error');
       if ('rgb' in found && found.damage !== null) {
         assert.match(found.damage, /^a\.jpg \(\d+ bytes\) is damaged: \S/, label);
@@ -73,7 +73,7 @@ for (const [name, { file, damages }] of Object.entries(images)) {
 
 const addon = loadImages().addon;
 
-test("the native decoder warns of what is told as damaged, and its bytes are Pillow's too", {
+test("the native decoder warns of what is reported as damaged, and its bytes are Pillow's too", {
   skip: addon === null && 'set-up compiled no addon',
 }, async () => {
   let [warned, same] = [0, 0];

@@ -100,7 +100,7 @@ test('decodes bytes in shared memory as those of a file, and names them in its e
   );
 });
 
-test('does not turn a image by its EXIF orientation', async (t) => {
+test('does not turn an image by its EXIF orientation', async (t) => {
   const turned = await image().withMetadata({ orientation: 6 }).png().toBuffer();
   assert.equal((await sharp(turned).metadata()).orientation, 6);
   assert.deepEqual(await rgbOf(place(testFolder(t), 'a.png', turned)), [...rgb]);
@@ -153,7 +153,7 @@ test('refuses other kinds of files by their content, telling what they are', asy
     ['b.jpg', '<!DOCTYPE html><html><body>404</body></html>', 'is HTML'],
     ['c.jpg', await image().gif().toBuffer(), 'is GIF'],
     ['d.jpg', await image().tiff().toBuffer(), 'is TIFF'],
-    ['e.jpg', 'not a image at all', 'of an unknown kind'],
+    ['e.jpg', 'not an image at all', 'of an unknown kind'],
   ] as const) {
     const path = place(folder, name, bytes);
     await assert.rejects(decodeImage(path, null), failure('data', path, said, 'expected JPEG, PNG, WebP'));
@@ -161,7 +161,7 @@ test('refuses other kinds of files by their content, telling what they are', asy
   await assert.rejects(decodeImage(`${folder}/none.jpg`, null), failure('data', 'none.jpg', 'ENOENT'));
 });
 
-test('refuses a image of more than 50 megapixels before decoding it', async (t) => {
+test('refuses an image of more than 50 megapixels before decoding it', async (t) => {
   const large = sharp({ create: { width: 10_001, height: 5_000, channels: 3, background: 'black' } });
   const path = place(testFolder(t), 'large.png', await large.png({ compressionLevel: 1 }).toBuffer());
   await assert.rejects(decodeImage(path, { height: 8, width: 8 }), failure('data', path, 'exceeds pixel limit'));

@@ -32,7 +32,7 @@ test('resizes bicubically, larger and smaller, cut off at 0 and 255: the bytes o
   }
 });
 
-test('takes the middle of a image: the bytes of timm’s evaluation transform', () => {
+test('takes the middle of an image: the bytes of timm’s evaluation transform', () => {
   for (const { from, size, crop_pct: cropPct, interpolation, sha256 } of cropped) {
     const source = asImage(image(from, false), sized(from));
     const { bytes } = fitImage(source, { height: size, width: size }, { resize: 'crop', cropPct, interpolation });
@@ -40,7 +40,7 @@ test('takes the middle of a image: the bytes of timm’s evaluation transform', 
   }
 });
 
-test('a crop of a image of one pixel by two million computes what it needs, and no more', () => {
+test('a crop of an image of one pixel by two million computes what it needs, and no more', () => {
   for (const [height, width] of [
     [2_000_000, 1],
     [1, 2_000_000],

@@ -6,12 +6,13 @@ import { test } from 'node:test';
 import sharp from 'sharp';
 import { dataNames } from '../../../src/config/names.js';
 import type { Dataset, Split } from '../../../src/data/dataset.js';
-import { catalogue } from '../../../src/data/fetch/catalogue.js';
 import { fetchDataset } from '../../../src/data/fetch/fetch.js';
 import { readImageFolder } from '../../../src/data/formats/image-folder.js';
 import { overviewPng } from '../../../src/data/inspect/overview.js';
 import { type Official, verifyDataset } from '../../../src/data/inspect/verify.js';
 import { openDataset, whereIs } from '../../../src/data/open.js';
+import { imageFolder } from '../../../src/data/sets/image-folder.js';
+import { catalogue } from '../../../src/data/sets.js';
 import { sha256 } from '../fetch/archives.js';
 import { serveFolder } from '../fetch/serve.js';
 import { withZip } from '../fetch/zip.js';
@@ -19,7 +20,7 @@ import { place, testFolder } from '../files.js';
 
 const quiet = { progress() {} };
 
-/** One grey pixel a image. */
+/** One grey pixel an image. */
 function rawSplit(name: Split['name'], labels: number[], pixels: number[]): Split {
   const shared = new Uint8Array(new SharedArrayBuffer(pixels.length));
   shared.set(pixels);
@@ -88,8 +89,8 @@ test('the same pixels are found within splits, across them, and under other labe
   assert.deepEqual(duplicates.within, { train: { groups: 1, images: 2 }, test: { groups: 1, images: 2 } });
   assert.deepEqual(duplicates.across, { groups: 2, test_images: 2 });
   assert.equal(duplicates.labels_differ, 1);
-  const told = duplicates.examples.map((group) => group.map((seen) => `${seen.image} ${seen.class}`));
-  assert.deepEqual(told, [
+  const reported = duplicates.examples.map((group) => group.map((seen) => `${seen.image} ${seen.class}`));
+  assert.deepEqual(reported, [
     ['train image 0 a', 'train image 1 a', 'test image 1 a'],
     ['train image 2 b', 'test image 0 b'],
     ['test image 2 a', 'test image 3 b'],
@@ -117,7 +118,7 @@ test('files: what does not decode is named, the others are still looked at; grey
   place(root, 'train/b/short.jpg', Buffer.concat([jpeg.subarray(0, -300), jpeg.subarray(-2)]));
   place(root, 'test/a/1.png', await png(4, '#777777'));
   place(root, 'test/b/1.png', await png(4, 'green'));
-  const report = await verifyDataset(readImageFolder('image-folder', root), null, quiet);
+  const report = await verifyDataset(readImageFolder('image-folder', root, imageFolder), null, quiet);
   assert.deepEqual(
     report.splits.train.broken.map(({ image }) => image),
     [join('train/b/cut.png'), join('train/b/page.jpg')],
@@ -152,7 +153,7 @@ test('the report does not depend on who decodes first', async (t) => {
     place(root, `train/a/${i}.png`, await png(i % 3 === 0 ? 200 : 2, i % 4 === 0 ? 'red' : `rgb(${i},0,0)`));
     if (i < 8) place(root, `test/a/${i}.png`, await png(2, `rgb(${i},0,0)`));
   }
-  const set = readImageFolder('image-folder', root);
+  const set = readImageFolder('image-folder', root, imageFolder);
   const first = await verifyDataset(set, null, quiet);
   assert.ok(first.duplicates.examples.length > 3);
   for (let again = 0; again < 3; again++) assert.deepEqual(await verifyDataset(set, null, quiet), first);

@@ -78,7 +78,7 @@ test('visits every index once, in the order that (seed, epoch) gives', async () 
   assert.deepEqual([...indices], [3, 1, 4, 15, 9, 26, 5, 35]);
 });
 
-test('a image is augmented alike in batches of any size and among any others', async () => {
+test('an image is augmented alike in batches of any size and among any others', async () => {
   const augmented = async (batchSize: number, indices: Int32Array): Promise<Map<number, string>> => {
     const hashes = images(await batchesOf(0, noise, { ...options, batchSize }, indices));
     const order = shuffle(indices.slice(), draws(1, 'shuffle', 0));

@@ -125,10 +125,10 @@ async function alwaysEnds(t: TestContext, timeoutS: number, body: string, ...sai
   await pool.close();
 }
 
-test('a thread that hangs over a image twice is an error that names it', (t) =>
+test('a thread that hangs over an image twice is an error that names it', (t) =>
   alwaysEnds(t, 0.5, 'for (;;);', 'took more than 0.5 s'));
 
-test('a thread that dies over a image twice is an error that names it', (t) =>
+test('a thread that dies over an image twice is an error that names it', (t) =>
   alwaysEnds(t, 60, 'process.exit(7);', 'exit code 7', '.png'));
 
 test('a bad image fails its own batch with the error it has on the main thread, and the thread goes on', async (t) => {

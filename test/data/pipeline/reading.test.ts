@@ -181,7 +181,7 @@ test('a batch of nothing but bad images is an error also when they are to be ski
   );
 });
 
-test('a image of more pixels than allowed is bad', async (t) => {
+test('an image of more pixels than allowed is bad', async (t) => {
   const split = await images(testFolder(t), 4);
   await assert.rejects(batchesOf(split, options, 0, { maxPixels: 100 }), failure('data', 'exceeds pixel limit'));
   const pipeline = openPipeline(0, { ...DEFAULT_READING, maxPixels: 100, onBadImage: 'skip' });
@@ -190,7 +190,7 @@ test('a image of more pixels than allowed is bad', async (t) => {
   await pipeline.close();
 });
 
-/** Files of the cache that hold a image. */
+/** Files of the cache that hold an image. */
 const entries = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.rgb'))

@@ -2,7 +2,7 @@
 
     python test/data/torchvision/crop.py     # needs timm, torchvision, Pillow and numpy
 
-Byte i of a image is (i * i * 7 + i // 11) % 256, or its highest bit alone (`steps`), so that bicubic sums leave 0 to 255 and have to be cut.
+Byte i of an image is (i * i * 7 + i // 11) % 256, or its highest bit alone (`steps`), so that bicubic sums leave 0 to 255 and have to be cut.
 Sizes: landscape, portrait, square, smaller and larger than the target, tall ones, which Pillow (as of 13) resizes along the columns first, one pixel wide or high, odd differences
 (whose half torchvision rounds to even).
 """

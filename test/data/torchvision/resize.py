@@ -2,7 +2,7 @@
 
     python test/data/torchvision/resize.py     # needs torchvision, Pillow and numpy
 
-Byte i of a image is (i * i * 7 + i // 11) % 256. Sizes: larger, smaller, both; tall ones, which Pillow (as of 13) resizes along the columns first; one pixel.
+Byte i of an image is (i * i * 7 + i // 11) % 256. Sizes: larger, smaller, both; tall ones, which Pillow (as of 13) resizes along the columns first; one pixel.
 """
 
 import hashlib

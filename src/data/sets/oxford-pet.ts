@@ -6,7 +6,8 @@
 import { join } from 'node:path';
 import { GqaError } from '../../errors.js';
 import { filesSplit, type Published } from '../dataset.js';
-import { checkListed, type ListedImage, readLines } from './lists.js';
+import { checkListed, type ListedImage, readLines } from '../formats/lists.js';
+import { type DataSet, holdsAny } from './layout.js';
 
 export const oxfordPetFiles: readonly string[] = ['annotations/trainval.txt', 'annotations/test.txt'];
 
@@ -46,3 +47,46 @@ export function readOxfordPet(name: string, folder: string): Published {
     notices: [],
   };
 }
+
+export const oxfordPet: DataSet = {
+  layouts: [
+    {
+      folders: ['', 'oxford-pet', 'oxford-iiit-pet', 'oxford-pet/oxford-iiit-pet'],
+      isIn: holdsAny(oxfordPetFiles),
+      expected: `${oxfordPetFiles.join(', ')}, images/<breed>_<number>.jpg`,
+      read: (folder, { name }) => readOxfordPet(name, folder),
+      hint: 'Unpack the two official archives (images.tar.gz, annotations.tar.gz) there.',
+    },
+  ],
+  fetch: {
+    title: 'Oxford-IIIT Pet',
+    page: 'https://www.robots.ox.ac.uk/~vgg/data/pets/',
+    terms: 'CC BY-SA 4.0; the images belong to their owners',
+    source: 'addresses and MD5: torchvision/datasets/oxford_iiit_pet.py; sizes and SHA-256: TensorFlow Datasets',
+    downloads: [
+      {
+        url: 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz',
+        file: 'images.tar.gz',
+        bytes: 791_918_971,
+        sha256: '67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d',
+        md5: '5c4f3ee8e5d25df40f4fd59a7f44e54c',
+        unpack: 'tar.gz',
+      },
+      {
+        url: 'https://www.robots.ox.ac.uk/~vgg/data/pets/data/annotations.tar.gz',
+        file: 'annotations.tar.gz',
+        bytes: 19_173_078,
+        sha256: '52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91',
+        md5: '95a8c909bbe2e81eed6a22bccdf3f68f',
+        unpack: 'tar.gz',
+      },
+    ],
+    folder: 'oxford-iiit-pet',
+    wrapped: false,
+    holds: ['images', 'annotations/trainval.txt', 'annotations/test.txt'],
+    unpacked: { bytes: 850_000_000, files: 26_000 },
+    classes: 37,
+    images: { train: 3680, test: 3669 },
+    perClass: null,
+  },
+};

@@ -1,8 +1,7 @@
-/** What train, eval and quickstart share: from a config to data and a running backend. */
+/** What train and eval begin with: a config's data, its pipeline and a running backend. */
 
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
-import { withCommonSize } from '../data/common-size.js';
 import { type Dataset, type Evaluable, type SplitName, splitsOf } from '../data/dataset.js';
 import type { WantedSplit } from '../data/formats/image-folder.js';
 import { openDataset, openSplit } from '../data/open.js';
@@ -29,7 +28,7 @@ export async function prepare(config: Config, eager: boolean, stop: Stop): Promi
   return prepared(
     config,
     eager,
-    await stop.during(openDataset(config.data, takeLimited(config.data.limit, config.seed))),
+    await stop.during(openDataset(config.data, takeLimited(config.data.limit, config.seed), config.data)),
     stop,
   );
 }
@@ -45,7 +44,7 @@ export async function prepareSplit(
   return prepared(
     config,
     eager,
-    await stop.during(openSplit(config.data, split, takeLimited(config.data.limit, config.seed))),
+    await stop.during(openSplit(config.data, split, takeLimited(config.data.limit, config.seed), config.data)),
     stop,
   );
 }
@@ -53,11 +52,10 @@ export async function prepareSplit(
 async function prepared<Data extends Evaluable>(
   config: Config,
   eager: boolean,
-  opened: Data,
+  dataset: Data,
   stop: Stop,
 ): Promise<Prepared<Data>> {
-  const notices = [...opened.notices, ...requireUsable(opened)];
-  const dataset = await stop.during(withCommonSize(opened, config.data));
+  const notices = [...dataset.notices, ...requireUsable(dataset)];
   await stop.check();
   const backend = await startBackend(config.device);
   await stop.check();
