@@ -1,6 +1,6 @@
 /** The one error class that decides between a plain message and a stack trace, and the table of exit codes. */
 
-/** Exit codes of every command (README lists them). */
+/** Exit codes of every command (docs/cli.md lists them). */
 export const ExitCode = {
   ok: 0,
   unexpected: 1,

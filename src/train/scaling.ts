@@ -1,4 +1,4 @@
-/** When a run in float16 ends because of what scaling its loss left out (device-step.ts does the scaling). */
+/** When a run in float16 ends because of what scaling its loss left out (update.ts does the scaling). */
 import { GqaError } from '../errors.js';
 
 const HINT = 'Use train.precision: bfloat16 or float32, or lower train.lr.';

@@ -33,6 +33,7 @@ function marginOf({ attention }: Pick<Model, 'attention'>, { shape, variant }: T
     const norms = (block.norms ?? block.cache) as number[];
     const scores = norms.map((norm) => (variant === 'kdgqa' ? norm - Math.min(...norms) : norm));
     const total = scores.reduce((sum, score) => sum + score, 0);
+    if (total === 0) return []; // one KV head: nothing is divided
     return scores.map((score) => (score / total) * shape.heads);
   });
   return Math.min(...shares.map((share) => Math.abs(share - Math.floor(share) - 0.5)));
