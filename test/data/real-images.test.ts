@@ -1,6 +1,7 @@
 /**
  * Tiny ImageNet (20 classes) and Food101 (3 classes) as published, against torchvision's reading of the same files
- * (torchvision/readings.py): classes, lists, labels and decoded pixels.
+ * (torchvision/readings.py): classes, lists, labels and decoded pixels. The same of the images that come with the
+ * project, so that nothing of it is skipped where the published ones are not there.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -18,10 +19,12 @@ interface Reading {
   pixels: string;
 }
 type Readings = { classes: string[]; train: Reading; test: Reading };
-const readings = JSON.parse(readFileSync('test/data/torchvision/readings.json', 'utf8')) as Record<
-  'tiny-imagenet' | 'food101',
-  Readings
->;
+type AllReadings = Record<'tiny-imagenet' | 'food101', Readings>;
+const published = JSON.parse(readFileSync('test/data/torchvision/readings.json', 'utf8')) as AllReadings & {
+  carried: AllReadings;
+};
+/** Images that come with the project, in the same layouts: a few tens, drawn by test/images/make.py. */
+const CARRIED = resolve('test/images');
 
 const zips = {
   'tiny-imagenet': resolve('../shared/data/tiny-imagenet-20.zip'),
@@ -58,14 +61,8 @@ async function pixelsHash(paths: string[]): Promise<string> {
   return hash.digest('hex');
 }
 
-test('Tiny ImageNet as published', { skip: absent(zips['tiny-imagenet']) }, async (t) => {
-  const expected = readings['tiny-imagenet'];
-  const {
-    from,
-    classes,
-    train,
-    test: other,
-  } = await openBoth({ name: 'tiny-imagenet', root: await unpacked(t, zips['tiny-imagenet']) });
+async function compareTinyImagenet(root: string, expected: Readings): Promise<void> {
+  const { from, classes, train, test: other } = await openBoth({ name: 'tiny-imagenet', root });
   assert.deepEqual(classes, expected.classes);
   assert.deepEqual([train.labels.length, other.labels.length], [expected.train.images, expected.test.images]);
   // torchvision's ImageFolder sorts the classes, so that the wnid is compared, not its number.
@@ -74,15 +71,26 @@ test('Tiny ImageNet as published', { skip: absent(zips['tiny-imagenet']) }, asyn
   const every = (paths: string[], nth: number): string[] => paths.filter((_, i) => i % nth === 0);
   assert.equal(await pixelsHash(every([...pathsOf(train)].sort(), 20)), expected.train.pixels);
   assert.equal(await pixelsHash(every(pathsOf(other), 10)), expected.test.pixels);
-});
+}
 
-test('Food101 as published', { skip: absent(zips.food101) }, async (t) => {
-  const expected = readings.food101;
-  const { from, classes, ...splits } = await openBoth({ name: 'food101', root: await unpacked(t, zips.food101) });
+async function compareFood101(root: string, expected: Readings): Promise<void> {
+  const { from, classes, ...splits } = await openBoth({ name: 'food101', root });
   assert.deepEqual(classes, expected.classes);
   for (const split of ['train', 'test'] as const) {
     assert.equal(splits[split].labels.length, expected[split].images);
     assert.equal(linesHash(linesOf(from, splits[split], (label) => label)), expected[split].lines);
     assert.equal(await pixelsHash(pathsOf(splits[split]).filter((_, i) => i % 20 === 0)), expected[split].pixels);
   }
-});
+}
+
+const kinds = {
+  'tiny-imagenet': compareTinyImagenet,
+  food101: compareFood101,
+};
+
+for (const [name, compare] of Object.entries(kinds) as [keyof typeof kinds, (typeof kinds)['food101']][]) {
+  test(`${name} as published`, { skip: absent(zips[name]) }, async (t) =>
+    compare(await unpacked(t, zips[name]), published[name]),
+  );
+  test(`${name} in the images that come with the project`, () => compare(CARRIED, published.carried[name]));
+}

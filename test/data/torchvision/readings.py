@@ -1,6 +1,7 @@
 """Writes readings.json: what torchvision reads from the images in ../shared/data, in the layouts that gqa reads: counts, class order, and SHA-256 of labels, lists and decoded pixels.
 
     python test/data/torchvision/readings.py ../shared/data     # needs torchvision, Pillow and numpy; half a minute
+    python test/data/torchvision/readings.py test/images        # the key `carried` alone: the images that come with the project
 
 CIFAR: the images of cifar10-jpeg.zip, decoded, as files of the official python version (pickled as Python 2 did). Order of either split: by number within the class, then by class.
 CIFAR-100 is made of the same images with labels made up: fine = 10 * class + number % 10, coarse = 2 * class + number % 2.
@@ -10,6 +11,7 @@ import hashlib
 import io
 import json
 import pathlib
+import shutil
 import struct
 import sys
 import tempfile
@@ -131,19 +133,17 @@ def write_pickle(path, entries):
     return [path.name, hashlib.md5(data).hexdigest()]
 
 
-def cifar():
-    with zipfile.ZipFile(shared / "cifar10-jpeg.zip") as archive:
-        decoded = {}
-        for name in archive.namelist():
-            if name.endswith(".jpg"):
-                _, split, label, file = name.split("/")
-                planes = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")).transpose(2, 0, 1).reshape(-1)
-                decoded[split, int(file[:-4]), label] = planes
+def cifar(root, sizes):
+    decoded = {}
+    for path in root.glob("*/*/*.jpg"):
+        split, label, file = path.parts[-3:]
+        planes = np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1).reshape(-1)
+        decoded[split, int(file[:-4]), label] = planes
     classes = sorted({label for _, _, label in decoded})
     fine_names = [f"fine_{i}" for i in range(100)]
     coarse_names = [f"coarse_{i}" for i in range(20)]
     result = {"classes": classes}
-    for size, counts in SIZES.items():
+    for size, counts in sizes.items():
         firsts = {split: sorted(key[1:] for key in decoded if key[0] == split and key[1] < counts[split]) for split in counts}
         data = {split: np.stack([decoded[split, number, label] for number, label in firsts[split]]) for split in counts}
         labels = {split: [classes.index(label) for _, label in firsts[split]] for split in counts}
@@ -200,34 +200,31 @@ def cifar():
     return result
 
 
-def tiny_imagenet():
-    with tempfile.TemporaryDirectory() as folder:
-        zipfile.ZipFile(shared / "tiny-imagenet-20.zip").extractall(folder)
-        root = pathlib.Path(folder) / "tiny-imagenet-200"
-        train = ImageFolder(root / "train")
-        paths = [pathlib.Path(path) for path, _ in train.samples]
-        annotations = [line.split("\t")[:2] for line in (root / "val/val_annotations.txt").read_text().splitlines()]
-        return {
-            "classes": (root / "wnids.txt").read_text().split(),
-            "train": {
-                "images": len(paths),
-                # ImageFolder sorts the classes: the lines are compared sorted.
-                "lines": lines(sorted(f"{pathlib.Path(path).relative_to(root).as_posix()} {train.classes[label]}" for path, label in train.samples)),
-                "pixels": pixels(sorted(paths)[::20]),
-            },
-            "test": {
-                "images": len(annotations),
-                "lines": lines(f"val/images/{name} {wnid}" for name, wnid in annotations),
-                "pixels": pixels(root / "val/images" / name for name, _ in annotations[::10]),
-            },
-        }
+def tiny_imagenet(root):
+    train = ImageFolder(root / "train")
+    paths = [pathlib.Path(path) for path, _ in train.samples]
+    annotations = [line.split("\t")[:2] for line in (root / "val/val_annotations.txt").read_text().splitlines()]
+    return {
+        "classes": (root / "wnids.txt").read_text().split(),
+        "train": {
+            "images": len(paths),
+            # ImageFolder sorts the classes: the lines are compared sorted.
+            "lines": lines(sorted(f"{pathlib.Path(path).relative_to(root).as_posix()} {train.classes[label]}" for path, label in train.samples)),
+            "pixels": pixels(sorted(paths)[::20]),
+        },
+        "test": {
+            "images": len(annotations),
+            "lines": lines(f"val/images/{name} {wnid}" for name, wnid in annotations),
+            "pixels": pixels(root / "val/images" / name for name, _ in annotations[::10]),
+        },
+    }
 
 
-def food101():
+def food101(source):
     with tempfile.TemporaryDirectory() as folder:
-        zipfile.ZipFile(shared / "food101-3.zip").extractall(folder)
         root = pathlib.Path(folder) / "food-101"
-        # torchvision reads the same lists as JSON, which the zip leaves out.
+        shutil.copytree(source, root)
+        # torchvision reads the same lists as JSON, which neither the zip nor the project has.
         for split in ("train", "test"):
             listed = {}
             for line in (root / f"meta/{split}.txt").read_text().split():
@@ -245,10 +242,22 @@ def food101():
         return result
 
 
-result = {
-    "by": f"torchvision {torchvision.__version__}, Pillow {PIL.__version__}",
-    "cifar": cifar(),
-    "tiny-imagenet": tiny_imagenet(),
-    "food101": food101(),
-}
-pathlib.Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+def readings(folder, sizes):
+    return {
+        "by": f"torchvision {torchvision.__version__}, Pillow {PIL.__version__}",
+        "cifar": cifar(folder / "cifar10", sizes),
+        "tiny-imagenet": tiny_imagenet(folder / "tiny-imagenet-200"),
+        "food101": food101(folder / "food-101"),
+    }
+
+
+file = pathlib.Path(__file__).with_suffix(".json")
+before = json.loads(file.read_text())
+if (shared / "cifar10").is_dir():
+    result = {**before, "carried": readings(shared, {"part": {"train": 5, "test": 1}})}
+else:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("cifar10-jpeg", "tiny-imagenet-20", "food101-3"):
+            zipfile.ZipFile(shared / f"{name}.zip").extractall(folder)
+        result = {**readings(pathlib.Path(folder), SIZES), "carried": before["carried"]}
+file.write_text(json.dumps(result, indent=2) + "\n")
