@@ -8,7 +8,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import sharp from 'sharp';
-import { encodeSafetensors } from '../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../src/checkpoint/write-safetensors.js';
 import { gqa, snapshot, temporaryFolder } from './cli-run.js';
 
 const SUBSET = 'datasets/fashion-mnist-subset';

@@ -9,7 +9,8 @@ import { groupsProblem, neighbours } from '../model/grouping.js';
 import { parameterSpecs } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { VARIANTS } from '../model/variants.js';
-import { encodeSafetensors, type Safetensors } from './safetensors.js';
+import type { Safetensors } from './safetensors.js';
+import { type Write, writeSafetensors } from './write-safetensors.js';
 
 const positive = z.number().int().positive();
 
@@ -105,23 +106,25 @@ export function readModelCard(file: Safetensors): ModelCard | null {
   }
 }
 
+/** What a card says beside the model's values; warnings are only written when there are some. */
+export type CardContent = Omit<ModelCard, 'form' | 'warnings'> & {
+  model: ModelShape;
+  warnings?: readonly string[] | undefined;
+};
+
 /**
- * The file's bytes; warnings are only written when there are some. `format: pt` is what timm and Hugging Face look for
- * before they load a file.
+ * Writes the file, a tensor at a time. `format: pt` is what timm and Hugging Face look for before they load a file.
+ * @param valuesOf asked once for each parameter, in the order of the file
  */
-export function encodeModel(
+export function writeModel(
+  write: Write,
   valuesOf: (name: string) => Float32Array,
-  {
-    warnings = [],
-    ...card
-  }: Omit<ModelCard, 'form' | 'warnings'> & { model: ModelShape; warnings?: readonly string[] | undefined },
-): Buffer {
-  const tensors = Object.fromEntries(
-    Object.entries(parameterSpecs(card.model, card.variant))
-      .filter(([, { role }]) => card.model.numClasses > 0 || role !== 'head')
-      .map(([name, { shape }]) => [name, { shape, data: valuesOf(name) }]),
-  );
-  return encodeSafetensors(tensors, {
+  { warnings = [], ...card }: CardContent,
+): void {
+  const tensors = Object.entries(parameterSpecs(card.model, card.variant))
+    .filter(([, { role }]) => card.model.numClasses > 0 || role !== 'head')
+    .map(([name, { shape }]) => ({ name, shape, data: () => valuesOf(name) }));
+  writeSafetensors(write, tensors, {
     format: 'pt',
     [METADATA_KEY]: JSON.stringify({ form: 2, ...card, ...(warnings.length > 0 ? { warnings } : {}) }),
   });

@@ -1,5 +1,5 @@
 /**
- * safetensors, read and written: 8 bytes of header length (little endian), a JSON header, then the tensors' bytes,
+ * safetensors, read (write-safetensors.ts writes it): 8 bytes of header length (little endian), a JSON header, then the tensors' bytes,
  * contiguous and in the header's offsets. A file is not trusted: every rule of the format is checked before anything of
  * its claimed size is allocated. Source: the format's own validation, safetensors/src/tensor.rs.
  */
@@ -106,32 +106,6 @@ export function readTensor(file: Safetensors, name: string): Float32Array {
 export function shown(name: string): string {
   const short = name.length > 100 ? `${name.slice(0, 97)}…` : name;
   return /^[\x21-\x7e…]+$/.test(short) ? short : JSON.stringify(short);
-}
-
-export interface TensorData {
-  shape: number[];
-  data: Float32Array | Int32Array;
-}
-
-/** The bytes of a file with these tensors, in the order given, and this metadata. */
-export function encodeSafetensors(tensors: Record<string, TensorData>, metadata: Record<string, string> = {}): Buffer {
-  let offset = 0;
-  const header: Record<string, unknown> = { __metadata__: metadata };
-  for (const [name, { shape, data }] of Object.entries(tensors)) {
-    header[name] = {
-      dtype: data instanceof Float32Array ? 'F32' : 'I32',
-      shape,
-      data_offsets: [offset, offset + data.byteLength],
-    };
-    offset += data.byteLength;
-  }
-  const json = Buffer.from(JSON.stringify(header));
-  // so that the tensors are aligned
-  const padded = Buffer.concat([json, Buffer.alloc((8 - (json.length % 8)) % 8, ' ')]);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
-  const parts = Object.values(tensors).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength));
-  return Buffer.concat([length, padded, ...parts]);
 }
 
 function openForReading(path: string): number {

@@ -18,7 +18,7 @@ import { columnsOf } from '../run/fit.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
-import { shapeOf } from '../train/model.js';
+import { scratchShape } from '../train/model.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 import { CLASSES, openStepBench, type StepBench } from './step-bench.js';
@@ -110,7 +110,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
       tensors: [] as number[],
       peakMb: 0,
     };
-    runs.push({ mode, variant: config.model.variant, shape: shapeOf(config.model, CLASSES), bench, ...measured });
+    runs.push({ mode, variant: config.model.variant, shape: scratchShape(config.model, CLASSES), bench, ...measured });
   }
   for (const { bench } of runs) {
     await bench.train(2);

@@ -1,7 +1,7 @@
 /** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no image is read. */
 
 import fs from 'node:fs';
-import { encodeModel } from '../checkpoint/model-file.js';
+import { writeModel } from '../checkpoint/model-file.js';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
@@ -37,9 +37,8 @@ export async function convert(options: {
   const found = [...converted.notices, ...notices];
   const steps = card?.steps ?? 0;
   const images = preprocessingOf(config.data);
-  writeFileAtomic(
-    options.out,
-    encodeModel(valuesOf, { variant, model: shape, classes, state: null, steps, warnings, images }),
+  writeFileAtomic(options.out, (write) =>
+    writeModel(write, valuesOf, { variant, model: shape, classes, state: null, steps, warnings, images }),
   );
   found.forEach(say);
   if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');

@@ -6,7 +6,7 @@ import { initialModel } from '../model/params.js';
 import { draws } from '../random.js';
 import { type Stop, unstoppable } from '../run/interrupt.js';
 import { type Operation, recordedOperations } from '../trace/profile.js';
-import { shapeOf } from '../train/model.js';
+import { requireFitting, scratchShape } from '../train/model.js';
 import { stepOptions } from '../train/ready.js';
 import { teacherEntries } from '../train/snapshot.js';
 import { teacherShape } from '../train/teacher.js';
@@ -39,7 +39,8 @@ export async function openStepBench(
 ): Promise<StepBench> {
   const started = performance.now();
   const { variant } = config.model;
-  const shape = shapeOf(config.model, CLASSES);
+  const shape = scratchShape(config.model, CLASSES);
+  requireFitting(shape, variant);
   const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
   const trainer = createTrainer(
     {

@@ -176,7 +176,7 @@ async function trainLogged(
           progress,
           stop,
           reached: run.reached,
-          checkpoint: (which, bytes) => run.writeCheckpoint(which, 'model.safetensors', bytes),
+          checkpoint: (which, content) => run.writeCheckpoint(which, 'model.safetensors', content),
           logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait, float16 }) {
             const scaling = float16 === null ? {} : { steps_left_out: float16.leftOut, loss_scale: float16.scale };
             run.logStep({

@@ -17,21 +17,27 @@ import {
 import path from 'node:path';
 import { GqaError } from '../errors.js';
 
+/** A file's content, or what gives it piece by piece. */
+export type Content = Uint8Array | string | ((write: (bytes: Uint8Array) => void) => void);
+
 /**
  * Writes a whole file, so that a reader (or a crash, or a full disk) finds the old content or the new, never a part.
  * The temporary file stands beside the target, since a rename does not cross file systems.
  * @throws GqaError `io` naming the file; the old file is untouched then, and the temporary one gone
  */
-export function writeFileAtomic(file: string, data: Uint8Array | string): void {
-  const bytes = typeof data === 'string' ? Buffer.from(data, 'utf8') : data;
+export function writeFileAtomic(file: string, content: Content): void {
   // a name may be as long as names may be
   const aside = path.join(path.dirname(file), `.${path.basename(file).slice(0, 40)}.${process.pid}.tmp`);
   try {
     const handle = openSync(aside, 'w');
     try {
-      // A single write call may take less than it was given (Linux stops at 2 GiB).
-      for (let offset = 0; offset < bytes.byteLength; )
-        offset += writeSync(handle, bytes, offset, bytes.byteLength - offset);
+      const write = (bytes: Uint8Array): void => {
+        // A single write call may take less than it was given (Linux stops at 2 GiB).
+        for (let offset = 0; offset < bytes.byteLength; )
+          offset += writeSync(handle, bytes, offset, bytes.byteLength - offset);
+      };
+      if (typeof content === 'function') content(write);
+      else write(typeof content === 'string' ? Buffer.from(content, 'utf8') : content);
       fsyncSync(handle);
     } finally {
       closeSync(handle);
@@ -39,7 +45,7 @@ export function writeFileAtomic(file: string, data: Uint8Array | string): void {
     renameSync(aside, file);
   } catch (error) {
     removeAside(aside);
-    throw fileError(`cannot write ${file}`, error);
+    throw error instanceof GqaError ? error : fileError(`cannot write ${file}`, error);
   }
   flushFolder(path.dirname(file));
 }

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { dumpConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
-import { checkFolder, fileError, makeFolder, writeFileAtomic } from '../files/atomic.js';
+import { type Content, checkFolder, fileError, makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { wasInterrupted } from './interrupt.js';
 import { append, flush, logLines, writeStatus } from './lines.js';
 import { describeModel, describeRun, type RunAbout } from './meta.js';
@@ -51,7 +51,7 @@ export interface RunFolder {
   /** Adds to log.txt; throws nothing: a write that failed is reported by the next `epochDone` or `testDone`. */
   log(text: string): void;
   /** Writes checkpoints/<which>/<file> in one piece; returns its path. */
-  writeCheckpoint(which: 'last' | 'best', file: string, bytes: Uint8Array): string;
+  writeCheckpoint(which: 'last' | 'best', file: string, content: Content): string;
   /** Closes the files. Left undone, the end of the process notes the run as interrupted or failed. */
   close(): void;
 }
@@ -283,9 +283,9 @@ function openRun(
         images.map((image) => `${JSON.stringify(image)}\n`).join(''),
       );
     },
-    writeCheckpoint(which, file, bytes) {
+    writeCheckpoint(which, file, content) {
       const target = path.join(folder, 'checkpoints', which, file);
-      writeFileAtomic(target, bytes);
+      writeFileAtomic(target, content);
       return target;
     },
     close,

@@ -56,7 +56,7 @@ export function entryPoints(options: TrainerOptions, variables: TrainingVariable
     readCounts: traced({}, () => readAll(variables.counts)),
     beginEvaluation: traced({}, () => {
       evaluation.sums.assign(tf.zeros([4]));
-      evaluation.batches.assign(tf.scalar(0));
+      evaluation.batches?.assign(tf.scalar(0));
       evaluation.attention.forEach((block, i) => {
         assignNamed(block, valuesOf(variables.attention[i] ?? {}));
       });
@@ -192,10 +192,11 @@ function evaluateBatch(
   const { evaluation } = variables;
   const byBatch = evalAllocation === 'batch';
   const blocks = byBatch ? evaluation.attention : variables.attention;
+  const done = evaluation.batches?.read(); // batches before this one
   const noise = {
     off: () => null,
     fixed: () => uniformNoise(shape, variant, seed, 'eval', tf.scalar(0, 'int32')),
-    paper: () => uniformNoise(shape, variant, seed, 'eval-paper', tf.cast(evaluation.batches.read(), 'int32')),
+    paper: () => uniformNoise(shape, variant, seed, 'eval-paper', tf.cast(done as tf.Tensor, 'int32')),
   }[evalNoise]();
   const pass: Pass = {
     shape,
@@ -212,7 +213,7 @@ function evaluateBatch(
       assignNamed(block, next[i] as BlockState);
     });
   }
-  evaluation.batches.assign(tf.add(evaluation.batches.read(), 1));
+  if (done !== undefined) evaluation.batches?.assign(tf.add(done, 1));
   evaluation.sums.assign(tf.add(evaluation.sums.read(), evaluationSums(logits, labels, weights)));
   return logits;
 }

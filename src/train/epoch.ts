@@ -7,10 +7,10 @@ import { draws } from '../random.js';
 import type { Running } from './experiment.js';
 import { drawMix } from './mix.js';
 import { imageForm } from './ready.js';
-import type { RunState } from './run-state.js';
+import type { EpochSums, RunState } from './run-state.js';
 import { requireScale } from './scaling.js';
 import { learningRate } from './schedule.js';
-import type { LossScaling } from './trainer.js';
+import type { LossScaling, TrainSums } from './trainer.js';
 
 /** Means over the images since the last such line. */
 export interface LogLine {
@@ -98,7 +98,8 @@ function trainingBatches({ config, pipeline, parts }: Running, { epoch, batch }:
  */
 function logLine({ config, trainer, watch }: Running, state: RunState, seconds: number, waited: number): void {
   const { epoch, step, inEpoch } = state;
-  const { loss, top1, images, badStep, float16 } = trainer.readSums();
+  const sums = trainer.readSums();
+  const { loss, top1, images, badStep, float16 } = sums;
   if (badStep > 0) throw notFinite(badStep, rateOf(config, state, badStep - 1), config.train.precision);
   watch.logged({
     ...{ epoch, step, float16 },
@@ -108,13 +109,18 @@ function logLine({ config, trainer, watch }: Running, state: RunState, seconds: 
     imagesPerSecond: images / seconds,
     dataWait: waited / seconds,
   });
+  addSums(inEpoch, sums);
+  inEpoch.seconds += seconds;
+  inEpoch.waited += waited;
+  if (float16 !== null) requireScale(float16.scale, step);
+}
+
+/** Sums that were read from the device become part of the epoch's. */
+export function addSums(inEpoch: EpochSums, { loss, top1, images, float16 }: TrainSums): void {
   if (float16 !== null) inEpoch.stepsLeftOut = (inEpoch.stepsLeftOut ?? 0) + float16.leftOut;
   inEpoch.loss += loss;
   inEpoch.top1 += top1;
   inEpoch.images += images;
-  inEpoch.seconds += seconds;
-  inEpoch.waited += waited;
-  if (float16 !== null) requireScale(float16.scale, step);
 }
 
 function notFinite(step: number, lr: number, precision: Config['train']['precision']): GqaError {

@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { readCheckpoint } from '../checkpoint/read.js';
+import type { Write } from '../checkpoint/write-safetensors.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
@@ -15,9 +16,9 @@ import type { Values } from '../model/params.js';
 import type { EpochEnd } from '../run/epoch-line.js';
 import { interruption, isInterruption } from '../run/interrupt.js';
 import type { EpochResult } from '../run/results.js';
-import { type LogLine, lastRate, trainEpoch } from './epoch.js';
+import { addSums, type LogLine, lastRate, trainEpoch } from './epoch.js';
 import type { Metrics } from './evaluate.js';
-import { type BuiltModel, modelFile } from './model.js';
+import { type BuiltModel, writeTrainedModel } from './model.js';
 import type { Part, Parts } from './parts.js';
 import { planOf } from './plan.js';
 import { evaluateWithProgress, type Onlooker, readyTrainer } from './ready.js';
@@ -32,8 +33,8 @@ export interface Watch extends Onlooker {
   notice(line: string): void;
   logged(line: LogLine): void;
   epochDone(result: EpochResult, end: EpochEnd): void;
-  /** Saves a model file; returns its path. */
-  checkpoint(which: 'last' | 'best', bytes: Buffer): string;
+  /** Saves a model file, which `content` writes; returns its path. */
+  checkpoint(which: 'last' | 'best', content: (write: Write) => void): string;
   /** After every optimizer step, and when an epoch begins. */
   reached(at: { epoch: number; step: number }): void;
 }
@@ -223,7 +224,9 @@ function save({ trainer, built, classes, config, watch }: Running, state: RunSta
   try {
     const record = { warnings: built.warnings, images: preprocessingOf(config.data) };
     const model = evaluatedModel(snapshot, built.model.shape.depth);
-    const path = watch.checkpoint(which, modelFile(built.model, model, classes, step, record));
+    const path = watch.checkpoint(which, (write) =>
+      writeTrainedModel(write, built.model, model, classes, step, record),
+    );
     state.saved[which] = { step, path };
     return path;
   } finally {
@@ -238,8 +241,9 @@ function save({ trainer, built, classes, config, watch }: Running, state: RunSta
 function saveUnfinished(run: Running, state: RunState): void {
   if (state.step === (state.saved.last?.step ?? 0)) return;
   try {
-    const { badStep } = run.trainer.readSums();
-    if (badStep > 0) state.notSaved = `the loss was not finite at step ${badStep}`;
+    const sums = run.trainer.readSums();
+    addSums(state.inEpoch, sums); // what was read is no longer on the device
+    if (sums.badStep > 0) state.notSaved = `the loss was not finite at step ${sums.badStep}`;
     else save(run, state, 'last');
   } catch (error) {
     state.notSaved = error instanceof Error ? error.message : String(error);

@@ -1,6 +1,7 @@
 /** A model ready to compute: from a checkpoint, converted where need be, or from scratch. */
-import { encodeModel, type ModelCard } from '../checkpoint/model-file.js';
+import { type ModelCard, writeModel } from '../checkpoint/model-file.js';
 import { readCheckpoint } from '../checkpoint/read.js';
+import type { Write } from '../checkpoint/write-safetensors.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { arrangedGroups } from '../convert/arrange.js';
@@ -79,6 +80,13 @@ export function shapeOf(model: Config['model'], numClasses: number): ModelShape 
   return { imageSize, patchSize, embedDim, depth, heads, grouping, mlpRatio, numClasses };
 }
 
+/** The shape of a model that no checkpoint begins: heads of a group side by side. */
+export function scratchShape(model: Config['model'], numClasses: number): ModelShape {
+  const sizes = shapeOf(model, numClasses);
+  const rule = groupingRule(model.grouping, model.depth);
+  return { ...sizes, grouping: groupsOfLayers(rule, null, sizes, model.kvHeads, null).map(arrangedGroups) };
+}
+
 /** Gathers statistics of an MHA model on calibration images. */
 export type Gather = (values: Values, shape: ModelShape, names: readonly StatisticName[]) => Promise<LayerStatistics[]>;
 
@@ -99,8 +107,8 @@ export async function buildModel(
   const rule = groupingRule(asked.grouping, asked.depth);
   const merge = mergeRule(asked.merge);
   const sizes = shapeOf(asked, classes?.length ?? 0);
+  if (checkpoint === null) return fromScratch(scratchShape(asked, sizes.numClasses), variant, seed);
   const known = rule.fixed ? groupsOfLayers(rule, null, sizes, asked.kvHeads, null) : sizes.grouping;
-  if (checkpoint === null) return fromScratch({ ...sizes, grouping: arranged(known) }, variant, seed);
   const numClasses = classes?.length ?? null;
   const read = readCheckpoint(checkpoint, { ...sizes, grouping: known, numClasses }, seed, classes);
   const isGrouped = !isMha(read.shape.grouping);
@@ -156,8 +164,6 @@ function fromScratch(shape: ModelShape, variant: VariantName, seed: number): Bui
   };
 }
 
-const arranged = (grouping: Grouping): Grouping => grouping.map(arrangedGroups);
-
 /** The values, and initial ones of the parameters that the variant adds. */
 const withAdded = (values: Values, shape: ModelShape, variant: VariantName, seed: number): Values => ({
   ...Object.fromEntries(
@@ -176,18 +182,19 @@ function mergedNotice(fromKvHeads: number | number[], grouping: Grouping, merge:
 }
 
 /**
- * The model's file (host sync: every parameter is read back).
+ * Writes the model's file (host sync: every parameter is read back, one at a time).
  * @param steps optimizer steps behind it
  * @param record what it carries on: warnings of how it came to be, and how images were made ready for it
  * @throws GqaError `training` when a parameter is not finite: such a file must not take the place of a good one
  */
-export function modelFile(
+export function writeTrainedModel(
+  write: Write,
   { shape, variant }: Pick<Model, 'shape' | 'variant'>,
   { read, attention }: EvaluatedModel,
   classes: string[],
   steps: number,
   record: { warnings: readonly string[]; images: Preprocessing },
-): Buffer {
+): void {
   const finiteValueOf = (name: string): Float32Array => {
     const values = read(name);
     if (!allFinite(values))
@@ -196,7 +203,7 @@ export function modelFile(
       });
     return values;
   };
-  return encodeModel(finiteValueOf, { variant, model: shape, classes, state: attention, steps, ...record });
+  writeModel(write, finiteValueOf, { variant, model: shape, classes, state: attention, steps, ...record });
 }
 
 /** 0 · x is 0 for every finite x, and NaN for the others; a sum of them shows it without a branch for each value. */

@@ -36,13 +36,16 @@ export interface TrainingVariables {
   counts: Variable[];
   /** [4] Loss, top-1, images, first step whose loss was not finite. */
   sums: Variable;
-  /** Of an evaluation: loss, top-1, top-5, images [4]; batches so far; and the attention state that it changes. */
-  evaluation: { sums: Variable; batches: Variable; attention: Named[] };
+  /**
+   * Of an evaluation: loss, top-1, top-5, images [4]; batches so far, where each has noise of its own; and the attention
+   * state that it changes.
+   */
+  evaluation: { sums: Variable; batches: Variable | null; attention: Named[] };
 }
 
 /** @param together see `packed` */
 export function declareVariables(options: TrainerOptions, together: boolean): TrainingVariables {
-  const { shape, variant, evalAllocation, freeze, ema, gradAccumSteps, distill, precision } = options;
+  const { shape, variant, evalAllocation, evalNoise, freeze, ema, gradAccumSteps, distill, precision } = options;
   const rule = variantOf(variant).allocate;
   const { trained, frozen } = shapesBy(freeze, shape, variant);
   const likeAttention = (kind: string): Named[] =>
@@ -71,7 +74,7 @@ export function declareVariables(options: TrainerOptions, together: boolean): Tr
     sums: variable('sums', [4]),
     evaluation: {
       sums: variable('eval-sums', [4]),
-      batches: variable('eval-batches', []),
+      batches: evalNoise === 'paper' ? variable('eval-batches', []) : null,
       attention: evalAllocation === 'batch' ? likeAttention('eval-attention') : [],
     },
   };

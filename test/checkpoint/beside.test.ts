@@ -4,13 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { GqaError } from '../../src/errors.js';
 import { neighbours } from '../../src/model/grouping.js';
 import { initialValues, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
-import { mha, timmTensors, writeCheckpoint } from './tensors.js';
+import { encodeModel, mha, timmTensors, writeCheckpoint } from './tensors.js';
 
 const warningsOf = (beside: Record<string, unknown> | null, shape = mha): string[] =>
   convertCheckpoint(writeCheckpoint(timmTensors(), beside), shape, 0).warnings;

@@ -3,13 +3,13 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { encodeModel } from '../../src/checkpoint/model-file.js';
-import { encodeSafetensors, openSafetensors, readTensor, type TensorData } from '../../src/checkpoint/safetensors.js';
+import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors, type TensorData } from '../../src/checkpoint/write-safetensors.js';
 import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { GqaError } from '../../src/errors.js';
 import { neighbours } from '../../src/model/grouping.js';
 import type { ModelShape } from '../../src/model/sizes.js';
-import { mha, timmTensors } from './tensors.js';
+import { encodeModel, mha, timmTensors } from './tensors.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-convert-'));
 
@@ -111,4 +111,29 @@ test('KV heads that were merged are not merged again, nor are heads counted othe
     () => convertCheckpoint(file, { ...mha, heads: 12, grouping: neighbours(2, 12, 2) }, 0),
     refused('usage', /the config wants 12 heads/),
   );
+});
+
+test('a file of the first form, with one number of KV heads and another word for images, is read as it was meant', () => {
+  const shape = { ...mha, grouping: neighbours(2, 6, 2) };
+  const file = ours(shape);
+  const source = openSafetensors(file);
+  const { form, model, ...card } = JSON.parse(source.metadata.gqa as string);
+  assert.equal(form, 2);
+  const { grouping: _, ...sizes } = model;
+  const pictures = {
+    mean: [0.1, 0.2, 0.3],
+    std: [0.5, 0.5, 0.5],
+    resize: 'crop',
+    cropPct: 0.9,
+    interpolation: 'bicubic',
+  };
+  const tensors = Object.fromEntries(
+    [...source.tensors].map(([name, { shape }]) => [name, { shape, data: readTensor(source, name) }]),
+  );
+  const first = { form: 1, ...card, model: { ...sizes, kvHeads: 2 }, pictures };
+  const old = write('first.safetensors', encodeSafetensors(tensors, { format: 'pt', gqa: JSON.stringify(first) }));
+  const read = convertCheckpoint(old, shape, 0);
+  assert.deepEqual(read.card?.model, shape);
+  assert.deepEqual(read.card?.images, pictures);
+  assert.deepEqual(read.values, convertCheckpoint(file, shape, 0).values);
 });

@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { encodeSafetensors, openSafetensors } from '../../src/checkpoint/safetensors.js';
+import { openSafetensors } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import { GqaError } from '../../src/errors.js';
 import { writeCheckpoint } from './tensors.js';
 

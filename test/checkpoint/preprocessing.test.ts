@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { type Resolved, resolvedTeacher, resolvePreprocessing } from '../../src/checkpoint/preprocessing.js';
-import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import { parseConfig } from '../../src/config/load.js';
 import { DEFAULT_PREPROCESSING, type Preprocessing } from '../../src/config/preprocessing.js';
 import type { Config } from '../../src/config/schema.js';
@@ -14,6 +13,7 @@ import { neighbours } from '../../src/model/grouping.js';
 import { initialValues } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { temporaryFolder } from '../cli-run.js';
+import { encodeModel } from './tensors.js';
 
 const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 

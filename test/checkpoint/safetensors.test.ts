@@ -3,7 +3,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import { encodeSafetensors, openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import { GqaError } from '../../src/errors.js';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'gqa-safetensors-'));

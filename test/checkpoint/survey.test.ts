@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
-import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { GqaError } from '../../src/errors.js';
 import { filled, mha, type Tensors, timmTensors, writeCheckpoint } from './tensors.js';

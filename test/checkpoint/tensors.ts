@@ -2,7 +2,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { encodeSafetensors, type TensorData } from '../../src/checkpoint/safetensors.js';
+import { type CardContent, writeModel } from '../../src/checkpoint/model-file.js';
+import { encodeSafetensors, type TensorData } from '../../src/checkpoint/write-safetensors.js';
 import { neighbours } from '../../src/model/grouping.js';
 import { initialValues, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
@@ -57,4 +58,11 @@ export function writeCheckpoint(
   if (beside !== null) fs.writeFileSync(path.join(folder, 'config.json'), JSON.stringify(beside));
   fs.writeFileSync(path.join(folder, name), Buffer.isBuffer(bytes) ? bytes : encodeSafetensors(bytes));
   return path.join(folder, name);
+}
+
+/** A model file in memory. */
+export function encodeModel(valuesOf: (name: string) => Float32Array, card: CardContent): Buffer {
+  const parts: Buffer[] = [];
+  writeModel((bytes) => void parts.push(Buffer.from(bytes)), valuesOf, card);
+  return Buffer.concat(parts);
 }

@@ -6,9 +6,11 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { encodeModel, readModelCard } from '../../src/checkpoint/model-file.js';
-import { encodeSafetensors, openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { readModelCard } from '../../src/checkpoint/model-file.js';
+import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import { kvHeadsOf } from '../../src/model/grouping.js';
+import { encodeModel } from '../checkpoint/tensors.js';
 import { gqa, type Ran, temporaryFolder } from '../cli-run.js';
 
 const CONFIG = path.resolve('configs/smoke.yaml');

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import { timeLeft } from '../../src/commands/sweep.js';
 import { readConfig } from '../../src/config/load.js';
 

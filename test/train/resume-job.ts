@@ -1,5 +1,5 @@
 /** What the two processes of snapshot.test.ts have in common. */
-import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
+import { encodeSafetensors } from '../../src/checkpoint/write-safetensors.js';
 import type { Trainer, TrainerMode, TrainerOptions } from '../../src/train/trainer.js';
 import { batchOf } from './models.js';
 

@@ -64,6 +64,15 @@ test('gives the same batches with 0, 1 and 4 workers', async () => {
   assert.deepEqual(four, none);
 });
 
+test('a pass that starts at any batch gives those of the whole pass from there on, whatever the workers are', async () => {
+  const augmented: BatchOptions = { ...options, epoch: 3, randomErasing: 0.5 };
+  const whole = await batchesOf(2, noise, augmented);
+  assert.equal(whole.length, 4);
+  for (const from of [1, 3, 4])
+    for (const workers of [0, 2])
+      assert.deepEqual(await batchesOf(workers, noise, { ...augmented, from }), whole.slice(from), `from ${from}`);
+});
+
 test('visits every index once, in the order that (seed, epoch) gives', async () => {
   const indices = Int32Array.from([3, 1, 4, 15, 9, 26, 5, 35]);
   const expected = shuffle(indices.slice(), draws(1, 'shuffle', 2));
