@@ -58,20 +58,22 @@ const phase = (name, work) => {
 
 const folder = mkdtempSync(path.join(values.folder ?? os.tmpdir(), 'gqa-state-'));
 const file = path.join(folder, 'state.safetensors');
+const writing = () => {
+  const snapshot = trainer.snapshot();
+  const tensors = snapshot.values.map(({ data, ...value }) => ({
+    ...value,
+    data() {
+      look();
+      return data();
+    },
+  }));
+  writeFileAtomic(file, (write) => writeSafetensors(write, tensors));
+  snapshot.dispose();
+};
+
 try {
   console.log(`${backend.version}, ${os.cpus()[0]?.model}, Node ${process.version}, ViT ${values.size}`);
-  phase('writing', () => {
-    const snapshot = trainer.snapshot();
-    const tensors = snapshot.values.map(({ data, ...value }) => ({
-      ...value,
-      data() {
-        look();
-        return data();
-      },
-    }));
-    writeFileAtomic(file, (write) => writeSafetensors(write, tensors));
-    snapshot.dispose();
-  });
+  phase('writing a fresh state, whose variables still share memory', writing);
   console.log(`file: ${mb(statSync(file).size)} MB`);
   phase('reading', () => {
     const opened = openSafetensors(file);
@@ -85,6 +87,7 @@ try {
       })),
     );
   });
+  phase('writing, every variable its own', writing);
 } finally {
   rmSync(folder, { recursive: true });
   trainer.dispose();
