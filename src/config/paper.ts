@@ -5,7 +5,7 @@
  * `--set train.epochs=1`.
  */
 import { z } from 'zod';
-import type { VariantName } from '../model/variants.js';
+import { type VariantName, variantOf } from '../model/variants.js';
 import { closest, expectedAt, expectedBy, keysOf, leafPaths, suggestKey } from './expectations.js';
 import type { DataName } from './names.js';
 import { schemaProblems } from './problems.js';
@@ -156,7 +156,7 @@ export function fromPaperFile(tree: Tree, overridden: ReadonlySet<string>, root:
     }
   }
   const dropped = new Set(['in_chans', 'num_classes']);
-  if (variant === 'mha' && ok('num_kv_heads') && !overridden.has('model.variant')) {
+  if (variant !== undefined && variantOf(variant).kvHeads === 'all' && ok('num_kv_heads') && !overridden.has('model.variant')) {
     dropped.add('num_kv_heads');
     notices.push(
       `num_kv_heads: ${flat.num_kv_heads} is ignored, as in the paper's code: mhsa has a key-value head for every head`,
