@@ -156,7 +156,12 @@ export function fromPaperFile(tree: Tree, overridden: ReadonlySet<string>, root:
     }
   }
   const dropped = new Set(['in_chans', 'num_classes']);
-  if (variant !== undefined && variantOf(variant).kvHeads === 'all' && ok('num_kv_heads') && !overridden.has('model.variant')) {
+  if (
+    variant !== undefined &&
+    variantOf(variant).kvHeads === 'all' &&
+    ok('num_kv_heads') &&
+    !overridden.has('model.variant')
+  ) {
     dropped.add('num_kv_heads');
     notices.push(
       `num_kv_heads: ${flat.num_kv_heads} is ignored, as in the paper's code: mhsa has a key-value head for every head`,
