@@ -55,7 +55,12 @@ export async function sweep(
   const { points, notices } = planGrid(options.config, [...sets, ...named], options);
   const [first] = points;
   if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
-  await requirePaths(options.config, first.read, ['data.root', 'model.pretrained', 'train.distill_from']);
+  await requirePaths(options.config, first.read, [
+    'data.root',
+    'model.pretrained',
+    'model.grouping',
+    'train.distill_from',
+  ]);
   requireImages(first.read.config);
   const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
   const folder = makeSweepFolder(options.runsDir, name);

@@ -8,17 +8,16 @@ import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { fingerprint } from '../data/fingerprint.js';
+import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
-import { figureInWords, kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
+import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
 import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { checkRun, createRun, type LoggedLine, type RunFolder } from '../run/run-folder.js';
-import { percent } from '../run/table.js';
-import type { Metrics } from '../train/evaluate.js';
-import { runExperiment } from '../train/experiment.js';
+import { runExperiment, type Watch } from '../train/experiment.js';
 import { type BuiltModel, buildModel } from '../train/model.js';
 import { splitParts } from '../train/parts.js';
 import { planFindings, requireWarmupEnds } from '../train/plan.js';
@@ -28,7 +27,8 @@ import { changesInData } from './changes.js';
 import { prepare } from './data-and-backend.js';
 import { keepFlawed, sayFlawed } from './flawed-images.js';
 import { requirePaths } from './require-paths.js';
-import { listen, say, sayShorter, warn, warningLine } from './say.js';
+import { listen, say, sayShorter, warn } from './say.js';
+import { describe, type TrainReport } from './train-report.js';
 
 export interface TrainOptions {
   config: string;
@@ -39,32 +39,6 @@ export interface TrainOptions {
   /** Operation by operation instead of compiled. */
   eager: boolean;
   json: boolean;
-}
-
-/** What `--json` prints, and what a sweep reads. Fractions 0 to 1. */
-export interface TrainReport {
-  run: string;
-  variant: string;
-  kv_heads: number | number[];
-  seed: number;
-  parameters: number;
-  kv_parameters: number;
-  device: string;
-  /**
-   * On the selection part (validation; the test split under protocol `paper`); null when trained from scratch, and with
-   * a fresh head.
-   */
-  converted: Metrics | null;
-  /** The checkpoint's head was not taken over, so that “as converted” is no measurement. */
-  fresh_head: boolean;
-  best: { epoch: number; step: number; top1: number; loss: number };
-  /** null: the data set has no test split. */
-  test: Metrics | null;
-  train_images_per_s: number | null;
-  /** What may make these figures wrong, a line each; meta.json keeps them too. */
-  warnings: string[];
-  /** Optimizer steps that float16 left out; null with other precisions. */
-  steps_left_out: number | null;
 }
 
 /** What is said from now on is kept: by the run's log once there is a run, before that for the run to begin with. */
@@ -100,7 +74,7 @@ async function trainLogged(
   ofConfig.forEach(say);
   const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };
   checkRun(place);
-  await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'train.distill_from']);
+  await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'model.grouping', 'train.distill_from']);
   const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, read.config.model.pretrained);
   const students = preprocessingOf(config.data);
   const { distillFrom } = config.train;
@@ -134,6 +108,8 @@ async function trainLogged(
     const about = {
       parameters,
       kvParameters,
+      grouping: shape.grouping,
+      headOrder: built.order,
       notices: [
         ...ofConfig,
         ...notices,
@@ -171,32 +147,7 @@ async function trainLogged(
         built,
         teacher: teacher?.values ?? null,
         mode,
-        watch: {
-          notice: say,
-          progress,
-          stop,
-          reached: run.reached,
-          checkpoint: (which, content) => run.writeCheckpoint(which, 'model.safetensors', content),
-          logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait, float16 }) {
-            const scaling = float16 === null ? {} : { steps_left_out: float16.leftOut, loss_scale: float16.scale };
-            run.logStep({
-              epoch,
-              step,
-              lr,
-              train_loss: loss,
-              train_top1: top1,
-              images_per_s: imagesPerSecond,
-              data_wait: dataWait,
-              ...scaling,
-            });
-          },
-          epochDone(result, end) {
-            const line = (columns?: number): string => epochLine(result, end, selection, columns);
-            sayShorter(line(), line(columnsOf(process.stderr)));
-            run.epochDone(result);
-            keepFlawed(pipeline, run);
-          },
-        },
+        watch: watchOf(run, pipeline, stop, selection),
       });
       keepFlawed(pipeline, run);
       sayFlawed(pipeline, run.path);
@@ -234,6 +185,36 @@ async function trainLogged(
   }
 }
 
+/** What the experiment finds goes to the terminal and into the run's folder. */
+function watchOf(run: RunFolder, pipeline: Pipeline, stop: Stop, selection: 'validation' | 'test'): Watch {
+  return {
+    notice: say,
+    progress,
+    stop,
+    reached: run.reached,
+    checkpoint: (which, content) => run.writeCheckpoint(which, 'model.safetensors', content),
+    logged({ epoch, step, lr, loss, top1, imagesPerSecond, dataWait, float16 }) {
+      const scaling = float16 === null ? {} : { steps_left_out: float16.leftOut, loss_scale: float16.scale };
+      run.logStep({
+        epoch,
+        step,
+        lr,
+        train_loss: loss,
+        train_top1: top1,
+        images_per_s: imagesPerSecond,
+        data_wait: dataWait,
+        ...scaling,
+      });
+    },
+    epochDone(result, end) {
+      const line = (columns?: number): string => epochLine(result, end, selection, columns);
+      sayShorter(line(), line(columnsOf(process.stderr)));
+      run.epochDone(result);
+      keepFlawed(pipeline, run);
+    },
+  };
+}
+
 /** A head that was drawn afresh and is not trained measures nothing. */
 function requireSomethingToMeasure({ train, model }: Config, { freshHead }: BuiltModel): void {
   if (freshHead === null || train.epochs > 0) return;
@@ -244,37 +225,6 @@ function requireSomethingToMeasure({ train, model }: Config, { freshHead }: Buil
       hint: 'Train it for an epoch or more, or give a checkpoint with a head for these classes.',
     },
   );
-}
-
-function describe(
-  {
-    run,
-    variant,
-    kv_heads,
-    converted,
-    fresh_head,
-    best,
-    test,
-    train_images_per_s,
-    steps_left_out,
-    warnings,
-  }: TrainReport,
-  protocol: 'validation' | 'paper',
-): string {
-  const selection = protocol === 'paper' ? 'test' : 'validation';
-  return [
-    `${variant}, ${figureInWords(kv_heads)}: ${run}`,
-    ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
-    ...(fresh_head ? [`  as converted, ${selection}: – (fresh head)`] : []),
-    `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,
-    test === null
-      ? '  no test split: no test figures'
-      : `  its test: top-1 ${percent(test.top1)}, top-5 ${percent(test.top5)}, loss ${test.loss.toFixed(4)}, ${counted(test.images, 'image')}`,
-    ...(train_images_per_s === null ? [] : [`  training: ${train_images_per_s.toFixed(1)} images/s`]),
-    ...(steps_left_out ? [`  float16 left out ${counted(steps_left_out, 'step')}`] : []),
-    ...warnings.map(warningLine),
-    '',
-  ].join('\n');
 }
 
 /** Notes in the run's log and status why it ended. @returns the error, with what went wrong besides */

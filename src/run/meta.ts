@@ -10,12 +10,17 @@ import { gqaVersion, packageRoot } from '../version.js';
 export interface RunAbout {
   parameters: number;
   kvParameters: number;
+  /** For each layer the group of every head. */
+  grouping: readonly (readonly number[])[];
+  /** For each layer and place of a head the place that it had in the checkpoint; null from scratch. */
+  headOrder: readonly (readonly number[])[] | null;
   notices: readonly string[];
 }
 
 export function describeModel(about: RunAbout | undefined): Record<string, unknown> {
   if (about === undefined) return {};
-  return { parameters: about.parameters, kv_parameters: about.kvParameters, notices: about.notices };
+  const { parameters, kvParameters, grouping, headOrder, notices } = about;
+  return { parameters, kv_parameters: kvParameters, grouping, head_order: headOrder, notices };
 }
 
 /**

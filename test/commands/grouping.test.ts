@@ -34,6 +34,8 @@ test('layers of 1, 2, 3 and 5 KV heads train, save, load and evaluate, and say s
     assert.deepEqual(report.kv_heads, [1, 2, 3, 5]);
     const run = path.join(runsDir, `smoke/${variant}`);
     const card = readModelCard(openSafetensors(path.join(run, 'checkpoints/best/model.safetensors')));
+    const meta = JSON.parse(fs.readFileSync(path.join(run, 'meta.json'), 'utf8'));
+    assert.deepEqual([meta.grouping, meta.head_order[1]], [card?.model.grouping, [0, 3, 1, 2, 4, 5]]);
     // heads of a group lie side by side
     assert.deepEqual(card?.model.grouping[1], [0, 0, 1, 1, 1, 1]);
     assert.deepEqual(card?.model.grouping[3], [0, 0, 1, 2, 3, 4]);

@@ -196,7 +196,13 @@ for (const [code, state] of [
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /;
 
 test('log.txt has what was said before the run and during it, each line with its time; meta.json what the run is made of', () => {
-  const about = { parameters: 1000, kvParameters: 300, notices: ['computing on wasm', 'from scratch'] };
+  const about = {
+    parameters: 1000,
+    kvParameters: 300,
+    grouping: [[0, 0]],
+    headOrder: [[0, 1]],
+    notices: ['computing on wasm', 'from scratch'],
+  };
   const said = [{ at: new Date('2026-11-26T01:02:03.456Z'), text: 'computing on wasm' }];
   const run = createRun({ ...place(temporary()), config, device, about, said });
   run.log('epoch 1/5 · …');
