@@ -35,6 +35,8 @@ const imagesSchema = z.strictObject({
   interpolation: z.enum(['bilinear', 'bicubic']),
 });
 
+const groupingSchema = z.array(z.array(z.number().int().nonnegative()).readonly()).readonly();
+
 const common = {
   /** A name of the table of variants. */
   variant: z.string().refine((name) => name in VARIANTS, 'is no variant of this version'),
@@ -55,7 +57,9 @@ const cardSchema = z.strictObject({
   model: z.strictObject({
     ...sizes,
     /** For each layer the group of every head. */
-    grouping: z.array(z.array(z.number().int().nonnegative()).readonly()).readonly(),
+    grouping: groupingSchema,
+    /** Of values, where they are grouped apart. */
+    valueGrouping: groupingSchema.optional(),
   }),
   /**
    * What was done with every image; files from before there was a choice leave it out, and are of mean and std 0.5,
@@ -93,10 +97,12 @@ export function readModelCard(file: Safetensors): ModelCard | null {
   if (text === undefined) return null;
   try {
     const card = anyForm.parse(JSON.parse(text));
-    const { grouping, depth, heads } = card.model;
-    const problem = grouping.map((groups) => groupsProblem(groups, heads)).find((each) => each !== null);
-    if (problem !== undefined || grouping.length !== depth)
-      throw new Error(`grouping: a layer ${problem ?? 'is missing'}`);
+    const { grouping, valueGrouping = grouping, depth, heads } = card.model;
+    for (const each of [grouping, valueGrouping]) {
+      const problem = each.map((groups) => groupsProblem(groups, heads)).find((one) => one !== null);
+      if (problem !== undefined || each.length !== depth)
+        throw new Error(`grouping: a layer ${problem ?? 'is missing'}`);
+    }
     return card;
   } catch (cause) {
     throw new GqaError('io', `${file.path}: its metadata “${METADATA_KEY}” cannot be understood`, {

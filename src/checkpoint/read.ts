@@ -5,7 +5,7 @@
  */
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { type Grouping, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
+import { type Grouping, isMha, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
 import { initialValues, parameterSpecs } from '../model/params.js';
 import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { VariantName } from '../model/variants.js';
@@ -59,8 +59,17 @@ export function readCheckpoint(
   const file = openSafetensors(path);
   const card = readModelCard(file);
   if (card !== null && card.model.heads !== shape.heads) throw otherHeads(file, card, shape);
-  const expected = card?.model.grouping ?? shape.grouping;
-  const found = survey(file, { ...shape, grouping: expected, numClasses: shape.numClasses ?? 0 }, card?.variant);
+  const expected = card?.model ?? shape;
+  const found = survey(
+    file,
+    {
+      ...shape,
+      grouping: expected.grouping,
+      valueGrouping: expected.valueGrouping,
+      numClasses: shape.numClasses ?? 0,
+    },
+    card?.variant,
+  );
   const { beside, notice } = card === null ? readBeside(path, shape.embedDim) : { beside: null, notice: null };
   if (beside !== null) requireComputed(path, beside);
   const heads = card === null ? headsWarning(path, beside, shape) : null;
@@ -69,9 +78,13 @@ export function readCheckpoint(
   const named = classesOf(card, beside, found.headClasses);
   const numClasses = shape.numClasses ?? found.headClasses ?? 0;
   const freshBecause = shape.numClasses === null ? null : whyFresh(found, named, numClasses, classes);
+  const { valueGrouping: wantedValues, ...sizes } = shape;
+  const grouping = card?.model.grouping ?? groupingIn(found, shape);
+  const valueGrouping = card === null ? (isMha(grouping) ? undefined : wantedValues) : card.model.valueGrouping;
   const own: ModelShape = {
-    ...shape,
-    grouping: card?.model.grouping ?? groupingIn(found, shape),
+    ...sizes,
+    grouping,
+    ...(valueGrouping === undefined ? {} : { valueGrouping }),
     numClasses,
     ...(eps === LAYER_NORM_EPS ? {} : { layerNormEps: eps }),
   };

@@ -104,10 +104,11 @@ export const commands: CommandSpec[] = [
       config().makeOptionMandatory(),
       set(),
       new Option('--out <file>', 'safetensors file to write').argParser(aPath).makeOptionMandatory(),
+      new Option('--report', 'also print what converting each layer costs').default(false),
       json(),
     ],
     example: 'gqa convert --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out gqa.safetensors',
-    run: async (_, options) => (await import('../commands/convert.js')).convert(options),
+    run: async (_, options, stop) => (await import('../commands/convert.js')).convert(options, stop),
   },
   {
     name: 'sweep',

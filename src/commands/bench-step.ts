@@ -110,7 +110,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
       tensors: [] as number[],
       peakMb: 0,
     };
-    runs.push({ mode, variant: config.model.variant, shape: scratchShape(config.model, CLASSES), bench, ...measured });
+    runs.push({ mode, variant: config.model.variant, shape: scratchShape(config, CLASSES), bench, ...measured });
   }
   for (const { bench } of runs) {
     await bench.train(2);

@@ -1,27 +1,35 @@
-/** `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained and no image is read. */
-
+/**
+ * `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained, and images are read only where
+ * grouping or merge look at what the model makes of them.
+ */
 import fs from 'node:fs';
 import { writeModel } from '../checkpoint/model-file.js';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
-import { convertCheckpoint } from '../convert/checkpoint.js';
+import type { Config } from '../config/schema.js';
+import type { Gather, LayerRecord } from '../convert/checkpoint.js';
+import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
-import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
+import { figureInWords, kvHeadsFigure, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
-import { shapeOf } from '../train/model.js';
+import { conversionRecord } from '../run/conversion.js';
+import type { Stop } from '../run/interrupt.js';
+import { progress } from '../run/progress.js';
+import { type Column, formatTable, percent } from '../run/table.js';
+import { buildModel } from '../train/model.js';
+import { splitParts } from '../train/parts.js';
+import { gatherOn } from '../train/ready.js';
+import { prepare } from './data-and-backend.js';
 import { say, warningLine } from './say.js';
 
-/** @param options.out must not exist */
-export async function convert(options: {
-  checkpoint: string;
-  config: string;
-  set: string[];
-  out: string;
-  json: boolean;
-}): Promise<void> {
+/** @param options.out must not exist. @param options.report also the error of each layer */
+export async function convert(
+  options: { checkpoint: string; config: string; set: string[]; out: string; report: boolean; json: boolean },
+  stop: Stop,
+): Promise<void> {
   const read = readConfig(options.config, options.set);
   [...read.notices, ...requireEffect(options.config, [read], 'convert')].forEach(say);
   if (fs.existsSync(options.out))
@@ -29,35 +37,95 @@ export async function convert(options: {
   checkFile(options.out);
   const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, options.checkpoint);
   const { variant } = config.model;
-  const wanted = { ...shapeOf(config.model, 0), numClasses: null };
-  const converted = convertCheckpoint(options.checkpoint, wanted, config.seed);
-  const { values, shape, classes, fromKvHeads, card } = converted;
-  const valuesOf = (name: string): Float32Array => values[name] as Float32Array;
-  const warnings = [...converted.warnings, ...doubts];
-  const found = [...converted.notices, ...notices];
-  const steps = card?.steps ?? 0;
-  const images = preprocessingOf(config.data);
-  writeFileAtomic(options.out, (write) =>
-    writeModel(write, valuesOf, { variant, model: shape, classes, state: null, steps, warnings, images }),
-  );
-  found.forEach(say);
-  if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
-  if (variantOf(variant).allocate)
-    say(
-      `${variant}: no image was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`,
+  const { gather, close } = gatherWhenAsked(config, stop);
+  try {
+    const built = await buildModel(options.checkpoint, config, null, gather, options.report);
+    const { shape, values } = built.model;
+    const warnings = [...built.warnings, ...doubts];
+    const found = [...built.notices.slice(1), ...notices]; // the first counts tensors
+    const classes = built.classes;
+    const steps = built.card?.steps ?? 0;
+    const images = preprocessingOf(config.data);
+    const valuesOf = (name: string): Float32Array => values[name] as Float32Array;
+    writeFileAtomic(options.out, (write) =>
+      writeModel(write, valuesOf, { variant, model: shape, classes, state: null, steps, warnings, images }),
     );
-  const report = {
-    out: options.out,
-    variant,
-    from_kv_heads: fromKvHeads,
-    kv_heads: kvHeadsFigure(shape.grouping),
-    classes: shape.numClasses,
-    notices: found,
-    warnings,
+    found.forEach(say);
+    if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
+    if (variantOf(variant).allocate)
+      say(
+        `${variant}: no image was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`,
+      );
+    const report = {
+      out: options.out,
+      variant,
+      from_kv_heads: built.fromKvHeads,
+      kv_heads: kvHeadsFigure(shape.grouping),
+      classes: shape.numClasses,
+      notices: found,
+      warnings,
+      ...(options.report ? { layers: conversionRecord(built.layers) } : {}),
+    };
+    const from = figureInWords(built.fromKvHeads ?? 0).replace(/ KV heads?/, '');
+    process.stdout.write(
+      options.json
+        ? `${JSON.stringify(report)}\n`
+        : [
+            `${options.out}: ${variant}, ${from} → ${kvHeadsInWords(shape.grouping)}\n`,
+            options.report && built.layers !== null ? reportTable(built.layers) : '',
+            ...warnings.map((line) => `${warningLine(line)}\n`),
+          ].join(''),
+    );
+  } finally {
+    await close();
+  }
+}
+
+/** Data and backend are opened when something of the conversion first asks for them. */
+function gatherWhenAsked(config: Config, stop: Stop): { gather: Gather; close(): Promise<void> } {
+  let opened: Promise<{ gather: Gather; pipeline: Pipeline }> | null = null;
+  const open = async () => {
+    const { dataset, mode, pipeline } = await prepare(config, false, stop);
+    const { train } = splitParts(config, dataset);
+    return { pipeline, gather: gatherOn(config, pipeline, train, mode, { progress, stop }) };
   };
-  process.stdout.write(
-    options.json
-      ? `${JSON.stringify(report)}\n`
-      : `${options.out}: ${variant}, ${fromKvHeads} → ${kvHeadsInWords(shape.grouping)}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
-  );
+  const asked = (): Promise<{ gather: Gather; pipeline: Pipeline }> => {
+    opened ??= open();
+    return opened;
+  };
+  return {
+    gather: {
+      statistics: async (...of) => (await asked()).gather.statistics(...of),
+      outputs: async (...of) => (await asked()).gather.outputs(...of),
+    },
+    close: async () => {
+      const found = await opened?.catch(() => null);
+      await found?.pipeline.close();
+    },
+  };
+}
+
+/** A row for each layer: what its conversion costs. */
+function reportTable(layers: readonly LayerRecord[]): string {
+  const right = (title: string): Column => ({ title, align: 'right' });
+  const columns = [
+    right('layer'),
+    right('KV heads'),
+    right('error of logits'),
+    right('error of outputs'),
+    right('refit'),
+  ];
+  return `${formatTable(
+    columns,
+    layers.map(({ groups, error, refit }, i) => [
+      String(i),
+      groups.keys === groups.values
+        ? String(kvHeadsOf(groups.keys))
+        : `${kvHeadsOf(groups.keys)}, ${kvHeadsOf(groups.values)}`,
+      percent(error?.keys),
+      percent(error?.values),
+      refit === null ? '–' : `${percent(refit.before)} → ${percent(refit.after)}`,
+    ]),
+    Number.POSITIVE_INFINITY,
+  )}\nErrors are squares in parts of the MHA layer’s own, by calibration images where the merge looks at them, else by weights.\n`;
 }

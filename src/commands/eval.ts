@@ -173,7 +173,7 @@ function withoutBest(run: string): string {
     >;
     why = WITHOUT_BEST[String(state)]?.(`epoch ${epoch}, step ${step}`);
   } catch {
-    // Told below.
+    // Said below.
   }
   return `${why ?? 'Its status.json, which would tell why, cannot be read.'}${instead}`;
 }

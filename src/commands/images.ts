@@ -4,7 +4,7 @@ import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { say } from './say.js';
 
-/** Told on stderr. A checkpoint that is not there yet hinders nobody from looking at images, but is reported too. */
+/** Said on stderr. A checkpoint that is not there yet hinders nobody from looking at images, but is reported too. */
 export function withPreprocessing(config: Config): Config {
   const { pretrained } = config.model;
   const missing = pretrained !== null && !existsSync(pretrained);

@@ -7,6 +7,7 @@ import { projectFile } from '../invocation.js';
 import { startBackend } from '../native/backend.js';
 import { compareAttention } from '../reference/attention.js';
 import type { CaseResult } from '../reference/case.js';
+import { compareNeighbours } from '../reference/neighbours.js';
 import { comparePreprocess } from '../reference/preprocess.js';
 import type { Stop } from '../run/interrupt.js';
 import type { TrainerMode } from '../train/trainer.js';
@@ -16,6 +17,7 @@ import { say } from './say.js';
 const KINDS: Record<string, (dir: string, mode: TrainerMode) => Iterable<CaseResult> | AsyncIterable<CaseResult>> = {
   attention: compareAttention,
   preprocess: comparePreprocess,
+  neighbours: compareNeighbours,
 };
 
 export interface ReferenceOptions {
@@ -67,10 +69,11 @@ function kindsIn(dir: string): [kind: string, folder: string][] {
       throw new GqaError('data', `${index}: not JSON: ${(cause as Error).message}`, { cause });
     }
     if (keys.includes('cases')) return [['attention', dir]];
+    if (keys.includes('qcqa') || keys.includes('wgqa')) return [['neighbours', dir]];
     if (keys.includes('resize') || keys.includes('randaugment')) return [['preprocess', dir]];
     throw new GqaError(
       'data',
-      `${index}: neither an index of attention cases (“cases”) nor of preprocessing (“resize”, “randaugment”)`,
+      `${index}: neither an index of attention cases (“cases”), nor of preprocessing (“resize”, “randaugment”), nor of the neighbouring methods (“qcqa”, “wgqa”)`,
     );
   }
   const found = Object.keys(KINDS)

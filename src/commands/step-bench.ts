@@ -39,8 +39,8 @@ export async function openStepBench(
 ): Promise<StepBench> {
   const started = performance.now();
   const { variant } = config.model;
-  const shape = scratchShape(config.model, CLASSES);
-  requireFitting(shape, variant);
+  const shape = scratchShape(config, CLASSES);
+  requireFitting(shape, variant, null);
   const batch = syntheticBatch(batchSize, shape.imageSize, config.seed);
   const trainer = createTrainer(
     {

@@ -31,10 +31,20 @@ const idleRules: readonly IdleRule[] = [
   },
   {
     keys: ['model.calibration_images'],
-    without: ({ model: { variant, grouping, merge } }) =>
-      variantOf(variant).allocate || grouping !== 'neighbours' || merge !== 'mean'
+    without: ({ model: { variant, grouping, merge, refit } }) =>
+      variantOf(variant).allocate || grouping !== 'neighbours' || merge !== 'mean' || refit !== 'none'
         ? null
         : `variant ${variant} allocates nothing`,
+    slip: 'of its variant',
+  },
+  {
+    keys: ['model.merge', 'model.refit', 'model.calibrate_on'],
+    without: ({ model: { variant } }) =>
+      variantOf(variant).keepsHeads
+        ? `variant ${variant} merges heads itself, in every step`
+        : variantOf(variant).kvHeads === 'all'
+          ? `variant ${variant} merges nothing`
+          : null,
     slip: 'of its variant',
   },
   {
@@ -57,7 +67,7 @@ const idleRules: readonly IdleRule[] = [
   },
   { keys: ['data.cache_gb'], without: ({ data }) => (data.cache === null ? 'no data.cache is named' : null) },
   {
-    keys: ['train.distill_weight', 'train.distill_temperature'],
+    keys: ['train.distill_weight', 'train.distill_temperature', 'train.distill', 'train.distill_features'],
     without: ({ train }) => (train.distillFrom === null ? 'there is no teacher: name one by train.distill_from' : null),
     slip: 'always',
   },
@@ -95,6 +105,8 @@ const ofOptimizer = [
     'ema_warmup',
     'freeze',
     'distill_from',
+    'distill',
+    'distill_features',
     'distill_weight',
     'distill_temperature',
     'recompute',

@@ -48,8 +48,19 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'model.kv_heads':
     'Key-value heads K of every layer; must divide heads. null: as the variant says (mha: all heads, mqa: 1; the others need it), or as the file of `grouping` says',
   'model.grouping':
-    'Which heads share a key-value head: `neighbours`, or a file of labels (JSON: for each layer the group of every head), relative to the working directory; the file then says how many KV heads a layer has',
-  'model.merge': 'How the heads of a group become one: `mean`, mean pooling',
+    'Which heads share a key-value head: a name of docs/methods.md, or a file of labels (JSON: for each layer the group of every head), relative to the working directory; the file then says how many KV heads a layer has. Left out: as the variant says, else `neighbours`',
+  'model.group_values':
+    '`with_keys`: values are grouped as keys are; `apart`: a searched or random grouping is found for keys and values each',
+  'model.search':
+    'How a searched grouping looks for the best groups: `exact` (up to 16 heads; its optimum is always reported where there is room), `nsga2` (QCQA’s) or `swap` (hill climbing)',
+  'model.kv_budget':
+    'KV heads of all layers together, shared out so that the error of the grouping is least, instead of `kv_heads` in every layer; null: every layer has `kv_heads`',
+  'model.merge':
+    'How the heads of a group become one: a name of docs/methods.md. Left out: as the variant says, else `mean`',
+  'model.refit':
+    '`output`: after merging, each output projection is fitted to what MHA’s layer gave, on the calibration images, a quarter of which choose the ridge',
+  'model.calibrate_on':
+    'Whose activations a merge looks at: those of the MHA model, or those of the model whose earlier layers are converted already (a pass over the calibration images for each layer)',
   'model.window_size': 'dgqa-*: optimizer steps between two allocations, counted from 0 in each epoch',
   'model.calibration_images':
     'Training images that fill the state of kdgqa and dgqa-* before any training, and give the statistics that a grouping or merge asks for',
@@ -78,7 +89,11 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'train.freeze':
     'Parameters that are not trained. `all`: all but the head; `kv`: key and value projections; `all-but-kv`: only those and the head are trained',
   'train.distill_from':
-    'MHA checkpoint of the same sizes and classes, from whose logits the model learns, e.g. the control’s checkpoints/best/model.safetensors; null: from the labels alone',
+    'MHA checkpoint of the same sizes and classes, from which the model learns, e.g. the control’s checkpoints/best/model.safetensors; `self`: the one of `model.pretrained`; null: from the labels alone',
+  'train.distill':
+    'What is learned from the teacher: its `logits`, its `features` (class token and patch tokens before the head), or `both`, half of the weight each',
+  'train.distill_features':
+    'How features are compared: by their `cosine`, or by `l2`, the squared distance in units of the teacher’s own size',
   'train.distill_weight': 'Loss (1 − weight) · cross-entropy + weight · distillation',
   'train.distill_temperature': 'Temperature τ that softens both the teacher’s and the student’s outputs',
   'train.precision':

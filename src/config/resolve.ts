@@ -35,6 +35,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   headsSplitTheWidth,
   kvHeadsFitVariantAndHeads,
   labelsAreForGroups,
+  budgetsAreForLayers,
   warmupEndsBeforeTraining,
   validationLeavesTraining,
   coarseLabelsAreOfCifar100,
@@ -92,10 +93,11 @@ function kvHeadsFitVariantAndHeads({ model, unusable }: Draft): RuleProblem[] {
       ? []
       : [{ path, text: `is ${kvHeads}, but variant ${variant} has ${fixed}: leave it out, or choose another variant` }];
   }
-  if (kvHeads === undefined && isLabelFile(model.grouping)) return [];
+  if (kvHeads === undefined && (isLabelFile(model.grouping) || typeof model.kv_budget === 'number')) return [];
   const divisors = listed(divisorsOf(heads));
   if (kvHeads === undefined)
     return [{ path, text: `is missing: variant ${variant} needs it, a divisor of heads (${heads}): ${divisors}` }];
+  if (typeof model.kv_budget === 'number') return []; // another rule's
   return heads % kvHeads === 0 ? [] : [{ path, text: `is ${kvHeads}, but must divide heads (${heads}): ${divisors}` }];
 }
 
@@ -115,6 +117,27 @@ function labelsAreForGroups({ model, unusable }: Draft): RuleProblem[] {
     ];
   return [];
 }
+
+function budgetsAreForLayers({ model, unusable }: Draft): RuleProblem[] {
+  const { kv_budget: budget, kv_heads: kvHeads } = model;
+  const [depth, heads] = [sized(model, 'depth'), sized(model, 'heads')];
+  if (typeof budget !== 'number' || unusable('model.variant') || depth === undefined || heads === undefined) return [];
+  const path = 'model.kv_budget';
+  const variant = model.variant ?? 'mha';
+  if (variantOf(variant).kvHeads !== undefined)
+    return [{ path, text: `is ${budget}, but variant ${variant} chooses its KV heads itself` }];
+  if (isLabelFile(model.grouping)) return [{ path, text: `is ${budget}, but the labels of model.grouping say it` }];
+  if (typeof kvHeads === 'number' && kvHeads !== meanOfBudget(budget, depth))
+    return [{ path, text: `is ${budget}, but model.kv_heads is ${kvHeads} in every layer: leave one of them out` }];
+  if (model.pretrained === null || model.pretrained === undefined)
+    return [{ path, text: `is ${budget}, but there is no model.pretrained whose layers’ errors could share it out` }];
+  return budget >= depth && budget <= depth * heads
+    ? []
+    : [{ path, text: `is ${budget}, expected ${depth} (one in each layer) to ${depth * heads}` }];
+}
+
+/** What stands for the KV heads of a layer where a budget is shared out: written into resolved configs. */
+const meanOfBudget = (budget: number, depth: number): number => Math.max(1, Math.round(budget / depth));
 
 /** Key-value heads of the variants that leave no choice. */
 export function fixedKvHeads(variant: ParsedConfig['model']['variant'], heads: number): number | undefined {
@@ -179,12 +202,22 @@ function onlyCropsHaveAPart({ data }: Draft): RuleProblem[] {
 export function resolveConfig(parsed: ParsedConfig): Config {
   const { data, model } = parsed;
   const sizes = Object.fromEntries(sizeKeys.map((key) => [key, sized(model, key)])) as Record<SizeKey, number>;
-  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads ?? sizes.heads;
+  const { conversion } = variantOf(model.variant);
+  const named = {
+    grouping: model.grouping ?? conversion?.grouping ?? 'neighbours',
+    merge: model.merge ?? conversion?.merge ?? 'mean',
+  };
+  const ofBudget = model.kv_budget === null ? null : meanOfBudget(model.kv_budget, sizes.depth);
+  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? ofBudget ?? model.kv_heads ?? sizes.heads;
   const limit =
     typeof data.limit === 'object' && data.limit !== null
       ? data.limit
       : { train: data.limit, val: data.limit, test: data.limit };
-  return camelKeys({ ...parsed, data: { ...data, limit }, model: { ...model, ...sizes, kv_heads: kvHeads } }) as Config;
+  return camelKeys({
+    ...parsed,
+    data: { ...data, limit },
+    model: { ...model, ...named, ...sizes, kv_heads: kvHeads },
+  }) as Config;
 }
 
 function camelKeys(value: unknown): unknown {

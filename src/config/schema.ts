@@ -84,8 +84,13 @@ export const configSchema = z.strictObject({
     pretrained: z.string().min(1).nullable().default(null),
     variant: z.enum(Object.keys(VARIANTS) as [VariantName, ...VariantName[]]).default('mha'),
     kv_heads: count(1, 1024).nullable().optional(),
-    grouping: z.string().min(1).default('neighbours'),
-    merge: z.string().min(1).default('mean'),
+    grouping: z.string().min(1).optional(),
+    group_values: z.enum(['with_keys', 'apart']).default('with_keys'),
+    search: z.enum(['exact', 'nsga2', 'swap']).default('exact'),
+    kv_budget: count(1).nullable().default(null),
+    merge: z.string().min(1).optional(),
+    refit: z.enum(['none', 'output']).default('none'),
+    calibrate_on: z.enum(['mha', 'converted']).default('mha'),
     window_size: count(1).default(300),
     calibration_images: count(1).default(512),
     eval_allocation: z.enum(['frozen', 'batch']).default('frozen'),
@@ -112,6 +117,8 @@ export const configSchema = z.strictObject({
       ema_warmup: z.boolean().default(true),
       freeze: z.enum(['none', 'all', 'kv', 'head', 'all-but-kv']).default('none'),
       distill_from: z.string().min(1).nullable().default(null),
+      distill: z.enum(['logits', 'features', 'both']).default('logits'),
+      distill_features: z.enum(['cosine', 'l2']).default('cosine'),
       distill_weight: z.number().gt(0).max(1).default(0.5),
       distill_temperature: z.number().gt(0).default(1),
       precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
@@ -124,7 +131,8 @@ export const configSchema = z.strictObject({
 
 type ParsedConfig = z.output<typeof configSchema>;
 type SizeKey = (typeof sizeKeys)[number];
-type ResolvedModel = Omit<ParsedConfig['model'], SizeKey | 'kv_heads'> & Record<SizeKey | 'kv_heads', number>;
+type ResolvedModel = Omit<ParsedConfig['model'], SizeKey | 'kv_heads' | 'grouping' | 'merge'> &
+  Record<SizeKey | 'kv_heads', number> & { grouping: string; merge: string };
 type ResolvedData = Omit<ParsedConfig['data'], 'limit'> & {
   limit: { train: number | null; val: number | null; test: number | null };
 };

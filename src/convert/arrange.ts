@@ -1,31 +1,81 @@
 /**
- * Puts the heads of a group side by side, and the groups in order: query heads change places together with their
- * columns of the output projection, so that the function stays the same. Equal groups then are neighbours, and attention
- * needs no selection of heads.
+ * Puts the heads of a group side by side, and groups of one size side by side: query heads change places together with
+ * their columns of the output projection, KV heads with the groups' numbers, so that the function stays the same. Equal
+ * groups then are neighbours, and attention needs no selection of heads.
  */
-import type { Groups } from '../model/grouping.js';
-import { membersOf } from '../model/grouping.js';
+import { type Groups, groupSizes, isNeighbours, isSorted } from '../model/grouping.js';
 import type { AttentionWeights, LayerSizes, Projection } from '../model/weights.js';
+import type { LayerGroups } from './groupings/rule.js';
 
-/** For each new place the head that comes there, [H]. */
-export const orderOf = (groups: Groups): number[] => membersOf(groups).flat();
+export interface Arrangement {
+  /** For each new place the query head that comes there, [H]. */
+  heads: number[];
+  /** The same for key heads and value heads, [K]. */
+  keys: number[];
+  values: number[];
+  /** The groups as they are then. */
+  groups: LayerGroups;
+}
 
-/** The groups as they are in that order. */
-export const arrangedGroups = (groups: Groups): Groups => orderOf(groups).map((head) => groups[head] as number);
-
-/** @param order as `orderOf` gives it */
-export function arrangeHeads(
-  { q, k, v, proj }: AttentionWeights,
-  order: readonly number[],
-  { headDim, embedDim }: LayerSizes,
-): AttentionWeights {
+/** Where keys and values are grouped apart, keys lie side by side, and within them values. */
+export function arrangementOf({ keys, values }: LayerGroups): Arrangement {
+  const ofKeys = inOrder(keys);
+  const ofValues = keys === values ? ofKeys : inOrder(values);
+  const place = (order: readonly number[], group: number): number => order.indexOf(group);
+  const heads = keys
+    .map((_, head) => head)
+    .sort(
+      (a, b) =>
+        place(ofKeys, keys[a] as number) - place(ofKeys, keys[b] as number) ||
+        place(ofValues, values[a] as number) - place(ofValues, values[b] as number) ||
+        a - b,
+    );
+  const moved = (groups: Groups, order: readonly number[]): Groups =>
+    heads.map((head) => place(order, groups[head] as number));
+  const arranged = moved(keys, ofKeys);
   return {
-    q: { weight: rowsOf(q.weight, order, headDim * embedDim), bias: rowsOf(q.bias, order, headDim) },
-    k,
-    v,
-    proj: columnsOf(proj, order, headDim),
+    heads,
+    keys: ofKeys,
+    values: ofValues,
+    groups: { keys: arranged, values: keys === values ? arranged : moved(values, ofValues) },
   };
 }
+
+/** Numbers of the groups in their new order: as they are where that does, else the largest first. */
+function inOrder(groups: Groups): number[] {
+  const sizes = groupSizes(groups);
+  const numbers = sizes.map((_, group) => group);
+  const changes = sizes.filter((size, group) => group > 0 && size !== sizes[group - 1]).length;
+  if (changes < new Set(sizes).size) return numbers;
+  return numbers.sort((a, b) => (sizes[b] as number) - (sizes[a] as number) || a - b);
+}
+
+/** Whether attention takes groups as they are without selecting heads. */
+export const isArranged = ({ keys, values }: LayerGroups): boolean =>
+  keys === values
+    ? isNeighbours(keys) || (isSorted(keys) && inOrder(keys).every((group, i) => group === i))
+    : isSorted(keys);
+
+/** @param weights with a key head and a value head for each group, or for each head */
+export function arrangeHeads(
+  { q, k, v, proj }: AttentionWeights,
+  { heads, keys, values }: Arrangement,
+  { headDim }: LayerSizes,
+): AttentionWeights {
+  const ofKeys = k.bias.length === heads.length * headDim ? heads : keys;
+  const ofValues = v.bias.length === heads.length * headDim ? heads : values;
+  return {
+    q: reordered(q, heads, headDim),
+    k: reordered(k, ofKeys, headDim),
+    v: reordered(v, ofValues, headDim),
+    proj: columnsOf(proj, heads, headDim),
+  };
+}
+
+const reordered = ({ weight, bias }: Projection, order: readonly number[], headDim: number): Projection => ({
+  weight: rowsOf(weight, order, (weight.length / bias.length) * headDim),
+  bias: rowsOf(bias, order, headDim),
+});
 
 /** @param length values of a head */
 function rowsOf(values: Float32Array, order: readonly number[], length: number): Float32Array {

@@ -1,23 +1,105 @@
-/** A checkpoint as a model of the wanted grouping: read as it is, then grouped where it is MHA. */
+/**
+ * A checkpoint as a model of the wanted grouping: read as it is, a variant's own parameters folded, then grouped where
+ * it is MHA, layer by layer.
+ */
 import { otherHeads, type ReadCheckpoint, readCheckpoint, type WantedShape } from '../checkpoint/read.js';
-import { type Grouping, isMha, isSorted, kvHeadsFigure, sameGrouping } from '../model/grouping.js';
-import { arrangedGroups } from './arrange.js';
-import { regroup } from './convert.js';
+import { isMha, kvHeadsFigure, sameGrouping } from '../model/grouping.js';
+import type { Values } from '../model/params.js';
+import type { ModelShape } from '../model/sizes.js';
+import { type VariantName, variantOf } from '../model/variants.js';
+import { arrangementOf, isArranged } from './arrange.js';
+import {
+  attentionOf,
+  convertLayer,
+  groupingsOf,
+  groupsOfLayers,
+  regroup,
+  sharedGroups,
+  sizesOf,
+  valuesOf,
+  type Wanted,
+} from './convert.js';
+import { folded } from './fold.js';
+import type { GroupingRule, LayerGroups, SearchPlan, SearchRecord } from './groupings/rule.js';
+import { type LayerError, layerError } from './layer-error.js';
 import { mean } from './merges/mean.js';
 import type { MergeRule } from './merges/rule.js';
-import type { LayerStatistics } from './statistics.js';
+import { type OutputSums, refitted } from './refit.js';
+import type { LayerStatistics, StatisticName } from './statistics.js';
 
-export interface Converted extends ReadCheckpoint {
+/** What the config says of conversion. */
+export interface ConversionPlan extends SearchPlan {
+  grouping: GroupingRule;
+  merge: MergeRule;
+  wanted: Wanted;
+  /** Whether the output projections are fitted again. */
+  refit: boolean;
+  /** Whose inputs of attention merging looks at: MHA's, or those of the model whose earlier layers are converted. */
+  calibrateOn: 'mha' | 'converted';
+  variant: VariantName;
+}
+
+export interface Weighted {
+  values: Values;
+  shape: ModelShape;
+}
+
+/** What conversion asks of models on calibration images. */
+export interface Gather {
+  /** Of every layer, or of one (a list of that one). */
+  statistics(model: Weighted, names: readonly StatisticName[], layer: number | null): Promise<LayerStatistics[]>;
+  /** What a layer's output projection reads in the converted model, and what it should give. */
+  outputs(mha: Weighted, converted: Weighted, layer: number): Promise<{ fit: OutputSums; held: OutputSums }>;
+}
+
+/** What a record says of a layer's conversion. */
+export interface LayerRecord {
+  groups: LayerGroups;
+  searches: SearchRecord[];
+  /** Of the output projection; null where none was asked for. */
+  refit: { ridge: number | null; before: number; after: number } | null;
+  /** Null unless it was asked for. */
+  error: LayerError | null;
+}
+
+export interface Converted extends Weighted {
   /** KV heads of the checkpoint, or of each of its layers; equal to the wanted ones when nothing was merged. */
   fromKvHeads: number | number[];
   /** For each layer and place of a head the place that it had in the checkpoint. */
   order: number[][];
+  /** Null where nothing was merged. */
+  layers: LayerRecord[] | null;
 }
 
 /**
- * @param shape   with the wanted grouping
+ * @param read   the checkpoint of `path`
+ * @param measure whether each layer's error is computed
+ * @throws GqaError `usage` when the file is grouped already and in another way
+ */
+export async function convertRead(
+  read: ReadCheckpoint,
+  path: string,
+  plan: ConversionPlan,
+  gather: Gather,
+  measure = false,
+): Promise<Converted> {
+  const own = { values: read.values, shape: read.shape };
+  const fromKvHeads = kvHeadsFigure(read.shape.grouping);
+  if (isMha(read.shape.grouping)) {
+    const mha = { ...own, values: folded(own.values, own.shape, read.card?.variant ?? 'mha') };
+    return { ...(await convertMha(mha, plan, gather, measure)), fromKvHeads };
+  }
+  const { card, shape } = read;
+  const { grouping: rule, wanted } = plan;
+  if (rule.fixed && 'each' in wanted) requireSame(read, path, groupsOfLayers(rule, null, shape, wanted, null, plan));
+  const order = asItIs(shape);
+  const values = card === null || card.variant === plan.variant ? own.values : folded(own.values, shape, card.variant);
+  return { values, shape, fromKvHeads, order, layers: null };
+}
+
+/**
+ * A checkpoint mean-pooled into the groups of a shape, which needs neither images nor a search.
  * @param classes see `readCheckpoint`
- * @param how     the merge, and the statistics that it asks for
  * @throws GqaError as `readCheckpoint`, and `usage` when the file is grouped already and in another way
  */
 export function convertCheckpoint(
@@ -25,26 +107,81 @@ export function convertCheckpoint(
   shape: WantedShape,
   seed: number,
   classes: readonly string[] | null = null,
-  how: { merge: MergeRule; statistics: readonly LayerStatistics[] | null } = { merge: mean, statistics: null },
-): Converted {
-  return converted(readCheckpoint(path, shape, seed, classes), path, shape.grouping, how);
+): ReadCheckpoint & Pick<Converted, 'fromKvHeads' | 'order'> {
+  const read = readCheckpoint(path, shape, seed, classes);
+  const fromKvHeads = kvHeadsFigure(read.shape.grouping);
+  const groups = sharedGroups(shape.grouping);
+  if (isMha(read.shape.grouping)) return { ...read, ...regroup(read.values, read.shape, groups, mean), fromKvHeads };
+  requireSame(read, path, groups);
+  return { ...read, fromKvHeads, order: asItIs(read.shape) };
 }
 
-/** The same of a checkpoint that was read. */
-export function converted(
-  read: ReadCheckpoint,
-  path: string,
-  grouping: Grouping,
-  how: { merge: MergeRule; statistics: readonly LayerStatistics[] | null },
-): Converted {
-  const own = read.shape.grouping;
-  const fromKvHeads = kvHeadsFigure(own);
-  if (isMha(own)) {
-    const { values, grouping: found, order } = regroup(read.values, read.shape, grouping, how.merge, how.statistics);
-    return { ...read, values, shape: { ...read.shape, grouping: found }, fromKvHeads, order };
+/** @throws GqaError `usage` when a file of ours holds other groups */
+function requireSame({ card, shape }: ReadCheckpoint, path: string, asked: readonly LayerGroups[]): void {
+  if (card === null || sameGroups(shape, asked.map(arranged))) return;
+  throw otherHeads({ path }, card, { heads: shape.heads, grouping: asked.map(({ keys }) => keys) });
+}
+
+const asItIs = ({ grouping }: ModelShape): number[][] => grouping.map((groups) => groups.map((_, head) => head));
+
+const arranged = (groups: LayerGroups): LayerGroups => (isArranged(groups) ? groups : arrangementOf(groups).groups);
+
+function sameGroups(shape: ModelShape, layers: readonly LayerGroups[]): boolean {
+  const { grouping, valueGrouping = grouping } = groupingsOf(layers);
+  return sameGrouping(shape.grouping, grouping) && sameGrouping(shape.valueGrouping ?? shape.grouping, valueGrouping);
+}
+
+async function convertMha(
+  mha: Weighted,
+  plan: ConversionPlan,
+  gather: Gather,
+  measure: boolean,
+): Promise<Omit<Converted, 'fromKvHeads'>> {
+  const sizes = sizesOf(mha.shape);
+  const merge = variantOf(plan.variant).keepsHeads ? null : plan.merge;
+  const onStream = plan.calibrateOn === 'converted' && merge?.needs !== undefined;
+  const needs = [...new Set([...(plan.grouping.needs ?? []), ...(onStream ? [] : (merge?.needs ?? []))])];
+  const statistics = needs.length === 0 ? null : await gather.statistics(mha, needs, null);
+  const found = groupsOfLayers(plan.grouping, mha.values, mha.shape, plan.wanted, statistics, plan);
+  const layers: LayerRecord[] = [];
+  const order: number[][] = [];
+  let model: Weighted = mha;
+  for (const [i, { keys, values, searches }] of found.entries()) {
+    const [own] = onStream ? await gather.statistics(model, merge?.needs ?? [], i) : [statistics?.[i]];
+    const before = attentionOf(mha.values, i);
+    const groups = { keys, values };
+    const error = measure && merge !== null ? errorOf(before, groups, merge) : null;
+    const layer = convertLayer(before, groups, merge, sizes, own ?? null);
+    order.push(layer.order);
+    model = withLayer(model, i, layer);
+    let refit: LayerRecord['refit'] = null;
+    if (plan.refit && merge !== null) {
+      const { fit, held } = await gather.outputs(mha, model, i);
+      const { proj, ...found } = refitted(layer.weights.proj, fit, held);
+      refit = found;
+      model = withLayer(model, i, { ...layer, weights: { ...layer.weights, proj } });
+    }
+    layers.push({ groups: layer.groups, searches, refit, error });
+
+    function errorOf(weights: typeof before, of: LayerGroups, rule: MergeRule): LayerError {
+      const { weights: merged } = convertLayer(weights, of, rule, sizes, own ?? null, false);
+      return layerError(weights, merged, of, sizes, (own?.attended && own.imageMeans && own.inputs && own) || null);
+    }
   }
-  const wanted = grouping.map((groups) => (isSorted(groups) ? groups : arrangedGroups(groups)));
-  if (read.card !== null && !sameGrouping(own, wanted))
-    throw otherHeads({ path }, read.card, { heads: read.shape.heads, grouping });
-  return { ...read, fromKvHeads, order: own.map((groups) => groups.map((_, head) => head)) };
+  return { ...model, order, layers };
+}
+
+function withLayer(
+  { values, shape }: Weighted,
+  index: number,
+  { weights, groups }: Pick<ReturnType<typeof convertLayer>, 'weights' | 'groups'>,
+): Weighted {
+  const of = (i: number): LayerGroups => {
+    const keys = shape.grouping[i] as LayerGroups['keys'];
+    return i === index ? groups : { keys, values: shape.valueGrouping?.[i] ?? keys };
+  };
+  return {
+    values: { ...values, ...valuesOf(weights, index) },
+    shape: { ...shape, valueGrouping: undefined, ...groupingsOf(shape.grouping.map((_, i) => of(i))) },
+  };
 }

@@ -2,77 +2,139 @@
  * From an MHA model to a grouped one, layer by layer: which heads go together, how they become one, and side by side.
  * Pure: values on the host in, values out; no file, no tensor of TensorFlow.js.
  */
-import { type Grouping, type Groups, isMha, isSorted } from '../model/grouping.js';
+import { GqaError } from '../errors.js';
+import { type Grouping, sameGrouping } from '../model/grouping.js';
 import type { Values } from '../model/params.js';
-import { layerShape, type ModelShape } from '../model/sizes.js';
-import type { AttentionWeights, Projection } from '../model/weights.js';
-import { arrangedGroups, arrangeHeads, orderOf } from './arrange.js';
-import type { GroupingRule } from './groupings/rule.js';
-import type { MergeRule } from './merges/rule.js';
+import type { ModelShape } from '../model/sizes.js';
+import type { AttentionWeights, LayerSizes, Projection } from '../model/weights.js';
+import { arrangeHeads, arrangementOf, isArranged } from './arrange.js';
+import { shareOut } from './budget.js';
+import type { FoundGroups, GroupingRule, LayerGroups, SearchPlan } from './groupings/rule.js';
+import { type MergeRule, merged } from './merges/rule.js';
 import type { LayerStatistics } from './statistics.js';
 
+/** How many KV heads are wanted: in every layer, or in all layers together. */
+export type Wanted = { each: number } | { together: number };
+
+/** The sizes of a model that its layers' attention depends on. */
+type Sizes = Pick<ModelShape, 'depth' | 'heads' | 'embedDim'>;
+
+export const sizesOf = ({ heads, embedDim }: Sizes): LayerSizes => ({ heads, embedDim, headDim: embedDim / heads });
+
 /**
- * The group of every head, layer by layer.
+ * The groups of every layer.
  * @param values     of the MHA model; null for a model from scratch
- * @param kvHeads    wanted in every layer; a rule may give others
  * @param statistics what the rule needs, by layer; null when it needs nothing
+ * @throws GqaError `usage` when the rule has no groups for so many KV heads
  */
 export function groupsOfLayers(
   rule: GroupingRule,
   values: Values | null,
-  shape: Omit<ModelShape, 'grouping' | 'numClasses'>,
-  kvHeads: number,
+  shape: Sizes,
+  wanted: Wanted,
   statistics: readonly LayerStatistics[] | null,
-): Grouping {
-  const { depth, heads, embedDim } = shape;
-  const sizes = { heads, embedDim, headDim: embedDim / heads };
-  return Array.from({ length: depth }, (_, index) =>
-    rule.group({
+  plan: SearchPlan,
+): FoundGroups[] {
+  const { depth, heads } = shape;
+  const layers = Array.from({ length: depth }, (_, index) =>
+    rule.layer({
       index,
-      sizes,
-      kvHeads,
+      sizes: sizesOf(shape),
       weights: values === null ? null : attentionOf(values, index),
       statistics: statistics?.[index] ?? null,
+      plan,
     }),
   );
+  const known = layers.map((find) => {
+    const found = new Map<number, FoundGroups | null>();
+    return (kvHeads: number): FoundGroups | null => {
+      if (!found.has(kvHeads)) found.set(kvHeads, find(kvHeads));
+      return found.get(kvHeads) ?? null;
+    };
+  });
+  const counts =
+    'each' in wanted
+      ? layers.map(() => wanted.each)
+      : shareOut(
+          known.map((find) => Array.from({ length: heads + 1 }, (_, k) => (k === 0 ? null : find(k)?.error))),
+          wanted.together,
+        );
+  if (counts === null)
+    throw noGroups(`${'together' in wanted ? wanted.together : 0} KV heads in all for ${depth} layers`);
+  return known.map((find, i) => {
+    const found = find(counts[i] as number);
+    if (found === null) throw noGroups(`${counts[i]} KV heads of ${heads}`);
+    return found;
+  });
+}
+
+const noGroups = (what: string): GqaError =>
+  new GqaError('usage', `the grouping has none with ${what}`, { hint: 'Choose another number, or another grouping.' });
+
+export interface ConvertedLayer {
+  weights: AttentionWeights;
+  groups: LayerGroups;
+  /** For each place of a query head the place that it had. */
+  order: number[];
+}
+
+/**
+ * @param weights of MHA
+ * @param merge   null: every head keeps its keys and values, for a variant that merges them itself
+ * @param arrange whether heads of a group are put side by side; without it the groups are the ones given
+ */
+export function convertLayer(
+  weights: AttentionWeights,
+  groups: LayerGroups,
+  merge: MergeRule | null,
+  sizes: LayerSizes,
+  statistics: LayerStatistics | null,
+  arrange = true,
+): ConvertedLayer {
+  const alone = (labels: readonly number[]): boolean => labels.every((group, head) => group === head);
+  const order = groups.keys.map((_, head) => head);
+  if (alone(groups.keys) && alone(groups.values)) return { weights, groups, order };
+  const found = merge === null ? weights : merged(merge, weights, groups, sizes, statistics);
+  if (!arrange || isArranged(groups)) return { weights: found, groups, order };
+  const arrangement = arrangementOf(groups);
+  return { weights: arrangeHeads(found, arrangement, sizes), groups: arrangement.groups, order: arrangement.heads };
+}
+
+/** The part of a shape that says who reads whom. */
+export function groupingsOf(layers: readonly LayerGroups[]): Pick<ModelShape, 'grouping' | 'valueGrouping'> {
+  const [grouping, valueGrouping] = [layers.map(({ keys }) => keys), layers.map(({ values }) => values)];
+  return sameGrouping(grouping, valueGrouping) ? { grouping } : { grouping, valueGrouping };
 }
 
 export interface Regrouped {
   values: Values;
-  grouping: Grouping;
+  shape: ModelShape;
   /** For each layer and new place of a head the place that it had. */
   order: number[][];
 }
 
-/**
- * @param values  of an MHA model of `shape`
- * @param arrange whether heads of a group are put side by side; without it the grouping is the one given
- */
+/** All layers at once, groups and statistics being known. @param values of an MHA model of `shape` */
 export function regroup(
   values: Values,
   shape: ModelShape,
-  grouping: Grouping,
-  merge: MergeRule,
+  layers: readonly LayerGroups[],
+  merge: MergeRule | null,
   statistics: readonly LayerStatistics[] | null = null,
   arrange = true,
 ): Regrouped {
-  if (!isMha(shape.grouping)) throw new Error('only MHA is grouped');
-  const found: Regrouped = { values: { ...values }, grouping: [], order: [] };
-  for (const [index, groups] of grouping.entries()) {
-    const { heads, headDim, embedDim } = layerShape(shape, index);
-    const sizes = { heads, headDim, embedDim };
-    let weights = attentionOf(values, index);
-    const untouched = groups.every((group, head) => group === head);
-    if (!untouched) weights = merge.merge(weights, groups, sizes, statistics?.[index] ?? null);
-    const moves = arrange && !isSorted(groups);
-    const order = moves ? orderOf(groups) : groups.map((_, head) => head);
-    if (moves) weights = arrangeHeads(weights, order, sizes);
-    Object.assign(found.values, valuesOf(weights, index));
-    (found.grouping as Groups[]).push(moves ? arrangedGroups(groups) : groups);
-    found.order.push(order);
-  }
-  return found;
+  const converted = layers.map((groups, i) =>
+    convertLayer(attentionOf(values, i), groups, merge, sizesOf(shape), statistics?.[i] ?? null, arrange),
+  );
+  return {
+    values: Object.assign({ ...values }, ...converted.map(({ weights }, i) => valuesOf(weights, i))),
+    shape: { ...shape, valueGrouping: undefined, ...groupingsOf(converted.map(({ groups }) => groups)) },
+    order: converted.map(({ order }) => order),
+  };
 }
+
+/** The same groups for keys and values in every layer. */
+export const sharedGroups = (grouping: Grouping): LayerGroups[] =>
+  grouping.map((groups) => ({ keys: groups, values: groups }));
 
 const PARTS = ['q', 'k', 'v', 'proj'] as const;
 

@@ -8,9 +8,10 @@ import { headDim, type ModelShape, tokens } from './sizes.js';
  * for all tokens. A training step costs about three times as much.
  */
 export function forwardFlops(shape: ModelShape): number {
-  const { embedDim, depth, heads, grouping, mlpRatio, patchSize, numClasses } = shape;
+  const { embedDim, depth, heads, grouping, valueGrouping, mlpRatio, patchSize, numClasses } = shape;
   const n = tokens(shape);
-  const kvDim = totalKvHeads(grouping) * headDim(shape); // of all layers
+  // keys or values of all layers, in the mean of both
+  const kvDim = ((totalKvHeads(grouping) + totalKvHeads(valueGrouping ?? grouping)) / 2) * headDim(shape);
   const projections = 2 * n * embedDim * (depth * embedDim + kvDim); // q and proj, k and v
   const attention = 2 * heads * n * n * headDim(shape); // scores, weighted values
   const mlp = 2 * n * embedDim * Math.round(embedDim * mlpRatio);

@@ -75,3 +75,15 @@ const geluOp = tf.customGrad((x, save) => {
     },
   };
 });
+
+const withoutGradientOp = tf.customGrad((bias) => ({
+  value: (bias as tf.Tensor).clone(),
+  gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+}));
+
+/**
+ * The key bias adds the same number to all scores of a query, which softmax ignores: its gradient is 0. Computed, it is
+ * rounding noise, which AdamW would turn into full steps, and which would move the key norms that KDGQA and DGQA
+ * allocate by. So it is 0 here.
+ */
+export const withoutGradient = (bias: tf.Tensor): tf.Tensor => withoutGradientOp(bias);

@@ -11,14 +11,15 @@ import { type VariantName, variantOf } from './variants.js';
 export type Params = Record<string, tf.Tensor>;
 
 /** How timm draws a tensor's first values. */
-type Initial = 'zeros' | 'ones' | 'normal 0.02' | 'normal 1e-6' | 'uniform fan-in';
+type Initial = 'zeros' | 'ones' | 'normal 0.02' | 'normal 1e-6' | 'normal 1' | 'uniform fan-in';
 
 /** What a tensor is for. `merge`: added by a variant to learn how a group becomes one key-value head. */
 export type Role = 'query' | 'key' | 'value' | 'proj' | 'merge' | 'norm' | 'mlp' | 'embed' | 'head';
 
 export interface ParameterSpec {
   shape: number[];
-  initial: Initial;
+  /** A function gives the values themselves. */
+  initial: Initial | (() => Float32Array);
   role: Role;
 }
 
@@ -41,12 +42,12 @@ export function parameterSpecs(shape: ModelShape, variant: VariantName = 'gqa'):
     [`${name}.bias`]: { shape: [embedDim], initial: 'zeros', role: 'norm' },
   });
   const block = (layer: LayerShape): ParameterSpecs => {
-    const kvDim = layer.kvHeads * layer.headDim;
+    const { kvHeads, valueHeads, headDim } = layer;
     return inBlock(layer.index, {
       ...norm('norm1'),
       ...linear('attn.q', 'query', embedDim, embedDim),
-      ...linear('attn.k', 'key', kvDim, embedDim),
-      ...linear('attn.v', 'value', kvDim, embedDim),
+      ...linear('attn.k', 'key', kvHeads * headDim, embedDim),
+      ...linear('attn.v', 'value', valueHeads * headDim, embedDim),
       ...variantOf(variant).params?.(layer),
       ...linear('attn.proj', 'proj', embedDim, embedDim),
       ...norm('norm2'),
@@ -92,9 +93,10 @@ export function initialValues(
     ones: () => new Float32Array(size).fill(1),
     'normal 0.02': () => scaled(from.normals(size), 0.02),
     'normal 1e-6': () => scaled(from.normals(size), 1e-6),
+    'normal 1': () => from.normals(size),
     'uniform fan-in': () => drawn(size, () => (2 * from.uniform() - 1) * bound),
   };
-  return drawers[spec.initial]();
+  return typeof spec.initial === 'function' ? spec.initial() : drawers[spec.initial]();
 }
 
 /**

@@ -11,6 +11,8 @@ export interface ModelShape {
   heads: number;
   /** Which query heads share a key-value head, for each layer. */
   grouping: Grouping;
+  /** Which share a value head, where that differs from keys. Left out: as keys. */
+  valueGrouping?: Grouping | undefined;
   mlpRatio: number;
   /** 0: without a head, as a file only. */
   numClasses: number;
@@ -31,9 +33,13 @@ export interface LayerShape {
   /** From 0. */
   index: number;
   heads: number;
+  /** Key heads K, and value heads, which are as many unless values are grouped apart. */
   kvHeads: number;
+  valueHeads: number;
   /** The group of each head, [H]. */
   groups: Groups;
+  /** The same object unless values are grouped apart. */
+  valueGroups: Groups;
   headDim: number;
   embedDim: number;
   tokens: number;
@@ -42,11 +48,14 @@ export interface LayerShape {
 export function layerShape(shape: ModelShape, index: number): LayerShape {
   const { heads, embedDim } = shape;
   const groups = shape.grouping[index] as Groups;
+  const valueGroups = shape.valueGrouping?.[index] ?? groups;
   return {
     index,
     heads,
     kvHeads: kvHeadsOf(groups),
+    valueHeads: kvHeadsOf(valueGroups),
     groups,
+    valueGroups,
     headDim: headDim(shape),
     embedDim,
     tokens: tokens(shape),

@@ -6,9 +6,8 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { assignmentOf, meanKeyNorms } from './allocate.js';
-import { attend } from './attend.js';
-import { type Groups, isNeighbours, oneHot } from './grouping.js';
-import { gelu, layerNorm, linear } from './layers.js';
+import { attend, readingOf } from './attend.js';
+import { gelu, layerNorm, linear, withoutGradient } from './layers.js';
 import type { Params } from './params.js';
 import { recomputed } from './recompute.js';
 import { layerShape, type ModelShape, tokens } from './sizes.js';
@@ -33,6 +32,8 @@ export interface Pass {
    * out: they are kept.
    */
   recompute?: ((x: tf.Tensor, ready: tf.Tensor) => tf.Tensor) | null;
+  /** Whether all tokens are taken to the end, not the class token alone, for `ForwardResult.features`. */
+  features?: boolean;
   /** Sees what attention of every block works on, as it is; for statistics of a model that is not trained. */
   observe?: ((layer: number, seen: Observed) => void) | null;
 }
@@ -41,15 +42,21 @@ export interface Pass {
 export interface Observed {
   /** [B·N, D], after norm1. */
   x: tf.Tensor;
+  /** The same before it: the residual stream. */
+  stream: tf.Tensor;
   /** [B, H, N, E], scaled by 1/√E. */
   q: tf.Tensor;
   /** [B, K, N, E] */
   k: tf.Tensor;
+  /** What the heads give, side by side, which the output projection reads, [B·N, D]. */
+  joined: tf.Tensor;
 }
 
 export interface ForwardResult {
   /** [B, C] */
   logits: tf.Tensor;
+  /** With `features`: all tokens after the last norm, [B·N, D]; else null. */
+  features: tf.Tensor | null;
   /** The blocks' states after the pass. */
   state: BlockState[];
   /** Key-driven variants: mean key norms [K] of every block; otherwise empty. */
@@ -60,27 +67,29 @@ export interface ForwardResult {
 
 /** @param images [B, imageSize, imageSize, 3] float32, normalised */
 export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
-  const result: ForwardResult = { logits: images, state: [], keyNorms: [], counts: [] };
+  const result: ForwardResult = { logits: images, features: null, state: [], keyNorms: [], counts: [] };
   // [B·N, D]: tokens are rows, except where attention tells images apart
   let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]);
   for (let i = 0; i < pass.shape.depth; i++)
     x = pass.recompute ? blockAgain(x, params, i, pass, result, pass.recompute) : block(x, params, i, pass, result);
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
-  result.logits = linear(
-    layerNorm(x, of('norm.weight'), of('norm.bias'), pass.shape.layerNormEps),
-    of('head.weight'),
-    of('head.bias'),
-  );
+  const normalised = layerNorm(x, of('norm.weight'), of('norm.bias'), pass.shape.layerNormEps);
+  if (pass.features) result.features = normalised;
+  const classToken = pass.features ? firstTokens(normalised, 1, pass.shape) : normalised;
+  result.logits = linear(classToken, of('head.weight'), of('head.bias'));
   return result;
 }
 
+/** What blocks add to a result as they are computed. */
+type Gathered = Omit<ForwardResult, 'logits' | 'features'>;
+
 /** Block i on x [B·N, D]: [B·N, D], of the last block [B, D]; what its state becomes is added to `result`. */
-function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Omit<ForwardResult, 'logits'>): tf.Tensor {
+function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Gathered): tf.Tensor {
   const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
   // the head reads the class token of the last block only
-  const needed = i === pass.shape.depth - 1 ? 1 : tokens(pass.shape);
+  const needed = i === pass.shape.depth - 1 && !pass.features ? 1 : tokens(pass.shape);
   const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'), pass.shape.layerNormEps);
-  const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, needed, at, i, pass, result));
+  const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, x, needed, at, i, pass, result));
   const again = layerNorm(attended, at('norm2.weight'), at('norm2.bias'), pass.shape.layerNormEps);
   const hidden = gelu(linear(again, at('mlp.fc1.weight'), at('mlp.fc1.bias')));
   return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
@@ -95,12 +104,12 @@ function blockAgain(
   params: Params,
   i: number,
   pass: Pass,
-  result: Omit<ForwardResult, 'logits'>,
+  result: Gathered,
   after: NonNullable<Pass['recompute']>,
 ): tf.Tensor {
   const names = Object.keys(params).filter((name) => name.startsWith(`blocks.${i}.`));
   const run = ([first, ...values]: tf.Tensor[]): tf.Tensor => {
-    const aside: Omit<ForwardResult, 'logits'> = { state: [], keyNorms: [], counts: [] };
+    const aside: Gathered = { state: [], keyNorms: [], counts: [] };
     const y = block(
       first as tf.Tensor,
       Object.fromEntries(names.map((name, j) => [name, values[j] as tf.Tensor])),
@@ -142,18 +151,20 @@ function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor 
 /**
  * Self-attention of block i on x [B·N, D], for the first `needed` tokens of each image: [B·needed, D]; what the block's
  * state becomes is added to `result`.
+ * @param stream what x was before the norm
  */
 function attention(
   x: tf.Tensor,
+  stream: tf.Tensor,
   needed: number,
   at: (name: string) => tf.Tensor,
   i: number,
   pass: Pass,
-  result: Omit<ForwardResult, 'logits'>,
+  result: Gathered,
 ): tf.Tensor {
   const layer = layerShape(pass.shape, i);
   const { allocate, perturb, project } = variantOf(pass.variant);
-  const { heads, kvHeads, groups, headDim, embedDim } = layer;
+  const { heads, kvHeads, valueHeads, groups, valueGroups, headDim, embedDim } = layer;
   const batch = (x.shape[0] as number) / layer.tokens;
   const linearOf = (name: 'q' | 'k' | 'v', from: tf.Tensor, count: number): tf.Tensor => {
     const bias = at(`attn.${name}.bias`);
@@ -163,31 +174,28 @@ function attention(
   const draw = perturb === undefined ? undefined : pass.noise?.[i];
   const all = draw !== undefined || pass.observe; // noise has the statistics of all tokens
   const q = tf.mul(linearOf('q', all ? x : firstTokens(x, needed, pass.shape), heads), headDim ** -0.5);
-  const plain = (): KeysAndValues => ({ k: linearOf('k', x, kvHeads), v: linearOf('v', x, kvHeads) });
-  const { k, v } = project === undefined ? plain() : project(plain, at, layer); // [B, K, N, E]
-  pass.observe?.(i, { x, q, k });
-
+  const plain = (): KeysAndValues => ({ k: linearOf('k', x, kvHeads), v: linearOf('v', x, valueHeads) });
+  const { k, v } = project === undefined ? plain() : project(plain, at, layer, x); // [B, K, N, E]
   const state = pass.state[i] ?? {};
-  let assignment = isNeighbours(groups) ? null : selectionOf(groups);
+  let reading = readingOf(groups, valueGroups);
   if (allocate === undefined) {
     result.state.push(state);
   } else {
     const norms = meanKeyNorms(k, pass.weights);
     const allocated = allocateHeads(allocate, norms, state, batch, pass);
-    assignment = assignmentOf(allocated.counts, heads);
+    const assignment = assignmentOf(allocated.counts, heads);
+    reading = { selected: { keys: assignment, values: assignment } };
     result.state.push(allocated.state);
     result.keyNorms.push(norms);
     result.counts.push(allocated.counts.clone()); // of its own: DGQA's is in the state too
   }
 
-  const output = attend(q, k, v, assignment); // as q
+  const output = attend(q, k, v, reading); // as q
   const perturbed = perturb !== undefined && draw !== undefined ? perturb.apply(output, draw) : output;
   const joined = tf.reshape(tf.transpose(perturbed, [0, 2, 1, 3]), [-1, embedDim]);
+  pass.observe?.(i, { x, stream, q, k, joined });
   return linear(all ? firstTokens(joined, needed, pass.shape) : joined, at('attn.proj.weight'), at('attn.proj.bias'));
 }
-
-/** [H, K], one-hot rows. */
-const selectionOf = (groups: Groups): tf.Tensor => tf.tensor2d(oneHot(groups));
 
 /** The first tokens of every image: [B·N, D] → [B·count, D]. */
 function firstTokens(rows: tf.Tensor, count: number, shape: ModelShape): tf.Tensor {
@@ -198,16 +206,6 @@ function firstTokens(rows: tf.Tensor, count: number, shape: ModelShape): tf.Tens
     shape.embedDim,
   ]);
 }
-
-/**
- * The key bias adds the same number to all scores of a query, which softmax ignores: its gradient is 0. Computed, it is
- * rounding noise, which AdamW would turn into full steps, and which would move the key norms that KDGQA and DGQA
- * allocate by. So it is 0 here.
- */
-const withoutGradient = tf.customGrad((bias) => ({
-  value: (bias as tf.Tensor).clone(),
-  gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
-}));
 
 function allocateHeads(
   rule: KeyDrivenRule,

@@ -40,12 +40,6 @@ export function stepSizeValues(
   };
 }
 
-/** The same as tensors. */
-export function stepSizes(lr: number, step: number, options: AdamWOptions): StepSizes {
-  const { keep, stepSize, rootCorrection } = stepSizeValues(lr, step, options);
-  return { keep: tf.scalar(keep), stepSize: tf.scalar(stepSize), rootCorrection: tf.scalar(rootCorrection) };
-}
-
 /**
  * The sizes of a step before which some were left out: the moments have not seen those, so that the bias corrections
  * must not count them.

@@ -4,9 +4,6 @@ import * as tf from '@tensorflow/tfjs-core';
 /** What torch adds to the norm before it divides. */
 const CLIP_EPS = 1e-6;
 
-/** Sum of the squares of all elements; a scalar. */
-export const squaredNorm = (x: tf.Tensor): tf.Tensor => tf.sum(tf.square(x));
-
 /**
  * What gradients are multiplied by: min(1, largest / (norm + 1e-6)).
  * @param norm scalar, the Euclidean norm of all gradients together

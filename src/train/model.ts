@@ -4,24 +4,15 @@ import { readCheckpoint } from '../checkpoint/read.js';
 import type { Write } from '../checkpoint/write-safetensors.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
-import { arrangedGroups } from '../convert/arrange.js';
-import { converted } from '../convert/checkpoint.js';
-import { groupsOfLayers } from '../convert/convert.js';
-import { folded } from '../convert/fold.js';
+import { arrangementOf, isArranged } from '../convert/arrange.js';
+import { type ConversionPlan, convertRead, type Gather, type LayerRecord } from '../convert/checkpoint.js';
+import { groupingsOf, groupsOfLayers } from '../convert/convert.js';
 import { groupingRule } from '../convert/groupings.js';
+import type { MergeRule } from '../convert/merges/rule.js';
 import { mergeRule } from '../convert/merges.js';
-import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
 import { GqaError } from '../errors.js';
 import { type AttentionValues, initialAttention } from '../model/attention-state.js';
-import {
-  figureInWords,
-  type Grouping,
-  isMha,
-  kvHeadsFigure,
-  kvHeadsInWords,
-  neighbours,
-  sameGrouping,
-} from '../model/grouping.js';
+import { figureInWords, isMha, kvHeadsFigure, kvHeadsInWords, neighbours, sameGrouping } from '../model/grouping.js';
 import { initialModel, initialValues, parameterSpecs, type Values } from '../model/params.js';
 import { layerShapes, type ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
@@ -35,16 +26,28 @@ export type Model = {
   attention: AttentionValues;
 };
 
-/** @throws GqaError `usage` when a variant cannot be had with the groups of a layer */
-export function requireFitting(shape: ModelShape, variant: VariantName): void {
-  const { perturb } = variantOf(variant);
+/**
+ * @param merge by which a checkpoint's heads become KV heads; null where nothing is merged
+ * @throws GqaError `usage` when a variant cannot be had with the groups of a layer, or with a merge
+ */
+export function requireFitting(shape: ModelShape, variant: VariantName, merge: MergeRule | null): void {
+  const { perturb, allocate } = variantOf(variant);
+  const hint = 'Choose another variant, or a grouping whose groups have one size.';
   for (const layer of layerShapes(shape)) {
     const problem = perturb?.problem(layer) ?? null;
     if (problem !== null)
-      throw new GqaError('usage', `variant ${variant} does not fit layer ${layer.index}: ${problem}`, {
-        hint: 'Choose another variant, or a grouping whose groups have one size.',
+      throw new GqaError('usage', `variant ${variant} does not fit layer ${layer.index}: ${problem}`, { hint });
+    if (layer.groups !== layer.valueGroups && (perturb ?? allocate) !== undefined)
+      throw new GqaError('usage', `variant ${variant} has one grouping, but layer ${layer.index} groups values apart`, {
+        hint: 'Leave out model.group_values and value_groups, or choose variant gqa.',
       });
   }
+  if (allocate !== undefined && merge?.ties)
+    throw new GqaError(
+      'usage',
+      `variant ${variant} hands query heads to other KV heads as it goes, but model.merge ties each of them to its own`,
+      { hint: 'Choose model.merge mean or first, or variant gqa.' },
+    );
 }
 
 export interface BuiltModel {
@@ -64,6 +67,8 @@ export interface BuiltModel {
   card: ModelCard | null;
   /** For each layer and place of a head the place that it had in the checkpoint; null from scratch. */
   order: number[][] | null;
+  /** How each layer was converted; null where nothing was merged. */
+  layers: LayerRecord[] | null;
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
   /**
@@ -80,20 +85,35 @@ export function shapeOf(model: Config['model'], numClasses: number): ModelShape 
   return { imageSize, patchSize, embedDim, depth, heads, grouping, mlpRatio, numClasses };
 }
 
-/** The shape of a model that no checkpoint begins: heads of a group side by side. */
-export function scratchShape(model: Config['model'], numClasses: number): ModelShape {
-  const sizes = shapeOf(model, numClasses);
-  const rule = groupingRule(model.grouping, model.depth);
-  return { ...sizes, grouping: groupsOfLayers(rule, null, sizes, model.kvHeads, null).map(arrangedGroups) };
+/** What a config says of conversion. */
+export function conversionPlan({ model, seed }: Pick<Config, 'model' | 'seed'>): ConversionPlan {
+  const { grouping, merge, search, groupValues, kvHeads, kvBudget, refit, calibrateOn, variant, depth } = model;
+  return {
+    grouping: groupingRule(grouping, depth),
+    merge: mergeRule(merge),
+    wanted: kvBudget === null ? { each: kvHeads } : { together: kvBudget },
+    refit: refit === 'output',
+    apart: groupValues === 'apart',
+    ...{ search, seed, variant, calibrateOn },
+  };
 }
 
-/** Gathers statistics of an MHA model on calibration images. */
-export type Gather = (values: Values, shape: ModelShape, names: readonly StatisticName[]) => Promise<LayerStatistics[]>;
+/** The shape of a model that no checkpoint begins: heads of a group side by side. */
+export function scratchShape(config: Pick<Config, 'model' | 'seed'>, numClasses: number): ModelShape {
+  const sizes = shapeOf(config.model, numClasses);
+  const plan = conversionPlan(config);
+  const found = groupsOfLayers(plan.grouping, null, sizes, plan.wanted, null, plan);
+  return {
+    ...sizes,
+    ...groupingsOf(found.map((groups) => (isArranged(groups) ? groups : arrangementOf(groups).groups))),
+  };
+}
 
 /**
  * @param checkpoint a safetensors file, or null for a model from scratch
  * @param classes    the data set's, in order; a head of others is drawn afresh. null: as many as the checkpoint has
  * @param gather     called where grouping or merge ask for statistics
+ * @param measure    whether each layer's error is computed
  * @throws GqaError when the file does not fit or cannot be read
  */
 export async function buildModel(
@@ -101,36 +121,34 @@ export async function buildModel(
   config: Pick<Config, 'model' | 'seed'>,
   classes: readonly string[] | null,
   gather: Gather,
+  measure = false,
 ): Promise<BuiltModel> {
   const { model: asked, seed } = config;
   const { variant } = asked;
-  const rule = groupingRule(asked.grouping, asked.depth);
-  const merge = mergeRule(asked.merge);
+  const plan = conversionPlan(config);
   const sizes = shapeOf(asked, classes?.length ?? 0);
-  if (checkpoint === null) return fromScratch(scratchShape(asked, sizes.numClasses), variant, seed);
-  const known = rule.fixed ? groupsOfLayers(rule, null, sizes, asked.kvHeads, null) : sizes.grouping;
+  if (checkpoint === null) return fromScratch(scratchShape(config, sizes.numClasses), variant, seed);
+  const known =
+    plan.grouping.fixed && 'each' in plan.wanted
+      ? groupingsOf(groupsOfLayers(plan.grouping, null, sizes, plan.wanted, null, plan))
+      : {};
   const numClasses = classes?.length ?? null;
-  const read = readCheckpoint(checkpoint, { ...sizes, grouping: known, numClasses }, seed, classes);
-  const isGrouped = !isMha(read.shape.grouping);
-  const needs = [...new Set([...(rule.needs ?? []), ...(merge.needs ?? [])])];
-  const statistics = isGrouped || needs.length === 0 ? null : await gather(read.values, read.shape, needs);
-  const grouping =
-    rule.fixed || isGrouped ? known : groupsOfLayers(rule, read.values, read.shape, asked.kvHeads, statistics);
-  const { values, shape, order, fromKvHeads } = converted(read, checkpoint, grouping, { merge, statistics });
-  requireFitting(shape, variant);
+  const read = readCheckpoint(checkpoint, { ...sizes, ...known, numClasses }, seed, classes);
+  if (isMha(read.shape.grouping)) requireFitting({ ...read.shape, ...known }, variant, plan.merge);
+  const converted = await convertRead(read, checkpoint, plan, gather, measure);
+  const { values, shape, order, fromKvHeads } = converted;
+  requireFitting(shape, variant, null);
   const { card, fresh, warnings } = read;
   const attentionSaved =
     card !== null &&
     card.variant === variant &&
     card.state !== null &&
     sameGrouping(card.model.grouping, shape.grouping);
-  const own = card?.variant === variant ? values : folded(values, read.shape, card?.variant ?? 'gqa');
-  const complete = withAdded(own, shape, variant, seed);
   return {
     model: {
       shape,
       variant,
-      values: complete,
+      values: withAdded(values, shape, variant, seed),
       attention: attentionSaved ? (card.state ?? []) : initialAttention(shape, variant),
     },
     attentionSaved,
@@ -139,9 +157,10 @@ export async function buildModel(
     classes: read.classes,
     card,
     order,
+    layers: converted.layers,
     notices: [
       `${checkpoint}: ${Object.keys(read.values).length - fresh.length} of ${Object.keys(read.values).length} tensors taken over`,
-      ...mergedNotice(fromKvHeads, shape.grouping, asked.merge),
+      ...mergedNotice(fromKvHeads, shape, asked),
       ...read.notices,
     ],
     warnings,
@@ -149,7 +168,7 @@ export async function buildModel(
 }
 
 function fromScratch(shape: ModelShape, variant: VariantName, seed: number): BuiltModel {
-  requireFitting(shape, variant);
+  requireFitting(shape, variant, null);
   const values = initialModel(shape, variant, seed);
   return {
     model: { shape, variant, values, attention: initialAttention(shape, variant) },
@@ -159,6 +178,7 @@ function fromScratch(shape: ModelShape, variant: VariantName, seed: number): Bui
     classes: [],
     card: null,
     order: null,
+    layers: null,
     notices: ['from scratch'],
     warnings: [],
   };
@@ -167,18 +187,21 @@ function fromScratch(shape: ModelShape, variant: VariantName, seed: number): Bui
 /** The values, and initial ones of the parameters that the variant adds. */
 const withAdded = (values: Values, shape: ModelShape, variant: VariantName, seed: number): Values => ({
   ...Object.fromEntries(
-    Object.keys(parameterSpecs(shape, variant)).flatMap((name) =>
-      name in values || shape.numClasses === 0 ? [] : [[name, initialValues(name, shape, seed, variant)]],
+    Object.entries(parameterSpecs(shape, variant)).flatMap(([name, { role }]) =>
+      name in values || role === 'head' ? [] : [[name, initialValues(name, shape, seed, variant)]],
     ),
   ),
   ...values,
 });
 
-function mergedNotice(fromKvHeads: number | number[], grouping: Grouping, merge: string): string[] {
+function mergedNotice(fromKvHeads: number | number[], { grouping }: ModelShape, asked: Config['model']): string[] {
   if (`${fromKvHeads}` === `${kvHeadsFigure(grouping)}`) return [];
   const from = figureInWords(fromKvHeads).replace('KV ', '');
-  const how = merge === 'mean' ? 'mean-pooled' : `merged (${merge})`;
-  return [`K and V of ${from} ${how} to ${kvHeadsInWords(grouping)}`];
+  const to = kvHeadsInWords(grouping);
+  if (variantOf(asked.variant).keepsHeads) return [`K and V of ${from} are kept; the step merges them to ${to}`];
+  const how = asked.merge === 'mean' ? 'mean-pooled' : `merged (${asked.merge})`;
+  const refit = asked.refit === 'output' ? ', output projections fitted again' : '';
+  return [`K and V of ${from} ${how} to ${to}${refit}`];
 }
 
 /**

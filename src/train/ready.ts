@@ -4,6 +4,7 @@
  */
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
+import type { Gather } from '../convert/checkpoint.js';
 import type { Batch } from '../data/dataset.js';
 import type { Fit } from '../data/images/fit.js';
 import { inputSize, type Pipeline } from '../data/pipeline/pipeline.js';
@@ -14,10 +15,10 @@ import type { Stop } from '../run/interrupt.js';
 import type { Counted, Progress } from '../run/progress.js';
 import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
-import type { BuiltModel, Gather } from './model.js';
+import type { BuiltModel } from './model.js';
 import type { Part } from './parts.js';
 import { attentionEntries } from './snapshot.js';
-import { gatherStatistics } from './statistics.js';
+import { type Feeding, gatherOutputs, gatherStatistics } from './statistics.js';
 import { createTrainer, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Who sees how far it is, and may end it. */
@@ -110,18 +111,34 @@ function calibrationPart({ seed, model }: Config, { split, indices }: Part): Par
   return { split, indices: drawn.slice(0, model.calibrationImages) };
 }
 
-/** Gathers the statistics that groupings and merges ask for, on the same images as calibration. */
-export const gatherOn =
-  (config: Config, pipeline: Pipeline, train: Part | null, mode: TrainerMode, { progress, stop }: Onlooker): Gather =>
-  async (values, shape, names) => {
+/** Asks models what conversion wants to know of them, on the same images as calibration. */
+export function gatherOn(
+  config: Config,
+  pipeline: Pipeline,
+  train: Part | null,
+  mode: TrainerMode,
+  { progress, stop }: Onlooker,
+): Gather {
+  const images = (label: string): { feeding: Feeding; batches: AsyncIterable<Batch> } => {
     if (train === null) throw nothingToCalibrateOn('grouped key-value heads');
     const part = calibrationPart(config, train);
     const { height, width } = imageForm(config, part);
-    const feeding = { batchSize: config.eval.batchSize, height, width, pixels: preprocessingOf(config.data) };
-    const batches = stop.each(testBatches(config, pipeline, part));
-    const seen = shown(batches, progress('gathering statistics', part.indices.length));
-    return gatherStatistics(values, shape, names, feeding, seen, mode);
+    return {
+      feeding: { batchSize: config.eval.batchSize, height, width, pixels: preprocessingOf(config.data) },
+      batches: shown(stop.each(testBatches(config, pipeline, part)), progress(label, part.indices.length)),
+    };
   };
+  return {
+    statistics(model, names, layer) {
+      const { feeding, batches } = images(layer === null ? 'gathering statistics' : `statistics, layer ${layer}`);
+      return gatherStatistics(model, names, feeding, batches, mode, layer);
+    },
+    outputs(mha, converted, layer) {
+      const { feeding, batches } = images(`fitting layer ${layer}`);
+      return gatherOutputs(mha, converted, layer, feeding, batches, mode);
+    },
+  };
+}
 
 const nothingToCalibrateOn = (lacking: string): GqaError =>
   new GqaError('data', `the checkpoint has no ${lacking}, and there are no training images to calibrate it on`, {

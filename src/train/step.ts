@@ -161,7 +161,7 @@ export function addedSums(running: tf.Tensor, sums: StepSums, step: tf.Tensor): 
  * Takes every tensor in `value` out of the care of tidies and of the gradient tape, which disposes what a
  * differentiated function does not return.
  */
-export function keepAll(value: unknown): void {
+function keepAll(value: unknown): void {
   if (value instanceof tf.Tensor) tf.keep(value);
   else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) keepAll(part);
 }

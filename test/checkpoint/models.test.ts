@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { before, test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
-import { type Converted, convertCheckpoint } from '../../src/convert/checkpoint.js';
+import { convertCheckpoint } from '../../src/convert/checkpoint.js';
 import { neighbours } from '../../src/model/grouping.js';
 import { paramsFrom } from '../../src/model/params.js';
 import { forward } from '../../src/model/vit.js';
@@ -32,7 +32,7 @@ const wanted = {
   numClasses: 5,
 };
 
-function logitsOf({ values, shape }: Converted): number[] {
+function logitsOf({ values, shape }: ReturnType<typeof convertCheckpoint>): number[] {
   return tf.tidy(() => {
     const params = paramsFrom(shape, (name) => values[name] as Float32Array);
     const images = tf.tensor(expected.images, [3, 8, 8, 3]);

@@ -7,7 +7,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import './added.js';
 import { parseConfig } from '../../src/config/load.js';
 import { DEFAULT_PREPROCESSING } from '../../src/config/preprocessing.js';
-import { regroup } from '../../src/convert/convert.js';
+import type { Gather } from '../../src/convert/checkpoint.js';
+import { regroup, sharedGroups } from '../../src/convert/convert.js';
 import { folded } from '../../src/convert/fold.js';
 import { mean } from '../../src/convert/merges/mean.js';
 import { STATISTICS } from '../../src/convert/statistics.js';
@@ -18,7 +19,7 @@ import { normalise } from '../../src/model/pixels.js';
 import { layerShape, type ModelShape, tokens } from '../../src/model/sizes.js';
 import { forward, type Observed } from '../../src/model/vit.js';
 import { startBackend } from '../../src/native/backend.js';
-import { buildModel, type Gather } from '../../src/train/model.js';
+import { buildModel } from '../../src/train/model.js';
 import { gatherStatistics } from '../../src/train/statistics.js';
 import { createTrainer, type TrainerMode, type TrainerOptions } from '../../src/train/trainer.js';
 import { encodeModel } from '../checkpoint/tensors.js';
@@ -117,10 +118,13 @@ async function* calibration() {
   yield batchOf(1, 4); // its padding is rubbish, and must not count
 }
 
-const gather: Gather = (values, shape, names) =>
-  gatherStatistics(values, shape, names, FEEDING, calibration(), MODES[0] as TrainerMode);
+const gather: Gather = {
+  statistics: (model, names, layer) =>
+    gatherStatistics(model, names, FEEDING, calibration(), MODES[0] as TrainerMode, layer),
+  outputs: () => assert.fail('nothing is fitted again'),
+};
 
-const neverGather: Gather = () => assert.fail('nothing asks for statistics');
+const neverGather: Gather = { ...gather, statistics: () => assert.fail('nothing asks for statistics') };
 
 test('a merge that scales queries against keys, on statistics, changes no logit; a grouping of scattered heads is found', async () => {
   const file = mhaFile();
@@ -184,8 +188,8 @@ test('equal but scattered groups, put side by side, give the logits of the selec
     [2, 1, 0, 0, 1, 2],
   ];
   const both = [true, false].map((arrange) => {
-    const found = regroup(model.values, model.shape, groups, mean, null, arrange);
-    const shape = { ...model.shape, grouping: found.grouping };
+    const found = regroup(model.values, model.shape, sharedGroups(groups), mean, null, arrange);
+    const { shape } = found;
     return { shape, logits: logitsOf({ ...optionsOf('gqa'), shape }, found.values, MODES[0] as TrainerMode) };
   }) as [{ shape: ModelShape; logits: number[] }, { shape: ModelShape; logits: number[] }];
   assert.deepEqual(both[0].shape.grouping, neighbours(3, 6, 3));
@@ -198,7 +202,7 @@ test('statistics gathered on the device are those computed directly, padding lef
   const { shape, values } = model;
   const expected = await directly(values, shape);
   for (const mode of MODES) {
-    const found = await gatherStatistics(values, shape, STATISTICS, FEEDING, calibration(), mode);
+    const found = await gatherStatistics({ values, shape }, STATISTICS, FEEDING, calibration(), mode);
     for (const [i, layer] of found.entries()) {
       assert.deepEqual([layer.images, layer.tokens], [10, 10 * tokens(shape)]);
       for (const name of STATISTICS)

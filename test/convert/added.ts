@@ -1,5 +1,6 @@
 /** One of each kind that a later method adds, in one file and a line of a table each; nothing else of src/ knows them. */
 import * as tf from '@tensorflow/tfjs-core';
+import { together } from '../../src/convert/groupings/rule.js';
 import { GROUPINGS } from '../../src/convert/groupings.js';
 import { mean } from '../../src/convert/merges/mean.js';
 import { MERGES } from '../../src/convert/merges.js';
@@ -21,13 +22,17 @@ VARIANTS['scaled-keys'] = {
 
 /** Every other head in a group. */
 GROUPINGS.striped = {
-  group: ({ sizes, kvHeads }) => Array.from({ length: sizes.heads }, (_, head) => head % kvHeads),
+  layer:
+    ({ sizes }) =>
+    (kvHeads) =>
+      together(Array.from({ length: sizes.heads }, (_, head) => head % kvHeads)),
 };
 
 /** Queries scaled up to a mean square of 1, on calibration images, and keys down by as much; then the mean. */
 MERGES['unit-queries'] = {
   needs: ['queries'],
-  merge(weights, groups, sizes, statistics) {
+  values: mean.values,
+  keys(weights, groups, sizes, statistics) {
     const { heads, headDim } = sizes;
     const grams = statistics?.queries as Float32Array; // [H, E, E]
     let squares = 0;
@@ -35,7 +40,7 @@ MERGES['unit-queries'] = {
       for (let e = 0; e < headDim; e++) squares += grams[(h * headDim + e) * headDim + e] as number;
     const factor = Math.sqrt(((statistics?.tokens as number) * heads * headDim) / squares);
     const balanced = { ...weights, q: scaled(weights.q, () => factor), k: scaled(weights.k, () => 1 / factor) };
-    return mean.merge(balanced, groups, sizes, null);
+    return mean.keys(balanced, groups, sizes, null);
   },
 };
 

@@ -39,7 +39,10 @@ async function ready(config: Config, folder: string, signal: AbortSignal, afterS
     dataset as never,
   );
   const pipeline = openPipeline(1, config.data);
-  const built = await buildModel(null, config, dataset.classes, () => assert.fail('nothing asks for statistics'));
+  const built = await buildModel(null, config, dataset.classes, {
+    statistics: () => assert.fail('nothing asks for statistics'),
+    outputs: () => assert.fail('nothing is fitted again'),
+  });
   const rows: Partial<EpochResult>[] = [];
   const watch: Watch = {
     stop: stopBy(signal),

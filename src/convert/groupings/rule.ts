@@ -3,17 +3,54 @@ import type { Groups } from '../../model/grouping.js';
 import type { AttentionWeights, LayerSizes } from '../../model/weights.js';
 import type { LayerStatistics, StatisticName } from '../statistics.js';
 
+/** Who shares a key head, and who a value head. */
+export interface LayerGroups {
+  keys: Groups;
+  values: Groups;
+}
+
+/** How groups are looked for. `nsga2`: QCQA's. */
+export const SEARCHES = ['exact', 'nsga2', 'swap'] as const;
+export type SearchName = (typeof SEARCHES)[number];
+
+/** What the config says of the search. */
+export interface SearchPlan {
+  search: SearchName;
+  /** Keys and values are grouped apart, each by its own part of the error. */
+  apart: boolean;
+  seed: number;
+}
+
 /** What a rule can look at. */
 export interface GroupingInput {
   /** From 0. */
   index: number;
   sizes: LayerSizes;
-  /** KV heads that are wanted; divides the heads. */
-  kvHeads: number;
   /** The layer of the MHA model; null for a model from scratch. */
   weights: AttentionWeights | null;
   /** What the rule needs; null when it needs nothing. */
   statistics: LayerStatistics | null;
+  plan: SearchPlan;
+}
+
+/** What a search found; errors in the rule's own measure. */
+export interface SearchRecord {
+  /** Which heads were grouped: by keys, by values, or by both together. */
+  of: 'both' | 'keys' | 'values';
+  by: SearchName;
+  error: number;
+  /** Of equal neighbours; null where there are none. */
+  neighbours: number | null;
+  /** Of the other searches that were run, `exact` wherever there is room for it. */
+  others: Partial<Record<SearchName, number>>;
+  /** NSGA-II: error by number of groups. */
+  front?: { kvHeads: number; error: number; groups: Groups }[];
+}
+
+export interface FoundGroups extends LayerGroups {
+  /** In the rule's own measure; to share out a budget of KV heads over layers. */
+  error: number;
+  searches: SearchRecord[];
 }
 
 export interface GroupingRule {
@@ -21,5 +58,14 @@ export interface GroupingRule {
   fixed?: true;
   /** Statistics of the MHA model on calibration images that the rule looks at. */
   needs?: readonly StatisticName[];
-  group(input: GroupingInput): Groups;
+  /** @returns the groups for any number of KV heads; null where there are none with so many */
+  layer(input: GroupingInput): (kvHeads: number) => FoundGroups | null;
 }
+
+/** The same groups for keys and values, that nothing was searched for. */
+export const together = (groups: Groups, error = 0): FoundGroups => ({
+  keys: groups,
+  values: groups,
+  error,
+  searches: [],
+});

@@ -1,16 +1,17 @@
 /** Mean pooling. Source: Ainslie et al. 2023, arXiv:2305.13245, §2.1; key-driven-gqa `att_weight_conversion`. */
 import { type Groups, membersOf } from '../../model/grouping.js';
+import type { Projection } from '../../model/weights.js';
 import type { MergeRule } from './rule.js';
 
 export const mean: MergeRule = {
-  merge(weights, groups) {
-    const pooled = ({ weight, bias }: { weight: Float32Array; bias: Float32Array }) => ({
-      weight: meanOfHeads(weight, groups),
-      bias: meanOfHeads(bias, groups),
-    });
-    return { ...weights, k: pooled(weights.k), v: pooled(weights.v) };
-  },
+  keys: ({ q, k }, groups) => ({ q, k: pooled(k, groups) }),
+  values: ({ v, proj }, groups) => ({ v: pooled(v, groups), proj }),
 };
+
+export const pooled = ({ weight, bias }: Projection, groups: Groups): Projection => ({
+  weight: meanOfHeads(weight, groups),
+  bias: meanOfHeads(bias, groups),
+});
 
 /**
  * Mean over the heads of each group.
@@ -20,13 +21,13 @@ export const mean: MergeRule = {
 export function meanOfHeads(values: Float32Array, groups: Groups): Float32Array {
   const headLength = values.length / groups.length;
   const members = membersOf(groups);
-  const pooled = new Float32Array(members.length * headLength);
+  const found = new Float32Array(members.length * headLength);
   for (const [g, heads] of members.entries()) {
     for (let i = 0; i < headLength; i++) {
       let sum = 0;
       for (const head of heads) sum += values[head * headLength + i] as number;
-      pooled[g * headLength + i] = sum / heads.length;
+      found[g * headLength + i] = sum / heads.length;
     }
   }
-  return pooled;
+  return found;
 }

@@ -63,7 +63,7 @@ export interface Flaw {
 export const STAGES = ['read', 'decode', 'augment', 'resize', 'place'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** Told how long each stage took, in milliseconds. */
+/** Called with how long each stage took, in milliseconds. */
 export type Clock = (stage: Stage, milliseconds: number) => void;
 
 /**

@@ -12,6 +12,13 @@ export interface Variant {
   /** KV heads that the variant has whatever the config says: as many as heads, or one. */
   kvHeads?: 'all' | 'one';
   /**
+   * Grouping and merge that the name stands for, unless the config says otherwise: a paper's method is a name for a
+   * combination.
+   */
+  conversion?: { grouping?: string; merge?: string };
+  /** Every head keeps its keys and values after conversion: the variant merges them itself, in every step. */
+  keepsHeads?: true;
+  /**
    * Parameters of a layer's attention beside the usual ones, or in another shape than theirs, by their name in the
    * block: `attn.k_scale`.
    */
@@ -20,8 +27,9 @@ export interface Variant {
    * How keys and values come about.
    * @param plain by linear layers of their own, [B, K, N, E]
    * @param at    a parameter of the block by its name: `attn.k_scale`
+   * @param x     what they are made of, [B·N, D]
    */
-  project?(plain: () => KeysAndValues, at: (name: string) => tf.Tensor, layer: LayerShape): KeysAndValues;
+  project?(plain: () => KeysAndValues, at: (name: string) => tf.Tensor, layer: LayerShape, x: tf.Tensor): KeysAndValues;
   /** Which query head reads which key head follows the key norms. */
   allocate?: KeyDrivenRule;
   /** Noise on the attention's output. */

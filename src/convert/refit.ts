@@ -1,0 +1,72 @@
+/**
+ * The output projection fitted again after merging: ridge regression of what MHA's layer gave on what the converted
+ * layer's heads give, towards the projection that merging left, so that directions that the images say nothing about
+ * stay as they are. How strong the ridge is, images decide that were held out. Ours.
+ */
+import type { Projection } from '../model/weights.js';
+import { dot, type Matrix, matrix, multiply, plus, solveSymmetric, trace, transposed } from './matrix.js';
+
+/** Sums over tokens of a part of the images: M the heads' outputs, Y what the projection should give. */
+export interface OutputSums {
+  /** [M 1]ᵀ[M 1], [D+1, D+1] */
+  products: Float32Array;
+  /** [M 1]ᵀ Y, [D+1, D] */
+  targets: Float32Array;
+  /** Σ Y², what an error is measured by. */
+  energy: number;
+}
+
+export interface Refitted {
+  proj: Projection;
+  /** Of the mean diagonal of the products; null: nothing was better than leaving the projection as it is. */
+  ridge: number | null;
+  /** Squared error of the output on the held-out images, in parts of the output's own square, before and after. */
+  before: number;
+  after: number;
+}
+
+const RIDGES = [1e-4, 1e-3, 1e-2, 1e-1, 1, 10];
+
+/** @param fit and @param held sums of the images that are fitted to, and of those that choose the ridge */
+export function refitted({ weight, bias }: Projection, fit: OutputSums, held: OutputSums): Refitted {
+  const [outputs, inputs] = [bias.length, weight.length / bias.length];
+  const old = matrix(outputs, inputs + 1);
+  for (let row = 0; row < outputs; row++) {
+    old.data.set(weight.subarray(row * inputs, (row + 1) * inputs), row * (inputs + 1));
+    old.data[row * (inputs + 1) + inputs] = bias[row] as number;
+  }
+  const before = errorOf(old, held);
+  const best = RIDGES.map((ridge) => {
+    const found = fitted(old, [fit], ridge);
+    return { ridge, error: errorOf(found, held) };
+  }).reduce((a, b) => (b.error < a.error ? b : a));
+  if (best.error >= before) return { proj: { weight, bias }, ridge: null, before, after: before };
+  const all = fitted(old, [fit, held], best.ridge); // the ridge is chosen: all images count
+  const found = { weight: new Float32Array(weight.length), bias: new Float32Array(outputs) };
+  for (let row = 0; row < outputs; row++) {
+    const from = row * (inputs + 1);
+    found.weight.set(all.data.subarray(from, from + inputs), row * inputs);
+    found.bias[row] = all.data[from + inputs] as number;
+  }
+  return { proj: found, ridge: best.ridge, before, after: best.error };
+}
+
+/** W + Δ with Δ of (G + λ) Δᵀ = R − G Wᵀ: what is left of Y, fitted with a ridge. @param old W, [D, D+1] */
+function fitted(old: Matrix, sums: readonly OutputSums[], ridge: number): Matrix {
+  const n = old.cols;
+  const add = (pick: (of: OutputSums) => Matrix): Matrix => sums.map(pick).reduce((a, b) => plus(a, b));
+  const products = add(({ products: p }) => matrix(n, n, p));
+  const targets = add(({ targets: t }) => matrix(n, old.rows, t));
+  const left = plus(targets, multiply(products, transposed(old)), -1);
+  const shifted = { ...products, data: products.data.slice() };
+  const lambda = (ridge * trace(products)) / n;
+  for (let i = 0; i < n; i++) shifted.data[i * n + i] = (shifted.data[i * n + i] as number) + lambda;
+  return plus(old, transposed(solveSymmetric(shifted, left)));
+}
+
+/** Σ |W [m; 1] − y|² in parts of Σ |y|². */
+function errorOf(w: Matrix, { products, targets, energy }: OutputSums): number {
+  const held = multiply(w, matrix(w.cols, w.cols, products));
+  const cross = matrix(w.cols, w.rows, targets);
+  return (dot(held, w) - 2 * dot(transposed(w), cross) + energy) / energy;
+}

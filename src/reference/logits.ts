@@ -1,0 +1,47 @@
+/** Logits of a model on images that are normalised already, by the functions that train and evaluate. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { Weighted } from '../convert/checkpoint.js';
+import { paramsFrom } from '../model/params.js';
+import type { VariantName } from '../model/variants.js';
+import { forward } from '../model/vit.js';
+import { float32, traced } from '../trace/function.js';
+import { packed } from '../train/packed.js';
+import { MODES, type TrainerMode } from '../train/trainer.js';
+import { shapesOf } from '../train/variables.js';
+
+/** @param images [B, S, S, 3]. @returns [B, C] */
+export function logitsOf(
+  { values, shape }: Weighted,
+  images: tf.Tensor,
+  mode: TrainerMode,
+  variant: VariantName = 'gqa',
+): Float32Array {
+  const params = packed('params', shapesOf(shape, variant), mode === 'compiled');
+  const specs = Object.entries(shapesOf(shape, variant)).map(([name, size]) => [name, float32(...size)] as const);
+  const program = MODES[mode](
+    {
+      load: traced(Object.fromEntries(specs), (given) => {
+        params.assign(given);
+        return {};
+      }),
+      logits: traced({ images: float32(...(images.shape as number[])) }, ({ images }) => ({
+        logits: forward(params.read(), images, {
+          ...{ shape, variant, state: [], allocation: { by: 'state' }, noise: null },
+          weights: tf.ones([images.shape[0] as number]),
+        }).logits,
+      })),
+    },
+    'float32',
+  );
+  try {
+    const tensors = paramsFrom(shape, (name) => values[name] as Float32Array, variant);
+    program.run.load(tensors);
+    tf.dispose(tensors);
+    const { logits } = program.run.logits({ images });
+    const found = logits.dataSync() as Float32Array;
+    logits.dispose();
+    return found;
+  } finally {
+    program.dispose();
+  }
+}
