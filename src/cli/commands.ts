@@ -111,6 +111,34 @@ export const commands: CommandSpec[] = [
     run: async (_, options, stop) => (await import('../commands/convert.js')).convert(options, stop),
   },
   {
+    name: 'analyze',
+    summary: 'what an MHA checkpoint loses by every way of sharing heads, before anything is trained',
+    arguments: [new Argument('[run]', 'run folder')],
+    options: [
+      new Option('--checkpoint <file>', 'a checkpoint instead of a run, with --config').argParser(aPath),
+      config(),
+      set(),
+      new Option('--kv-heads <list>', 'numbers of KV heads (default: all that divide the heads)').argParser(
+        wholeNumbers(1, 1024),
+      ),
+      new Option('--groupings <list>', 'as model.grouping').argParser(list).default(['neighbours']),
+      new Option('--merges <list>', 'as model.merge; with +refit the output projections are fitted again')
+        .argParser(list)
+        .default(['mean', 'rotated', 'basis']),
+      new Option('--keep <share>', 'of logits and outputs, for the fewest KV heads that keep it')
+        .argParser(positiveNumber)
+        .default(0.95),
+      new Option('--accuracy', 'also top-1 as converted, on the test images').default(false),
+      new Option('--out <dir>', 'folder for analysis.json and heat maps of similarity').argParser(aPath),
+      device(),
+      json(),
+    ],
+    example: 'gqa analyze --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out analysis',
+    run: async ([run], options, stop) =>
+      (await import('../commands/analyze.js')).analyze({ ...(run === undefined ? {} : { run }), ...(options as object) } as never, stop),
+    endsItself: true,
+  },
+  {
     name: 'sweep',
     summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
     options: [

@@ -1,5 +1,4 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
-import fs from 'node:fs';
 import path from 'node:path';
 import { readModelCard } from '../checkpoint/model-file.js';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
@@ -26,6 +25,7 @@ import { prepareSplit } from './data-and-backend.js';
 import { sayFlawed } from './flawed-images.js';
 import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
+import { modelIn, sourceOf } from './source.js';
 
 export interface EvalOptions {
   /** A run folder; or `checkpoint` and `config`. */
@@ -146,54 +146,6 @@ function keptLogits(
         labels: { shape: [images], data: labels.subarray(0, images) },
       }),
   };
-}
-
-const modelIn = (run: string, which: 'last' | 'best'): string =>
-  path.join(run, 'checkpoints', which, 'model.safetensors');
-
-/** What status.json says of a run that has no best checkpoint. */
-const WITHOUT_BEST: Record<string, (at: string) => string> = {
-  running: (at) => `The run is still in its first epoch, or was killed there (status.json: running, ${at}).`,
-  failed: (at) => `The run failed before its first epoch was measured (status.json: ${at}).`,
-  interrupted: (at) => `The run was interrupted before its first epoch was measured (status.json: ${at}).`,
-  done: () => 'The run came to its end (status.json): the file was taken away since.',
-};
-
-/** Why there is no best checkpoint, and what there is instead. */
-function withoutBest(run: string): string {
-  const last = modelIn(run, 'last');
-  const instead = fs.existsSync(last)
-    ? `\nIts last model can be measured: ${command(`eval --checkpoint ${last} --config ${path.join(run, 'config.yaml')}`)}`
-    : '';
-  let why: string | undefined;
-  try {
-    const { state, epoch, step } = JSON.parse(fs.readFileSync(path.join(run, 'status.json'), 'utf8')) as Record<
-      string,
-      unknown
-    >;
-    why = WITHOUT_BEST[String(state)]?.(`epoch ${epoch}, step ${step}`);
-  } catch {
-    // Said below.
-  }
-  return `${why ?? 'Its status.json, which would tell why, cannot be read.'}${instead}`;
-}
-
-function sourceOf({ run, checkpoint, config }: EvalOptions): { config: string; checkpoint: string } {
-  if (run !== undefined && checkpoint === undefined && config === undefined) {
-    const best = modelIn(run, 'best');
-    if (!fs.existsSync(path.join(run, 'config.yaml'))) {
-      throw new GqaError('usage', `${run}: not a run folder: it holds no config.yaml`, {
-        hint: 'Give runs/<name>/<run>, or --checkpoint FILE --config FILE.',
-      });
-    }
-    if (!fs.existsSync(best))
-      throw new GqaError('io', `${best}: there is no such checkpoint`, { hint: withoutBest(run) });
-    return { config: path.join(run, 'config.yaml'), checkpoint: best };
-  }
-  if (run === undefined && checkpoint !== undefined && config !== undefined) return { config, checkpoint };
-  throw new GqaError('usage', 'eval takes either a run folder, or --checkpoint FILE and --config FILE', {
-    hint: `${command('eval --help')} shows both.`,
-  });
 }
 
 /** A head that was drawn afresh measures nothing. */

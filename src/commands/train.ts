@@ -12,6 +12,7 @@ import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
+import { conversionRecord } from '../run/conversion.js';
 import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
 import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
@@ -109,6 +110,7 @@ async function trainLogged(
       parameters,
       kvParameters,
       grouping: shape.grouping,
+      valueGrouping: shape.valueGrouping ?? null,
       headOrder: built.order,
       notices: [
         ...ofConfig,
@@ -127,6 +129,7 @@ async function trainLogged(
       about,
       warnings,
       said: kept.said,
+      conversion: conversionRecord(built.layers),
     });
     kept.into(run);
     say(

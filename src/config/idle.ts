@@ -82,7 +82,7 @@ const idleRules: readonly IdleRule[] = [
 ];
 
 /** Commands that read a config. */
-export type ConfigCommand = 'train' | 'sweep' | 'eval' | 'convert' | 'bench step' | 'bench data' | 'data preview';
+export type ConfigCommand = 'train' | 'sweep' | 'eval' | 'analyze' | 'convert' | 'bench step' | 'bench data' | 'data preview';
 
 const ofOptimizer = [
   ...[
@@ -145,18 +145,18 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
     keys: [...ofOptimizer, ...ofAugmentation, 'model.pretrained'],
     because: 'gqa eval measures the checkpoint it is given, and trains nothing',
   },
+  analyze: {
+    keys: [...ofOptimizer, ...ofAugmentation, 'model.pretrained'],
+    because: 'gqa analyze looks at the checkpoint it is given, and trains nothing',
+  },
   convert: {
     keys: [
       ...ofOptimizer,
-      ...ofTraining,
+      ...ofTraining.filter((key) => key !== 'train.protocol'),
       ...ofAugmentation,
-      ...ofImages,
-      ...ofStep,
-      'model.pretrained',
-      'eval.batch_size',
-      'device',
+      ...['model.window_size', 'model.eval_allocation', 'model.eval_noise', 'model.pretrained'],
     ],
-    because: 'gqa convert reads the checkpoint it is given, and no image',
+    because: 'gqa convert reads the checkpoint it is given, and trains nothing',
   },
   'bench step': {
     keys: [
@@ -232,7 +232,8 @@ export function requireEffect(file: string, reads: readonly ReadConfig[], comman
     if (flag && unused[command].keys.some((one) => key === one || key.startsWith(`${one}.`)))
       problems.push(say(unused[command].because));
     else {
-      const rule = idleRules.find(({ keys }) => keys.includes(key));
+      // an analysis has no variant: it looks at all of them
+      const rule = command === 'analyze' ? undefined : idleRules.find(({ keys }) => keys.includes(key));
       const reasons = reads.map(({ config }) => rule?.without(config) ?? null);
       const [reason] = reasons;
       if (typeof reason !== 'string' || reasons.includes(null)) continue;

@@ -131,7 +131,8 @@ function sameGroups(shape: ModelShape, layers: readonly LayerGroups[]): boolean 
   return sameGrouping(shape.grouping, grouping) && sameGrouping(shape.valueGrouping ?? shape.grouping, valueGrouping);
 }
 
-async function convertMha(
+/** Of a model of MHA. */
+export async function convertMha(
   mha: Weighted,
   plan: ConversionPlan,
   gather: Gather,

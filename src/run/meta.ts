@@ -12,6 +12,8 @@ export interface RunAbout {
   kvParameters: number;
   /** For each layer the group of every head. */
   grouping: readonly (readonly number[])[];
+  /** The same of values, where they are grouped apart. */
+  valueGrouping: readonly (readonly number[])[] | null;
   /** For each layer and place of a head the place that it had in the checkpoint; null from scratch. */
   headOrder: readonly (readonly number[])[] | null;
   notices: readonly string[];
@@ -19,8 +21,9 @@ export interface RunAbout {
 
 export function describeModel(about: RunAbout | undefined): Record<string, unknown> {
   if (about === undefined) return {};
-  const { parameters, kvParameters, grouping, headOrder, notices } = about;
-  return { parameters, kv_parameters: kvParameters, grouping, head_order: headOrder, notices };
+  const { parameters, kvParameters, grouping, valueGrouping, headOrder, notices } = about;
+  const apart = valueGrouping === null ? {} : { value_grouping: valueGrouping };
+  return { parameters, kv_parameters: kvParameters, grouping, ...apart, head_order: headOrder, notices };
 }
 
 /**

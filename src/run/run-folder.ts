@@ -1,7 +1,7 @@
 /**
  * The folder of a run, runs/<name>/<run>/, and the only code that writes what a training leaves in it (evaluation.ts
  * adds eval/<split>/metrics.json; a sweep's own folder is sweep-folder.ts's). docs/runs.md says what each file holds:
- * config.yaml, meta.json, status.json, results.csv, metrics.jsonl, log.txt, skipped.jsonl, damaged.jsonl, checkpoints/.
+ * config.yaml, meta.json, conversion.json, status.json, results.csv, metrics.jsonl, log.txt, skipped.jsonl, damaged.jsonl, checkpoints/.
  *
  * Every failed write is an error with exit code 5; that of log.txt at the end of the epoch, so that it never hides the
  * error that was to be written.
@@ -97,6 +97,7 @@ export interface LoggedLine {
  * @param data, about, warnings for meta.json: the fingerprint of the data set, what the run is made of, what may make
  *   its figures wrong
  * @param said what was said before, for log.txt
+ * @param conversion a line for each layer, for conversion.json, which there is only where something was converted
  * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
  */
 export function createRun(
@@ -107,6 +108,7 @@ export function createRun(
     about?: RunAbout;
     warnings?: readonly string[];
     said?: readonly LoggedLine[];
+    conversion?: readonly Record<string, unknown>[];
   },
 ): RunFolder {
   checkRun(place);
@@ -129,6 +131,8 @@ export function createRun(
       warnings: place.warnings ?? [],
     };
     writeFileAtomic(path.join(folder, 'meta.json'), `${JSON.stringify(meta, null, 2)}\n`);
+    if (place.conversion !== undefined && place.conversion.length > 0)
+      writeFileAtomic(path.join(folder, 'conversion.json'), `${JSON.stringify(place.conversion)}\n`);
     log = openSync(path.join(folder, 'log.txt'), 'ax');
     for (const { at, text } of place.said ?? []) append(log, logLines(at, text), path.join(folder, 'log.txt'));
     results = openSync(path.join(folder, 'results.csv'), 'ax');

@@ -77,6 +77,9 @@ const turned = ({ weight, bias }: Head, turn: Matrix): Head => ({
   bias: multiply(turn, bias),
 });
 
+/** To the last bits: a fixed point. */
+const isSame = (a: Matrix, b: Matrix): boolean => a.data.every((value, i) => Math.abs(value - (b.data[i] as number)) < 1e-13);
+
 /**
  * R_h [E, E] for every head. M is the group's first head, then the mean of R_h A_h; R_h = U Wᵀ of M C A_hᵀ = U S Wᵀ
  * maximises tr(R_h A_h C Mᵀ). All that a round needs are the products A_i C A_jᵀ.
@@ -101,7 +104,9 @@ function turnsOf(heads: readonly Matrix[], metric: Matrix | null, groups: Groups
           ? (products[0]?.[j] as Matrix)
           : sumOf(current.map((turn, i) => multiply(turn, products[i]?.[j] as Matrix))),
       );
+      const before = current;
       current = towards.map(nearestOrthogonal);
+      if (current.every((turn, i) => isSame(turn, before[i] as Matrix))) break; // further rounds would repeat it
     }
     for (const [i, h] of members.entries()) turns[h] = current[i] as Matrix;
   }

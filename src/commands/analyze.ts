@@ -1,0 +1,234 @@
+/**
+ * `gqa analyze`: what an MHA checkpoint's heads say before anything is trained: similarity, effective dimension, the
+ * error of every grouping and merge at each number of KV heads, and with `accuracy` the top-1 as converted.
+ */
+import path from 'node:path';
+import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
+import { requireEffect } from '../config/idle.js';
+import { readConfig } from '../config/load.js';
+import { deviceOverride } from '../config/overrides.js';
+import type { Config } from '../config/schema.js';
+import { analyseLayer, type LayerAnalysis, mergeError } from '../convert/analysis.js';
+import type { ConversionPlan, Gather, Weighted } from '../convert/checkpoint.js';
+import { convertMha } from '../convert/checkpoint.js';
+import { groupsOfLayers } from '../convert/convert.js';
+import type { FoundGroups } from '../convert/groupings/rule.js';
+import { groupingRule } from '../convert/groupings.js';
+import { ERROR_NEEDS } from '../convert/layer-error.js';
+import { mergeRule } from '../convert/merges.js';
+import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
+import { counted } from '../counted.js';
+import { GqaError } from '../errors.js';
+import { writeFileAtomic } from '../files/atomic.js';
+import { isMha, kvHeadsInWords } from '../model/grouping.js';
+import type { Stop } from '../run/interrupt.js';
+import { progress } from '../run/progress.js';
+import { type BuiltModel, buildModel } from '../train/model.js';
+import { splitParts } from '../train/parts.js';
+import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
+import type { Trainer } from '../train/trainer.js';
+import { analysisTables, type CombinationRow } from './analysis-tables.js';
+import { prepare } from './data-and-backend.js';
+import { heatMaps } from './heat-map.js';
+import { say } from './say.js';
+import { sourceOf } from './source.js';
+
+export interface AnalyzeOptions {
+  /** A run folder; or `checkpoint` and `config`. */
+  run?: string;
+  checkpoint?: string;
+  config?: string;
+  set: string[];
+  kvHeads?: number[];
+  groupings: string[];
+  /** A name of the table; with `+refit`, output projections are fitted again (top-1 only). */
+  merges: string[];
+  /** The share of logits and outputs that shall be kept. */
+  keep: number;
+  /** Whether top-1 as converted is measured, on the config's test images. */
+  accuracy: boolean;
+  /** Folder for analysis.json and heat maps. */
+  out?: string;
+  device?: string;
+  json: boolean;
+}
+
+export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void> {
+  const source = sourceOf(options, 'analyze');
+  const sets = [...options.set, 'model.variant=mha', 'model.kv_heads=null', ...deviceOverride(options.device)];
+  const read = readConfig(source.config, sets);
+  [...read.notices, ...requireEffect(source.config, [read], 'analyze')].forEach(say);
+  const { config } = resolvePreprocessing(read.config, source.checkpoint);
+  const { dataset, mode, pipeline } = await prepare(config, false, stop);
+  try {
+    const parts = splitParts(config, dataset);
+    const gather = gatherOn(config, pipeline, parts.train, mode, { progress, stop });
+    const built = await buildModel(source.checkpoint, config, dataset.classes, NO_GATHER);
+    const { shape, values } = built.model;
+    if (!isMha(shape.grouping))
+      throw new GqaError('usage', `${source.checkpoint} has ${kvHeadsInWords(shape.grouping)}: nothing is left to group`, {
+        hint: 'Give an MHA checkpoint.',
+      });
+    const mha: Weighted = { values, shape };
+    const counts = options.kvHeads ?? divisorsBelow(shape.heads);
+    const merges = options.merges.map(mergeOf);
+    const rules = options.groupings.map((name) => ({ name, rule: groupingRule(name, shape.depth) }));
+    const needs = new Set<StatisticName>([
+      ...ERROR_NEEDS,
+      ...rules.flatMap(({ rule }) => rule.needs ?? []),
+      ...merges.flatMap(({ rule }) => rule.needs ?? []),
+    ]);
+    const statistics = await gather.statistics(mha, [...needs], null);
+    say(`${counted(statistics[0]?.images ?? 0, 'calibration image')}`);
+    const layers: LayerAnalysis[] = [];
+    for (const i of shape.grouping.keys()) {
+      await stop.check();
+      layers.push(analyseLayer(values, shape, i, statistics[i] as LayerStatistics, counts));
+    }
+    const measure = options.accuracy ? measurer(config, built, pipeline, parts, mode, stop) : null;
+    const baseline = measure === null ? null : await measure.top1(mha, 'MHA');
+    const combinations: CombinationRow[] = [];
+    for (const { name: grouping, rule } of rules)
+      for (const kvHeads of counts) {
+        const plan = planOf(config, kvHeads);
+        let found: FoundGroups[];
+        try {
+          found = groupsOfLayers(rule, values, shape, { each: kvHeads }, statistics, plan);
+        } catch (error) {
+          if (!(error instanceof GqaError)) throw error;
+          say(`${grouping}, ${counted(kvHeads, 'KV head')}: ${error.message}`);
+          continue;
+        }
+        for (const { name: merge, rule: mergeRule, refit } of merges) {
+          await stop.check();
+          const began = performance.now();
+          const known = { ...plan, grouping: { fixed: true as const, layer: knownGroups(found) }, merge: mergeRule, refit };
+          const fromMemory: Gather = { ...gather, statistics: async () => statistics };
+          const converted = await convertMha(mha, known, fromMemory, false);
+          const seconds = (performance.now() - began) / 1000;
+          const errors = found.map((groups, i) =>
+            mergeError(values, shape, i, groups, mergeRule, statistics[i] as LayerStatistics),
+          );
+          const top1 = measure === null ? null : await measure.top1(converted, `${grouping}, ${merge}, ${kvHeads}`);
+          combinations.push({ grouping, merge, kvHeads, errors, top1, seconds, groups: found, refits: converted.layers });
+          if (top1 !== null)
+            say(`${grouping}, ${merge}, ${counted(kvHeads, 'KV head')}: top-1 ${(100 * top1).toFixed(2)} %`);
+        }
+      }
+    measure?.dispose();
+    const images = measure?.images ?? null;
+    const report = reportOf(source.checkpoint, statistics[0]?.images ?? 0, layers, combinations, baseline, images);
+    if (options.out !== undefined) writeAll(options.out, report, layers);
+    process.stdout.write(
+      options.json ? `${JSON.stringify(report)}\n` : analysisTables(layers, combinations, baseline, options.keep),
+    );
+  } finally {
+    await pipeline.close();
+  }
+}
+
+const NO_GATHER: Gather = {
+  statistics: () => Promise.reject(new Error('an MHA model asks for no statistics')),
+  outputs: () => Promise.reject(new Error('an MHA model is not fitted again')),
+};
+
+const divisorsBelow = (heads: number): number[] =>
+  Array.from({ length: heads - 1 }, (_, i) => i + 1)
+    .filter((k) => heads % k === 0)
+    .reverse();
+
+function mergeOf(name: string) {
+  const refit = name.endsWith('+refit');
+  return { name, refit, rule: mergeRule(refit ? name.slice(0, -'+refit'.length) : name) };
+}
+
+const planOf = ({ seed, model }: Config, kvHeads: number): Omit<ConversionPlan, 'grouping' | 'merge' | 'refit'> => ({
+  search: model.search,
+  apart: model.groupValues === 'apart',
+  seed,
+  wanted: { each: kvHeads },
+  calibrateOn: 'mha',
+  variant: 'gqa',
+});
+
+const knownGroups =
+  (found: readonly FoundGroups[]): ConversionPlan['grouping']['layer'] =>
+  ({ index }) =>
+  () =>
+    found[index] as FoundGroups;
+
+/** Top-1 on the test images of models of one size; trainers are kept, since equal groups make one shape. */
+function measurer(
+  config: Config,
+  built: BuiltModel,
+  pipeline: Parameters<typeof readyTrainer>[2],
+  parts: ReturnType<typeof splitParts>,
+  mode: Parameters<typeof readyTrainer>[5],
+  stop: Stop,
+): { top1(model: Weighted, label: string): Promise<number>; images: number; dispose(): void } {
+  const part = parts.test ?? parts.selection;
+  const kept: { shape: string; trainer: Trainer }[] = [];
+  return {
+    images: part.indices.length,
+    async top1({ values, shape }, label) {
+      const key = JSON.stringify([shape.grouping, shape.valueGrouping]);
+      const model = { values, shape, variant: 'gqa', attention: shape.grouping.map(() => ({})) };
+      let trainer = kept.find((each) => each.shape === key)?.trainer;
+      if (trainer === undefined) {
+        if (kept.length >= 2) kept.shift()?.trainer.dispose();
+        trainer = await readyTrainer(config, { ...built, model }, pipeline, null, part, mode, { progress, stop });
+        kept.push({ shape: key, trainer });
+      } else trainer.begin(model);
+      const { top1 } = await evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, {
+        progress,
+        stop,
+      });
+      return top1;
+    },
+    dispose: () => kept.forEach(({ trainer }) => void trainer.dispose()),
+  };
+}
+
+function reportOf(
+  checkpoint: string,
+  images: number,
+  layers: readonly LayerAnalysis[],
+  combinations: readonly CombinationRow[],
+  baseline: number | null,
+  testImages: number | null,
+) {
+  return {
+    checkpoint,
+    calibration_images: images,
+    test_images: testImages,
+    top1_mha: baseline,
+    layers: layers.map(({ similarity, dimensions, allocations }, layer) => ({
+      layer,
+      similarity,
+      dimensions,
+      allocations: allocations.map(({ kvHeads, ...of }) => ({ kv_heads: kvHeads, ...of })),
+    })),
+    combinations: combinations.map(({ grouping, merge, kvHeads, errors, top1, seconds, groups, refits }) => ({
+      grouping,
+      merge,
+      kv_heads: kvHeads,
+      top1,
+      seconds,
+      errors,
+      groups: groups.map(({ keys, values }) => ({ keys, values })),
+      searches: groups.map(({ searches }) => searches),
+      refits: refits?.map(({ refit }) => refit) ?? null,
+    })),
+  };
+}
+
+function writeAll(out: string, report: unknown, layers: readonly LayerAnalysis[]): void {
+  writeFileAtomic(path.join(out, 'analysis.json'), `${JSON.stringify(report)}\n`);
+  for (const by of ['weights', 'activations'] as const) {
+    const panels = layers.flatMap(({ similarity }, i) =>
+      (['keys', 'values'] as const).map((of) => ({ title: `layer ${i}, ${of}`, values: similarity[by][of] })),
+    );
+    writeFileAtomic(path.join(out, `similarity-${by}.svg`), heatMaps(`Cosine of heads, by ${by}`, panels, 6));
+  }
+  say(`${out}: analysis.json, similarity-weights.svg, similarity-activations.svg`);
+}
