@@ -135,7 +135,10 @@ export const commands: CommandSpec[] = [
     ],
     example: 'gqa analyze --checkpoint vit.safetensors --config configs/cifar10-small.yaml --out analysis',
     run: async ([run], options, stop) =>
-      (await import('../commands/analyze.js')).analyze({ ...(run === undefined ? {} : { run }), ...(options as object) } as never, stop),
+      (await import('../commands/analyze.js')).analyze(
+        { ...(run === undefined ? {} : { run }), ...(options as object) } as never,
+        stop,
+      ),
     endsItself: true,
   },
   {

@@ -1,6 +1,7 @@
 /** What `gqa analyze` prints. */
-import type { LayerRecord } from '../convert/checkpoint.js';
+
 import type { LayerAnalysis } from '../convert/analysis.js';
+import type { LayerRecord } from '../convert/checkpoint.js';
 import type { FoundGroups } from '../convert/groupings/rule.js';
 import type { LayerError } from '../convert/layer-error.js';
 import { type Column, formatTable, percent } from '../run/table.js';
@@ -43,7 +44,13 @@ function dimensionsTable(layers: readonly LayerAnalysis[]): string {
   const of = ({ of: all, d90, d99 }: { of: number; d90: number; d99: number }): string =>
     `${Math.round(d90)}, ${Math.round(d99)} of ${all}`;
   return table(
-    [right('layer'), right('keys, all heads'), right('keys, a head'), right('values, all heads'), right('values, a head')],
+    [
+      right('layer'),
+      right('keys, all heads'),
+      right('keys, a head'),
+      right('values, all heads'),
+      right('values, a head'),
+    ],
     layers.map(({ dimensions: { keys, values } }, i) => [
       String(i),
       of(keys.all),

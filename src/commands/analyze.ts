@@ -66,9 +66,13 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
     const built = await buildModel(source.checkpoint, config, dataset.classes, NO_GATHER);
     const { shape, values } = built.model;
     if (!isMha(shape.grouping))
-      throw new GqaError('usage', `${source.checkpoint} has ${kvHeadsInWords(shape.grouping)}: nothing is left to group`, {
-        hint: 'Give an MHA checkpoint.',
-      });
+      throw new GqaError(
+        'usage',
+        `${source.checkpoint} has ${kvHeadsInWords(shape.grouping)}: nothing is left to group`,
+        {
+          hint: 'Give an MHA checkpoint.',
+        },
+      );
     const mha: Weighted = { values, shape };
     const counts = options.kvHeads ?? divisorsBelow(shape.heads);
     const merges = options.merges.map(mergeOf);
@@ -102,7 +106,12 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
         for (const { name: merge, rule: mergeRule, refit } of merges) {
           await stop.check();
           const began = performance.now();
-          const known = { ...plan, grouping: { fixed: true as const, layer: knownGroups(found) }, merge: mergeRule, refit };
+          const known = {
+            ...plan,
+            grouping: { fixed: true as const, layer: knownGroups(found) },
+            merge: mergeRule,
+            refit,
+          };
           const fromMemory: Gather = { ...gather, statistics: async () => statistics };
           const converted = await convertMha(mha, known, fromMemory, false);
           const seconds = (performance.now() - began) / 1000;
@@ -110,7 +119,16 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
             mergeError(values, shape, i, groups, mergeRule, statistics[i] as LayerStatistics),
           );
           const top1 = measure === null ? null : await measure.top1(converted, `${grouping}, ${merge}, ${kvHeads}`);
-          combinations.push({ grouping, merge, kvHeads, errors, top1, seconds, groups: found, refits: converted.layers });
+          combinations.push({
+            grouping,
+            merge,
+            kvHeads,
+            errors,
+            top1,
+            seconds,
+            groups: found,
+            refits: converted.layers,
+          });
           if (top1 !== null)
             say(`${grouping}, ${merge}, ${counted(kvHeads, 'KV head')}: top-1 ${(100 * top1).toFixed(2)} %`);
         }

@@ -82,7 +82,15 @@ const idleRules: readonly IdleRule[] = [
 ];
 
 /** Commands that read a config. */
-export type ConfigCommand = 'train' | 'sweep' | 'eval' | 'analyze' | 'convert' | 'bench step' | 'bench data' | 'data preview';
+export type ConfigCommand =
+  | 'train'
+  | 'sweep'
+  | 'eval'
+  | 'analyze'
+  | 'convert'
+  | 'bench step'
+  | 'bench data'
+  | 'data preview';
 
 const ofOptimizer = [
   ...[

@@ -36,6 +36,7 @@ export const crossFieldRules: ((draft: Draft) => RuleProblem[])[] = [
   kvHeadsFitVariantAndHeads,
   labelsAreForGroups,
   budgetsAreForLayers,
+  selfIsPretrained,
   warmupEndsBeforeTraining,
   validationLeavesTraining,
   coarseLabelsAreOfCifar100,
@@ -146,6 +147,11 @@ export function fixedKvHeads(variant: ParsedConfig['model']['variant'], heads: n
 }
 
 const divisorsOf = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
+
+function selfIsPretrained({ model, train }: Draft): RuleProblem[] {
+  if (train.distill_from !== 'self' || typeof model.pretrained === 'string') return [];
+  return [{ path: 'train.distill_from', text: 'is self, but there is no model.pretrained that could teach' }];
+}
 
 function warmupEndsBeforeTraining({ train }: Draft): RuleProblem[] {
   const { warmup_steps: warmup, steps } = train;

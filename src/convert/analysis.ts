@@ -127,4 +127,3 @@ export function mergeError(
   const { weights } = convertLayer(before, groups, merge, sizesOf(shape), statistics, false);
   return layerError(before, weights, groups, sizesOf(shape), statistics);
 }
-

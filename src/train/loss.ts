@@ -75,6 +75,34 @@ export function distillationSum(
   return loss(logits);
 }
 
+/** How features are compared. */
+export type FeatureLoss = 'cosine' | 'l2';
+
+/**
+ * Weighted sum of how far the tokens' features are from the teacher's: the mean over an image's tokens of 1 − cosine, or
+ * their squared distance in parts of the square of the teacher's.
+ * @param features [B·N, D]; only they have a gradient
+ * @param teacher  [B·N, D]
+ * @param weights  [B]
+ * @returns        scalar
+ */
+export function featureSum(features: tf.Tensor, teacher: tf.Tensor, weights: tf.Tensor, by: FeatureLoss): tf.Tensor {
+  const batch = weights.shape[0] as number;
+  const [ours, theirs] = [features, teacher].map((x) => tf.reshape(x, [batch, -1, x.shape[1] as number])) as [
+    tf.Tensor,
+    tf.Tensor,
+  ];
+  const square = (x: tf.Tensor): tf.Tensor => tf.sum(tf.square(x), 2); // [B, N]
+  const cosine = (): tf.Tensor => {
+    const length = (x: tf.Tensor): tf.Tensor => tf.sqrt(tf.add(square(x), 1e-12));
+    const cosines = tf.div(tf.sum(tf.mul(ours, theirs), 2), tf.mul(length(ours), length(theirs)));
+    return tf.sub(1, tf.mean(cosines, 1));
+  };
+  const l2 = (): tf.Tensor =>
+    tf.div(tf.sum(square(tf.sub(ours, theirs)), 1), tf.add(tf.sum(square(theirs), 1), 1e-12));
+  return tf.sum(tf.mul({ cosine, l2 }[by](), weights));
+}
+
 /**
  * How many examples have their label among the first 1 and the first 5; the lower class index wins a tie, as in
  * arg-max.

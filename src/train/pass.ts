@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward } from '../model/vit.js';
 import { uniformNoise } from './noise.js';
-import { addedSums, type Differentiated, differentiate, meanOf, type PassInputs, type StepOptions } from './step.js';
+import { addedSums, type Differentiated, differentiate, learnsFeatures, meanOf, type PassInputs, type StepOptions } from './step.js';
 import { teacherPass } from './teacher.js';
 import { scaleOf } from './update.js';
 import { assignNamed, type TrainingVariables, valuesOf } from './variables.js';
@@ -28,7 +28,10 @@ export function trainingPass(
   const teacher =
     variables.teacher === null
       ? null
-      : forward(variables.teacher.read(), inputs.images, teacherPass(shape, inputs.weights)).logits;
+      : forward(variables.teacher.read(), inputs.images, {
+          ...teacherPass(shape, inputs.weights),
+          features: learnsFeatures(options.distill),
+        });
   const noise = uniformNoise(shape, variant, seed, 'train', inputs.step);
   const { lossScale } = variables;
   const scaled = (images: tf.Tensor): tf.Tensor =>

@@ -56,7 +56,15 @@ export function stepOptions({
     clipGrad,
     ema: emaDecay === null ? null : { decay: emaDecay, warmup: emaWarmup },
     freeze,
-    distill: train.distillFrom === null ? null : { weight: train.distillWeight, temperature: train.distillTemperature },
+    distill:
+      train.distillFrom === null
+        ? null
+        : {
+            weight: train.distillWeight,
+            temperature: train.distillTemperature,
+            from: train.distill,
+            features: train.distillFeatures,
+          },
     recompute: train.recompute === 'blocks',
     seed,
     batchSize,

@@ -7,12 +7,12 @@ import type { Params } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import type { BlockState } from '../model/variants/key-driven.js';
 import type { VariantName } from '../model/variants.js';
-import { forward } from '../model/vit.js';
+import { type ForwardResult, forward } from '../model/vit.js';
 import { after } from '../trace/tensorflow-ops.js';
 import type { AdamWOptions } from './adamw.js';
 import type { AverageOptions } from './average.js';
 import type { FreezeName } from './freeze.js';
-import { correctSums, crossEntropySum, distillationSum } from './loss.js';
+import { correctSums, crossEntropySum, distillationSum, type FeatureLoss, featureSum } from './loss.js';
 import { type MixedLabels, mainLabels } from './mix.js';
 
 /** What a pass of training is fed; all tensors, so that nothing is frozen into a traced graph. */
@@ -29,9 +29,19 @@ export interface PassInputs {
   refresh: tf.Tensor;
   /** The uniform draws of a variant that perturbs, one for each block; null for the others. */
   noise: tf.Tensor[] | null;
-  /** The teacher's logits [B, C]; null without distillation. */
-  teacher: tf.Tensor | null;
+  /** The teacher's logits [B, C] and, where they are learned, features [B·N, D]; null without distillation. */
+  teacher: Pick<ForwardResult, 'logits' | 'features'> | null;
 }
+
+export interface Distillation {
+  weight: number;
+  temperature: number;
+  /** What is learned from; `both`: half of the weight each. */
+  from: 'logits' | 'features' | 'both';
+  features: FeatureLoss;
+}
+
+export const learnsFeatures = (distill: Distillation | null): boolean => distill !== null && distill.from !== 'logits';
 
 /** What a step is built from; fixed for a run. */
 export interface StepOptions {
@@ -46,8 +56,8 @@ export interface StepOptions {
   /** Moving averages of the parameters, which are then what evaluation reads; null: none are kept. */
   ema: AverageOptions | null;
   freeze: FreezeName;
-  /** Loss (1 − weight) · cross-entropy + weight · distillation from a teacher's logits; null: the first alone. */
-  distill: { weight: number; temperature: number } | null;
+  /** Loss (1 − weight) · cross-entropy + weight · distillation from a teacher; null: the first alone. */
+  distill: Distillation | null;
   /** Whether blocks are computed again in the backward pass instead of being kept; see `Pass.recompute`. */
   recompute: boolean;
 }
@@ -108,8 +118,9 @@ export function differentiate(
       noise: inputs.noise,
       weights,
       recompute: options.recompute ? after : null,
+      features: learnsFeatures(options.distill),
     });
-    const loss = lossSum(result.logits, inputs, options);
+    const loss = lossSum(result, inputs, options);
     const count = tf.sum(weights);
     aside = {
       sums: {
@@ -134,14 +145,21 @@ export function differentiate(
 }
 
 function lossSum(
-  logits: tf.Tensor,
+  { logits, features }: Pick<ForwardResult, 'logits' | 'features'>,
   { labels, weights, teacher, mix }: PassInputs,
   { labelSmoothing, distill }: Pick<StepOptions, 'labelSmoothing' | 'distill'>,
 ): tf.Tensor {
   const own = crossEntropySum(logits, labels, weights, labelSmoothing, mix);
   if (distill === null || teacher === null) return own;
-  const { weight, temperature } = distill;
-  return tf.add(tf.mul(own, 1 - weight), tf.mul(distillationSum(logits, teacher, weights, temperature), weight));
+  const { weight, temperature, from, features: by } = distill;
+  const ofLogits = (): tf.Tensor => distillationSum(logits, teacher.logits, weights, temperature);
+  const ofFeatures = (): tf.Tensor => featureSum(features as tf.Tensor, teacher.features as tf.Tensor, weights, by);
+  const learned = {
+    logits: ofLogits,
+    features: ofFeatures,
+    both: () => tf.mul(tf.add(ofLogits(), ofFeatures()), 0.5),
+  }[from]();
+  return tf.add(tf.mul(own, 1 - weight), tf.mul(learned, weight));
 }
 
 /**

@@ -12,7 +12,7 @@ import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { Pass } from '../model/vit.js';
 
 /** The student's sizes, with as many KV heads as heads. */
-export const teacherShape = (shape: ModelShape): ModelShape => ({
+export const teacherShape = ({ valueGrouping: _, ...shape }: ModelShape): ModelShape => ({
   ...shape,
   grouping: neighbours(shape.depth, shape.heads, shape.heads),
 });

@@ -200,7 +200,8 @@ test('log.txt has what was said before the run and during it, each line with its
     parameters: 1000,
     kvParameters: 300,
     grouping: [[0, 0]],
-    valueGrouping: null, headOrder: [[0, 1]],
+    valueGrouping: null,
+    headOrder: [[0, 1]],
     notices: ['computing on wasm', 'from scratch'],
   };
   const said = [{ at: new Date('2026-11-26T01:02:03.456Z'), text: 'computing on wasm' }];

@@ -122,7 +122,7 @@ const EVERYTHING = {
   gradAccumSteps: 2,
   ema: { decay: 0.8, warmup: true },
   freeze: 'kv',
-  distill: { weight: 0.3, temperature: 2 },
+  distill: { weight: 0.3, temperature: 2, from: 'both', features: 'cosine' },
   recompute: true,
 } as const;
 

@@ -24,7 +24,7 @@ const EVERYTHING: Partial<TrainerOptions> = {
   gradAccumSteps: 3,
   ema: { decay: 0.8, warmup: true },
   freeze: 'head',
-  distill: { weight: 0.3, temperature: 2 },
+  distill: { weight: 0.3, temperature: 2, from: 'features', features: 'l2' },
 };
 
 /** Batches before the cut: in the middle of a step of three. */

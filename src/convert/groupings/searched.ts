@@ -28,13 +28,12 @@ export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchNa
     if (plan.search === 'exact' && room !== null) throw noRoom(room);
     const searchesOf = (cost: GroupCost, of: SearchRecord['of']) => {
       const known = remembered(cost, heads);
-      const optima = room === null ? memo(() => exact(known, heads, heads, sizes)) : null;
       return (kvHeads: number): { found: Partitioned; record: SearchRecord } => {
         const first = neighbouring(heads, kvHeads);
         const position = [input.index, kvHeads, of.length] as const;
         const found: Partial<Record<SearchName, Partitioned>> = {};
         let front: Partitioned[] | null = null;
-        if (optima !== null) found.exact = optima()[kvHeads] as Partitioned;
+        if (room === null) found.exact = exact(known, heads, kvHeads, sizes);
         if (plan.search === 'nsga2' || always.includes('nsga2')) {
           front = stage1(known, first, sizes, draws(plan.seed, 'grouping/nsga2', ...position));
           found.nsga2 = front.find(({ groups }) => kvHeadsOf(groups) === kvHeads) ?? {
@@ -104,11 +103,3 @@ const noWeights = (): GqaError =>
   new GqaError('usage', 'model.grouping looks for groups in a pretrained model, but there is none', {
     hint: 'Give model.pretrained, or model.grouping: neighbours.',
   });
-
-function memo<T>(compute: () => T): () => T {
-  let found: { value: T } | null = null;
-  return () => {
-    found ??= { value: compute() };
-    return found.value;
-  };
-}

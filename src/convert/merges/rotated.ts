@@ -78,7 +78,8 @@ const turned = ({ weight, bias }: Head, turn: Matrix): Head => ({
 });
 
 /** To the last bits: a fixed point. */
-const isSame = (a: Matrix, b: Matrix): boolean => a.data.every((value, i) => Math.abs(value - (b.data[i] as number)) < 1e-13);
+const isSame = (a: Matrix, b: Matrix): boolean =>
+  a.data.every((value, i) => Math.abs(value - (b.data[i] as number)) < 1e-13);
 
 /**
  * R_h [E, E] for every head. M is the group's first head, then the mean of R_h A_h; R_h = U Wᵀ of M C A_hᵀ = U S Wᵀ

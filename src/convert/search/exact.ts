@@ -8,27 +8,27 @@ import type { GroupCost, Partitioned, Sizes } from './partition.js';
 export const MOST_HEADS = 16;
 
 /**
- * @param most largest number of groups
- * @returns    the best partition into exactly K groups for each K of 1 … `most`, at index K; undefined where there is
- *   none (`equal`, and K does not divide the heads)
+ * @param kvHeads wanted number of groups
+ * @returns the best partition into exactly so many
+ * @throws RangeError with `equal` where `kvHeads` does not divide the heads
  */
-export function exact(cost: GroupCost, heads: number, most: number, sizes: Sizes): (Partitioned | undefined)[] {
+export function exact(cost: GroupCost, heads: number, kvHeads: number, sizes: Sizes): Partitioned {
   if (heads > MOST_HEADS) throw new RangeError(`${heads} heads, at most ${MOST_HEADS}`);
-  if (sizes === 'equal')
-    return Array.from({ length: most + 1 }, (_, k) =>
-      k > 0 && heads % k === 0 ? bestInto(cost, heads, k, heads / k)[k] : undefined,
-    );
-  return bestInto(cost, heads, most, null);
+  const size = sizes === 'free' ? null : heads / kvHeads;
+  const found = bestInto(cost, heads, kvHeads, size)[kvHeads];
+  if (found === undefined) throw new RangeError(`${kvHeads} does not divide ${heads}`);
+  return found;
 }
 
-/** @param size of every group; null: any */
+/** @param size of every group; null: any. @returns by number of groups, up to `most` */
 function bestInto(cost: GroupCost, heads: number, most: number, size: number | null): (Partitioned | undefined)[] {
   const all = (1 << heads) - 1;
   const costs = new Float64Array(all + 1).fill(Number.POSITIVE_INFINITY);
   for (let set = 1; set <= all; set++) {
     const members = membersOfSet(set, heads);
     // a group leaves the others one head each at least
-    if (size === null ? members.length <= heads : members.length === size) costs[set] = cost(members);
+    if (size === null ? members.length <= heads - most + 1 || most === 1 : members.length === size)
+      costs[set] = cost(members);
   }
   let before = new Float64Array(all + 1).fill(Number.POSITIVE_INFINITY);
   before[0] = 0;

@@ -37,9 +37,8 @@ export function compareQcqa({ mha, index }: Vectors, layer: number): Check[] {
   const costs = weightError.of(attentionOf(mha.values, layer), sizesOf(mha.shape), null);
   const cost = both(costs);
   const { groupings, best } = expected;
-  const optima = { free: exact(cost, heads, heads, 'free'), equal: exact(cost, heads, heads, 'equal') };
   const ours = best.map(({ kvHeads, sizes }) =>
-    sizes === 'neighbours' ? costOf(cost, neighbouring(heads, kvHeads)) : (optima[sizes][kvHeads]?.error ?? Number.NaN),
+    sizes === 'neighbours' ? costOf(cost, neighbouring(heads, kvHeads)) : exact(cost, heads, kvHeads, sizes).error,
   );
   const found = best.flatMap(({ kvHeads, sizes, wse }) => {
     if (sizes === 'neighbours' || kvHeads === 1 || kvHeads === heads) return [];
@@ -89,8 +88,8 @@ export function compareStage2({ mha, index }: Vectors): Check[] {
   return index.qcqa.stage2.flatMap((expected) => {
     const layers = Array.from({ length: depth }, (_, i) => {
       const cost = both(weightError.of(attentionOf(mha.values, i), sizesOf(mha.shape), null));
-      const best = exact(cost, heads, expected.kvHeads, 'free')[expected.kvHeads];
-      return { kvHeads: expected.kvHeads, heads, error: best?.error ?? Number.NaN };
+      const best = exact(cost, heads, expected.kvHeads, 'free');
+      return { kvHeads: expected.kvHeads, heads, error: best.error };
     });
     const choices = expected.layersGrouped.map((grouped) =>
       judgeLayers(
@@ -143,10 +142,8 @@ export function compareAsym({ mha, index, dir, statistics }: Vectors, layer: num
   const similarity = ofKeys.data.map((value, i) => (value + (ofValues.data[i] as number)) / 2);
   const squared = both(activationError.of(weights, sizes, own));
   const cosine = both(activationCosine.of(weights, sizes, own));
-  const optima = (cost: GroupCost, sign: number): number[] => {
-    const found = { free: exact(cost, heads, heads, 'free'), equal: exact(cost, heads, heads, 'equal') };
-    return best.map(({ kvHeads, sizes }) => sign * (found[sizes][kvHeads]?.error ?? Number.NaN));
-  };
+  const optima = (cost: GroupCost, sign: number): number[] =>
+    best.map(({ kvHeads, sizes }) => sign * exact(cost, heads, kvHeads, sizes).error);
   return [
     { what: 'gram', deviation: relativeDeviation(own.inputs ?? [], expected('gram')), tolerance: TOLERANCE },
     { what: 'key gram', deviation: relativeDeviation(grams.keys.data, expected('key_gram')), tolerance: TOLERANCE },
