@@ -19,7 +19,7 @@ import { mergeRule } from '../convert/merges.js';
 import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { writeFileAtomic } from '../files/atomic.js';
+import { makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { isMha, kvHeadsInWords } from '../model/grouping.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
@@ -241,6 +241,7 @@ function reportOf(
 }
 
 function writeAll(out: string, report: unknown, layers: readonly LayerAnalysis[]): void {
+  makeFolder(out);
   writeFileAtomic(path.join(out, 'analysis.json'), `${JSON.stringify(report)}\n`);
   for (const by of ['weights', 'activations'] as const) {
     const panels = layers.flatMap(({ similarity }, i) =>

@@ -27,7 +27,7 @@ export function identity(n: number): Matrix {
   return found;
 }
 
-/** a · b */
+/** a · b, four rows of b at a time: memory is the bound. */
 export function multiply(a: Matrix, b: Matrix): Matrix {
   if (a.cols !== b.rows) throw new Error(`[${a.rows}, ${a.cols}] · [${b.rows}, ${b.cols}]`);
   const [n, inner, m] = [a.rows, a.cols, b.cols];
@@ -35,11 +35,21 @@ export function multiply(a: Matrix, b: Matrix): Matrix {
   const found = new Float64Array(n * m);
   for (let i = 0; i < n; i++) {
     const to = i * m;
-    for (let k = 0; k < inner; k++) {
+    let k = 0;
+    for (; k + 4 <= inner; k += 4) {
+      const at = i * inner + k;
+      const [f0, f1, f2, f3] = [x[at] as number, x[at + 1] as number, x[at + 2] as number, x[at + 3] as number];
+      const [r0, r1, r2, r3] = [k * m, (k + 1) * m, (k + 2) * m, (k + 3) * m];
+      for (let j = 0; j < m; j++)
+        found[to + j] =
+          (found[to + j] as number) +
+          (f0 * (y[r0 + j] as number) + f1 * (y[r1 + j] as number)) +
+          (f2 * (y[r2 + j] as number) + f3 * (y[r3 + j] as number));
+    }
+    for (; k < inner; k++) {
       const factor = x[i * inner + k] as number;
-      if (factor === 0) continue;
-      const from = k * m;
-      for (let j = 0; j < m; j++) found[to + j] = (found[to + j] as number) + factor * (y[from + j] as number);
+      const row = k * m;
+      for (let j = 0; j < m; j++) found[to + j] = (found[to + j] as number) + factor * (y[row + j] as number);
     }
   }
   return { rows: n, cols: m, data: found };

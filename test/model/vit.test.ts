@@ -34,15 +34,20 @@ const shapeWith = (kvHeads: number): ModelShape => ({
  * Weights large enough that attention is far from uniform, and key heads of unlike norms; K and V pooled from the same
  * MHA model for every K.
  */
-function params(shape: ModelShape): Params {
+function params(shape: ModelShape, variant: VariantName = 'gqa'): Params {
   const full = shapeWith(shape.heads);
   const specs = parameterSpecs(full);
-  return paramsFrom(shape, (name) => {
+  const { keepsHeads } = variantOf(variant);
+  const valuesOf = (name: string): Float32Array => {
+    if (!(name in specs)) return initialValues(name, shape, 3, variant);
     const gain = specs[name]?.initial === 'normal 0.02' ? 15 : 1;
     const values = initialValues(name, full, 3).map((value) => value * gain);
     const biased = name.endsWith('.bias') ? values.map((_, i) => 0.05 * ((i % 5) - 2)) : values;
-    return /\.attn\.[kv]\./.test(name) ? meanOfHeads(scaleHeads(biased, shape.heads), shape.grouping[0] ?? []) : biased;
-  });
+    if (!/\.attn\.[kv]\./.test(name)) return biased;
+    const scaled = scaleHeads(biased, shape.heads);
+    return keepsHeads ? scaled : meanOfHeads(scaled, shape.grouping[0] ?? []);
+  };
+  return paramsFrom(shape, valuesOf, variant);
 }
 
 function scaleHeads(values: Float32Array, heads: number): Float32Array {
@@ -71,7 +76,7 @@ function logits(variant: VariantName, kvHeads: number, inputs: tf.Tensor, settin
       weights: tf.ones([inputs.shape[0] as number]),
       ...settings,
     };
-    return forward(params(shape), inputs, pass).logits.dataSync() as Float32Array;
+    return forward(params(shape, variant), inputs, pass).logits.dataSync() as Float32Array;
   });
 }
 
