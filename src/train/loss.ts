@@ -98,8 +98,7 @@ export function featureSum(features: tf.Tensor, teacher: tf.Tensor, weights: tf.
     const cosines = tf.div(tf.sum(tf.mul(ours, theirs), 2), tf.mul(length(ours), length(theirs)));
     return tf.sub(1, tf.mean(cosines, 1));
   };
-  const l2 = (): tf.Tensor =>
-    tf.div(tf.sum(square(tf.sub(ours, theirs)), 1), tf.add(tf.sum(square(theirs), 1), 1e-12));
+  const l2 = (): tf.Tensor => tf.div(tf.sum(square(tf.sub(ours, theirs)), 1), tf.add(tf.sum(square(theirs), 1), 1e-12));
   return tf.sum(tf.mul({ cosine, l2 }[by](), weights));
 }
 

@@ -3,7 +3,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward } from '../model/vit.js';
 import { uniformNoise } from './noise.js';
-import { addedSums, type Differentiated, differentiate, learnsFeatures, meanOf, type PassInputs, type StepOptions } from './step.js';
+import {
+  addedSums,
+  type Differentiated,
+  differentiate,
+  learnsFeatures,
+  meanOf,
+  type PassInputs,
+  type StepOptions,
+} from './step.js';
 import { teacherPass } from './teacher.js';
 import { scaleOf } from './update.js';
 import { assignNamed, type TrainingVariables, valuesOf } from './variables.js';

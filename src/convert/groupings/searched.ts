@@ -36,10 +36,7 @@ export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchNa
         if (room === null) found.exact = exact(known, heads, kvHeads, sizes);
         if (plan.search === 'nsga2' || always.includes('nsga2')) {
           front = stage1(known, first, sizes, draws(plan.seed, 'grouping/nsga2', ...position));
-          found.nsga2 = front.find(({ groups }) => kvHeadsOf(groups) === kvHeads) ?? {
-            groups: first,
-            error: costOf(known, first),
-          };
+          found.nsga2 = front.at(-1) as Partitioned;
         }
         if (plan.search === 'swap')
           found.swap = swap(known, first, sizes, draws(plan.seed, 'grouping/swap', ...position));

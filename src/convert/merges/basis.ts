@@ -7,7 +7,6 @@
 import { type Groups, membersOf } from '../../model/grouping.js';
 import { type Head, headsOfProjection, outputHeads, outputOf, projectionOf } from '../heads.js';
 import {
-  dot,
   eigen,
   type Matrix,
   matrix,
@@ -162,14 +161,6 @@ const magnitude = (sides: readonly Side[], moment: (side: Side) => Matrix): numb
   Math.sqrt(
     sides.reduce((sum, side) => sum + trace(moment(side)), 0) / (sides.length * (sides[0]?.weight.rows ?? 1)),
   ) || 1;
-
-/** Σ_h tr(P_h (W_h − A_h S) C_h (W_h − A_h S)ᵀ) */
-export function errorOf({ shared, maps }: Basis, sides: readonly Side[]): number {
-  return sides.reduce((sum, { weight, importance, covariance }, i) => {
-    const off = plus(weight, multiply(maps[i] as Matrix, shared), -1);
-    return sum + dot(multiply(importance, off), multiply(off, covariance));
-  }, 0);
-}
 
 /** The error of `leading` summed over groups, for keys or values. */
 export const basisError = (sides: readonly Side[], groups: Groups): number =>

@@ -12,7 +12,10 @@ import { shuffled } from './swap.js';
 const CROSSOVER = 0.9;
 const MUTATION = 1 / 32;
 
-/** @returns for each number of groups that was found, up to that of `first`, the best partition; fewest groups first */
+/**
+ * @returns the front: for each number of groups that nothing dominates the best partition, fewest groups first, and always
+ *   the best that was seen with as many groups as `first`
+ */
 export function stage1(cost: GroupCost, first: Groups, sizes: Sizes, from: Draws): Partitioned[] {
   return sizes === 'free' ? freeSizes(cost, first, from) : equalSizes(cost, first, from);
 }
@@ -21,12 +24,15 @@ function freeSizes(cost: GroupCost, first: Groups, from: Draws): Partitioned[] {
   const [heads, most] = [first.length, kvHeadsOf(first)];
   if (most === 1) return [{ groups: first, error: costOf(cost, first) }];
   const random = Array.from({ length: POPULATION - 1 }, () => Array.from({ length: heads }, () => from.below(most)));
+  let best: Partitioned = { groups: first, error: costOf(cost, first) };
   const within = (value: number): number => Math.min(most - 1, Math.max(0, Math.round(value)));
   const front = nsga2<Groups>(
     {
       objectives(genes) {
         const groups = renumbered(genes);
-        return [kvHeadsOf(groups), costOf(cost, groups)];
+        const error = costOf(cost, groups);
+        if (kvHeadsOf(groups) === most && error < best.error) best = { groups, error };
+        return [kvHeadsOf(groups), error];
       },
       cross(a, b, from) {
         if (from.uniform() >= CROSSOVER) return [a, b];
@@ -40,7 +46,8 @@ function freeSizes(cost: GroupCost, first: Groups, from: Draws): Partitioned[] {
     [first, ...random],
     from,
   );
-  return front.map(({ genes, objectives }) => ({ groups: renumbered(genes), error: objectives[1] as number }));
+  const found = front.map(({ genes, objectives }) => ({ groups: renumbered(genes), error: objectives[1] as number }));
+  return [...found.filter(({ groups }) => kvHeadsOf(groups) < most), best];
 }
 
 /** Heads in an order that is cut into groups of one size: order crossover, and swaps of two heads. */
