@@ -2,26 +2,30 @@
 
 import type { LayerAnalysis } from '../convert/analysis.js';
 import type { LayerRecord } from '../convert/checkpoint.js';
-import type { FoundGroups } from '../convert/groupings/rule.js';
 import type { LayerError } from '../convert/layer-error.js';
 import { type Column, formatTable, percent } from '../run/table.js';
+
+/** On test images: `divergence` is the mean KL from MHA's outputs, `same` the part of images that get MHA's class. */
+export interface Accuracy {
+  top1: number;
+  divergence: number;
+  same: number;
+}
 
 export interface CombinationRow {
   grouping: string;
   merge: string;
   kvHeads: number;
-  /** By layer. */
-  errors: LayerError[];
-  top1: number | null;
+  /** Null where it was not measured. */
+  accuracy: Accuracy | null;
   seconds: number;
-  groups: FoundGroups[];
-  refits: LayerRecord[] | null;
+  layers: LayerRecord[];
 }
 
 export function analysisTables(
   layers: readonly LayerAnalysis[],
   combinations: readonly CombinationRow[],
-  baseline: number | null,
+  baseline: Accuracy | null,
   keep: number,
 ): string {
   const parts = [
@@ -74,8 +78,12 @@ function allocationsTable(layers: readonly LayerAnalysis[]): string {
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-function combinationsTable(combinations: readonly CombinationRow[], baseline: number | null): string {
-  const rows = combinations.map(({ grouping, merge, kvHeads, errors, top1 }) => {
+const errorsOf = ({ layers }: CombinationRow): LayerError[] => layers.map(({ error }) => error as LayerError);
+
+function combinationsTable(combinations: readonly CombinationRow[], baseline: Accuracy | null): string {
+  const rows = combinations.map((row) => {
+    const { grouping, merge, kvHeads, accuracy } = row;
+    const errors = errorsOf(row);
     const [keys, values] = [errors.map((each) => each.keys), errors.map((each) => each.values)];
     return [
       String(kvHeads),
@@ -85,7 +93,7 @@ function combinationsTable(combinations: readonly CombinationRow[], baseline: nu
       percent(Math.max(...keys)),
       percent(meanOf(values)),
       percent(Math.max(...values)),
-      ...(top1 === null ? [] : [percent(top1)]),
+      ...(accuracy === null ? [] : [percent(accuracy.top1), accuracy.divergence.toFixed(3), percent(accuracy.same)]),
     ];
   });
   const columns = [
@@ -93,18 +101,18 @@ function combinationsTable(combinations: readonly CombinationRow[], baseline: nu
     { title: 'grouping' },
     { title: 'merge' },
     ...[right('logits'), right('worst'), right('outputs'), right('worst')],
-    ...(baseline === null ? [] : [right('top-1 as converted')]),
+    ...(baseline === null ? [] : [right('top-1 as converted'), right('KL'), right('same class')]),
   ];
-  return `${table(columns, rows)}${baseline === null ? '' : `MHA: ${percent(baseline)}\n`}`;
+  return `${table(columns, rows)}${baseline === null ? '' : `MHA: ${percent(baseline.top1)}\n`}`;
 }
 
 /** For each merge the fewest KV heads, with the best of the groupings that were looked at. */
 function keepingTable(depth: number, combinations: readonly CombinationRow[], keep: number): string {
   const merges = [...new Set(combinations.map(({ merge }) => merge))];
   const fewest = (merge: string, layer: number): string => {
-    const enough = combinations.filter(({ merge: own, errors }) => {
-      const error = errors[layer];
-      return own === merge && error !== undefined && Math.max(error.keys, error.values) <= 1 - keep;
+    const enough = combinations.filter((row) => {
+      const error = errorsOf(row)[layer];
+      return row.merge === merge && error !== undefined && Math.max(error.keys, error.values) <= 1 - keep;
     });
     return enough.length === 0 ? 'all' : String(Math.min(...enough.map(({ kvHeads }) => kvHeads)));
   };

@@ -8,8 +8,8 @@ import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
-import { analyseLayer, type LayerAnalysis, mergeError } from '../convert/analysis.js';
-import type { ConversionPlan, Gather, Weighted } from '../convert/checkpoint.js';
+import { analyseLayer, type LayerAnalysis } from '../convert/analysis.js';
+import type { ConversionPlan, Gather, LayerRecord, Weighted } from '../convert/checkpoint.js';
 import { convertMha } from '../convert/checkpoint.js';
 import { groupsOfLayers } from '../convert/convert.js';
 import type { FoundGroups } from '../convert/groupings/rule.js';
@@ -21,13 +21,16 @@ import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { isMha, kvHeadsInWords } from '../model/grouping.js';
+import { conversionRecord } from '../run/conversion.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
+import { percent } from '../run/table.js';
+import { compared } from '../train/divergence.js';
 import { type BuiltModel, buildModel } from '../train/model.js';
 import { splitParts } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import type { Trainer } from '../train/trainer.js';
-import { analysisTables, type CombinationRow } from './analysis-tables.js';
+import { type Accuracy, analysisTables, type CombinationRow } from './analysis-tables.js';
 import { prepare } from './data-and-backend.js';
 import { heatMaps } from './heat-map.js';
 import { say } from './say.js';
@@ -90,7 +93,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
       layers.push(analyseLayer(values, shape, i, statistics[i] as LayerStatistics, counts));
     }
     const measure = options.accuracy ? measurer(config, built, pipeline, parts, mode, stop) : null;
-    const baseline = measure === null ? null : await measure.top1(mha, 'MHA');
+    const baseline = measure === null ? null : await measure.of(mha, 'MHA');
     const combinations: CombinationRow[] = [];
     for (const { name: grouping, rule } of rules)
       for (const kvHeads of counts) {
@@ -112,30 +115,22 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
             merge: mergeRule,
             refit,
           };
-          const fromMemory: Gather = { ...gather, statistics: async () => statistics };
-          const converted = await convertMha(mha, known, fromMemory, false);
+          const fromMemory: Gather = {
+            ...gather,
+            statistics: async (of, names, layer) => (layer === null ? statistics : gather.statistics(of, names, layer)),
+          };
+          const converted = await convertMha(mha, known, fromMemory, statistics);
           const seconds = (performance.now() - began) / 1000;
-          const errors = found.map((groups, i) =>
-            mergeError(values, shape, i, groups, mergeRule, statistics[i] as LayerStatistics),
-          );
-          const top1 = measure === null ? null : await measure.top1(converted, `${grouping}, ${merge}, ${kvHeads}`);
-          combinations.push({
-            grouping,
-            merge,
-            kvHeads,
-            errors,
-            top1,
-            seconds,
-            groups: found,
-            refits: converted.layers,
-          });
-          if (top1 !== null)
-            say(`${grouping}, ${merge}, ${counted(kvHeads, 'KV head')}: top-1 ${(100 * top1).toFixed(2)} %`);
+          const accuracy = measure === null ? null : await measure.of(converted, `${grouping}, ${merge}, ${kvHeads}`);
+          const layers = converted.layers as LayerRecord[];
+          combinations.push({ grouping, merge, kvHeads, accuracy, seconds, layers });
+          const row = `${grouping}, ${merge}, ${counted(kvHeads, 'KV head')}`;
+          if (accuracy !== null) say(`${row}: ${inWords(accuracy)}`);
         }
       }
     measure?.dispose();
-    const images = measure?.images ?? null;
-    const report = reportOf(source.checkpoint, statistics[0]?.images ?? 0, layers, combinations, baseline, images);
+    const images = { calibration: statistics[0]?.images ?? 0, test: measure?.images ?? null };
+    const report = reportOf(source.checkpoint, images, layers, combinations, baseline);
     if (options.out !== undefined) writeAll(options.out, report, layers);
     process.stdout.write(
       options.json ? `${JSON.stringify(report)}\n` : analysisTables(layers, combinations, baseline, options.keep),
@@ -165,7 +160,7 @@ const planOf = ({ seed, model }: Config, kvHeads: number): Omit<ConversionPlan, 
   apart: model.groupValues === 'apart',
   seed,
   wanted: { each: kvHeads },
-  calibrateOn: 'mha',
+  calibrateOn: model.calibrateOn,
   variant: 'gqa',
 });
 
@@ -175,7 +170,14 @@ const knownGroups =
   () =>
     found[index] as FoundGroups;
 
-/** Top-1 on the test images of models of one size; trainers are kept, since equal groups make one shape. */
+/** `top-1 64.90 %, KL from MHA 0.241, the same class for 77.3 %` */
+const inWords = ({ top1, divergence, same }: Accuracy): string =>
+  `top-1 ${percent(top1)}, KL from MHA ${divergence.toFixed(3)}, the same class for ${percent(same)}`;
+
+/**
+ * Figures on the test images of models of one size, the first of which the others are compared with; trainers are kept,
+ * since equal groups make one shape.
+ */
 function measurer(
   config: Config,
   built: BuiltModel,
@@ -183,12 +185,13 @@ function measurer(
   parts: ReturnType<typeof splitParts>,
   mode: Parameters<typeof readyTrainer>[5],
   stop: Stop,
-): { top1(model: Weighted, label: string): Promise<number>; images: number; dispose(): void } {
+): { of(model: Weighted, label: string): Promise<Accuracy>; images: number; dispose(): void } {
   const part = parts.test ?? parts.selection;
   const kept: { shape: string; trainer: Trainer }[] = [];
+  let first: Float32Array | null = null;
   return {
     images: part.indices.length,
-    async top1({ values, shape }, label) {
+    async of({ values, shape }, label) {
       const key = JSON.stringify([shape.grouping, shape.valueGrouping]);
       const model = { values, shape, variant: 'gqa', attention: shape.grouping.map(() => ({})) };
       let trainer = kept.find((each) => each.shape === key)?.trainer;
@@ -197,11 +200,14 @@ function measurer(
         trainer = await readyTrainer(config, { ...built, model }, pipeline, null, part, mode, { progress, stop });
         kept.push({ shape: key, trainer });
       } else trainer.begin(model);
-      const { top1 } = await evaluateWithProgress(config, trainer, shape.numClasses, pipeline, part, label, {
-        progress,
-        stop,
-      });
-      return top1;
+      const logits: Float32Array[] = [];
+      const onLogits = (of: Float32Array): void => void logits.push(of.slice());
+      const watch = { progress, stop };
+      const { numClasses } = shape;
+      const { top1 } = await evaluateWithProgress(config, trainer, numClasses, pipeline, part, label, watch, onLogits);
+      const all = Float32Array.from(logits.flatMap((each) => Array.from(each)));
+      first ??= all;
+      return { top1, ...compared(first, all, numClasses) };
     },
     dispose: () => kept.forEach(({ trainer }) => void trainer.dispose()),
   };
@@ -209,33 +215,27 @@ function measurer(
 
 function reportOf(
   checkpoint: string,
-  images: number,
+  images: { calibration: number; test: number | null },
   layers: readonly LayerAnalysis[],
   combinations: readonly CombinationRow[],
-  baseline: number | null,
-  testImages: number | null,
+  baseline: Accuracy | null,
 ) {
   return {
     checkpoint,
-    calibration_images: images,
-    test_images: testImages,
-    top1_mha: baseline,
+    calibration_images: images.calibration,
+    test_images: images.test,
+    top1_mha: baseline?.top1 ?? null,
     layers: layers.map(({ similarity, dimensions, allocations }, layer) => ({
       layer,
       similarity,
       dimensions,
       allocations: allocations.map(({ kvHeads, ...of }) => ({ kv_heads: kvHeads, ...of })),
     })),
-    combinations: combinations.map(({ grouping, merge, kvHeads, errors, top1, seconds, groups, refits }) => ({
-      grouping,
-      merge,
+    combinations: combinations.map(({ kvHeads, accuracy, layers, ...of }) => ({
+      ...of,
       kv_heads: kvHeads,
-      top1,
-      seconds,
-      errors,
-      groups: groups.map(({ keys, values }) => ({ keys, values })),
-      searches: groups.map(({ searches }) => searches),
-      refits: refits?.map(({ refit }) => refit) ?? null,
+      ...(accuracy ?? {}),
+      layers: conversionRecord(layers),
     })),
   };
 }

@@ -17,7 +17,7 @@ import { checkEvaluation, writeEvaluation } from '../run/evaluation.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { type BuiltModel, buildModel } from '../train/model.js';
+import { type BuiltModel, buildModel, forEvaluation } from '../train/model.js';
 import { evaluatedPart } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
@@ -74,7 +74,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     const warnings = [...built.warnings, ...doubts, ...changesInData(source.config, dataset)];
     warnings.forEach(warn);
     const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
-    const trainer = await readyTrainer(config, built, pipeline, train, part, mode, { progress, stop });
+    const trainer = await readyTrainer(config, forEvaluation(built), pipeline, train, part, mode, { progress, stop });
     const metrics = await evaluateWithProgress(
       config,
       trainer,

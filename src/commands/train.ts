@@ -105,10 +105,11 @@ async function trainLogged(
       ...(teacher?.warnings ?? []),
       ...findings.warnings,
     ];
-    const { parameters, kvParameters } = countParameters(shape, variant);
+    const { parameters, kvParameters, trainedKvParameters } = countParameters(shape, variant);
     const about = {
       parameters,
       kvParameters,
+      trainedKvParameters,
       grouping: shape.grouping,
       valueGrouping: shape.valueGrouping ?? null,
       headOrder: built.order,

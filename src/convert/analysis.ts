@@ -4,13 +4,11 @@
  */
 import type { Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
-import { attentionOf, convertLayer, sizesOf } from './convert.js';
+import { attentionOf, sizesOf } from './convert.js';
 import { allocation, pooledKeyNorms } from './groupings/key-norms.js';
-import type { GroupingInput, LayerGroups, SearchPlan } from './groupings/rule.js';
+import type { GroupingInput, SearchPlan } from './groupings/rule.js';
 import { headsOf, withBias } from './heads.js';
-import { type LayerError, layerError } from './layer-error.js';
 import { eigen, type Matrix, sandwich, stacked } from './matrix.js';
-import type { MergeRule } from './merges/rule.js';
 import { activationGrams, cosinesOf, gramOf } from './metrics/pooled.js';
 import { inputProducts, keyCovariance } from './moments.js';
 import type { LayerStatistics } from './statistics.js';
@@ -112,18 +110,4 @@ function held(variances: readonly number[]): { d90: number; d99: number } {
     return variances.length;
   };
   return { d90: needed(0.9), d99: needed(0.99) };
-}
-
-/** What merging a layer by these groups costs. */
-export function mergeError(
-  values: Values,
-  shape: ModelShape,
-  index: number,
-  groups: LayerGroups,
-  merge: MergeRule,
-  statistics: LayerStatistics,
-): LayerError {
-  const before = attentionOf(values, index);
-  const { weights } = convertLayer(before, groups, merge, sizesOf(shape), statistics, false);
-  return layerError(before, weights, groups, sizesOf(shape), statistics);
 }

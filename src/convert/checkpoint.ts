@@ -21,7 +21,7 @@ import {
 } from './convert.js';
 import { folded } from './fold.js';
 import type { GroupingRule, LayerGroups, SearchPlan, SearchRecord } from './groupings/rule.js';
-import { type LayerError, layerError } from './layer-error.js';
+import { ERROR_NEEDS, type LayerError, layerError } from './layer-error.js';
 import { mean } from './merges/mean.js';
 import type { MergeRule } from './merges/rule.js';
 import { type OutputSums, refitted } from './refit.js';
@@ -73,7 +73,8 @@ export interface Converted extends Weighted {
 
 /**
  * @param read   the checkpoint of `path`
- * @param measure whether each layer's error is computed
+ * @param measure statistics that each layer's error is computed by, by those of the merge, or by weights, where it is
+ *   empty; null: it is not
  * @throws GqaError `usage` when the file is grouped already and in another way
  */
 export async function convertRead(
@@ -81,7 +82,7 @@ export async function convertRead(
   path: string,
   plan: ConversionPlan,
   gather: Gather,
-  measure = false,
+  measure: readonly LayerStatistics[] | null = null,
 ): Promise<Converted> {
   const own = { values: read.values, shape: read.shape };
   const fromKvHeads = kvHeadsFigure(read.shape.grouping);
@@ -136,7 +137,7 @@ export async function convertMha(
   mha: Weighted,
   plan: ConversionPlan,
   gather: Gather,
-  measure: boolean,
+  measure: readonly LayerStatistics[] | null,
 ): Promise<Omit<Converted, 'fromKvHeads'>> {
   const sizes = sizesOf(mha.shape);
   const merge = variantOf(plan.variant).keepsHeads ? null : plan.merge;
@@ -151,8 +152,9 @@ export async function convertMha(
     const [own] = onStream ? await gather.statistics(model, merge?.needs ?? [], i) : [statistics?.[i]];
     const before = attentionOf(mha.values, i);
     const groups = { keys, values };
-    const error = measure && merge !== null ? errorOf(before, groups, merge) : null;
     const layer = convertLayer(before, groups, merge, sizes, own ?? null);
+    const by = measure?.[i] ?? measurable(own);
+    const error = measure === null || merge === null ? null : layerError(before, layer.merged, groups, sizes, by);
     order.push(layer.order);
     model = withLayer(model, i, layer);
     let refit: LayerRecord['refit'] = null;
@@ -163,14 +165,13 @@ export async function convertMha(
       model = withLayer(model, i, { ...layer, weights: { ...layer.weights, proj } });
     }
     layers.push({ groups: layer.groups, searches, refit, error });
-
-    function errorOf(weights: typeof before, of: LayerGroups, rule: MergeRule): LayerError {
-      const { weights: merged } = convertLayer(weights, of, rule, sizes, own ?? null, false);
-      return layerError(weights, merged, of, sizes, (own?.attended && own.imageMeans && own.inputs && own) || null);
-    }
   }
   return { ...model, order, layers };
 }
+
+/** What a layer's error can be computed by; null: by weights alone. */
+const measurable = (own: LayerStatistics | undefined): LayerStatistics | null =>
+  own !== undefined && ERROR_NEEDS.every((name) => own[name] !== undefined) ? own : null;
 
 function withLayer(
   { values, shape }: Weighted,

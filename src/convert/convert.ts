@@ -72,6 +72,8 @@ const noGroups = (what: string): GqaError =>
   new GqaError('usage', `the grouping has none with ${what}`, { hint: 'Choose another number, or another grouping.' });
 
 export interface ConvertedLayer {
+  /** As `weights`, with heads and groups where they were. */
+  merged: AttentionWeights;
   weights: AttentionWeights;
   groups: LayerGroups;
   /** For each place of a query head the place that it had. */
@@ -93,11 +95,12 @@ export function convertLayer(
 ): ConvertedLayer {
   const alone = (labels: readonly number[]): boolean => labels.every((group, head) => group === head);
   const order = groups.keys.map((_, head) => head);
-  if (alone(groups.keys) && alone(groups.values)) return { weights, groups, order };
+  if (alone(groups.keys) && alone(groups.values)) return { merged: weights, weights, groups, order };
   const found = merge === null ? weights : merged(merge, weights, groups, sizes, statistics);
-  if (!arrange || isArranged(groups)) return { weights: found, groups, order };
+  if (!arrange || isArranged(groups)) return { merged: found, weights: found, groups, order };
   const arrangement = arrangementOf(groups);
-  return { weights: arrangeHeads(found, arrangement, sizes), groups: arrangement.groups, order: arrangement.heads };
+  const arranged = arrangeHeads(found, arrangement, sizes);
+  return { merged: found, weights: arranged, groups: arrangement.groups, order: arrangement.heads };
 }
 
 /** The part of a shape that says who reads whom. */

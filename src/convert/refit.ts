@@ -4,7 +4,19 @@
  * stay as they are. How strong the ridge is, images decide that were held out. Ours.
  */
 import type { Projection } from '../model/weights.js';
-import { dot, type Matrix, matrix, multiply, plus, solveSymmetric, trace, transposed } from './matrix.js';
+import {
+  dot,
+  eigen,
+  type Matrix,
+  matrix,
+  multiply,
+  plus,
+  rowsTimes,
+  times,
+  trace,
+  transposed,
+  transposedTimes,
+} from './matrix.js';
 
 /** Sums over tokens of a part of the images: M the heads' outputs, Y what the projection should give. */
 export interface OutputSums {
@@ -36,12 +48,12 @@ export function refitted({ weight, bias }: Projection, fit: OutputSums, held: Ou
     old.data[row * (inputs + 1) + inputs] = bias[row] as number;
   }
   const before = errorOf(old, held);
-  const best = RIDGES.map((ridge) => {
-    const found = fitted(old, [fit], ridge);
-    return { ridge, error: errorOf(found, held) };
-  }).reduce((a, b) => (b.error < a.error ? b : a));
+  const withRidge = fitted(old, [fit]);
+  const best = RIDGES.map((ridge) => ({ ridge, error: errorOf(withRidge(ridge), held) })).reduce((a, b) =>
+    b.error < a.error ? b : a,
+  );
   if (best.error >= before) return { proj: { weight, bias }, ridge: null, before, after: before };
-  const all = fitted(old, [fit, held], best.ridge); // the ridge is chosen: all images count
+  const all = fitted(old, [fit, held])(best.ridge); // the ridge is chosen: all images count
   const found = { weight: new Float32Array(weight.length), bias: new Float32Array(outputs) };
   for (let row = 0; row < outputs; row++) {
     const from = row * (inputs + 1);
@@ -51,17 +63,26 @@ export function refitted({ weight, bias }: Projection, fit: OutputSums, held: Ou
   return { proj: found, ridge: best.ridge, before, after: best.error };
 }
 
-/** W + Δ with Δ of (G + λ) Δᵀ = R − G Wᵀ: what is left of Y, fitted with a ridge. @param old W, [D, D+1] */
-function fitted(old: Matrix, sums: readonly OutputSums[], ridge: number): Matrix {
+/**
+ * By ridge, W + Δ with Δ of (G + λ) Δᵀ = R − G Wᵀ: what is left of Y, fitted with a ridge. G is decomposed once.
+ * @param old W, [D, D+1]
+ */
+function fitted(old: Matrix, sums: readonly OutputSums[]): (ridge: number) => Matrix {
   const n = old.cols;
   const add = (pick: (of: OutputSums) => Matrix): Matrix => sums.map(pick).reduce((a, b) => plus(a, b));
   const products = add(({ products: p }) => matrix(n, n, p));
   const targets = add(({ targets: t }) => matrix(n, old.rows, t));
   const left = plus(targets, multiply(products, transposed(old)), -1);
-  const shifted = { ...products, data: products.data.slice() };
-  const lambda = (ridge * trace(products)) / n;
-  for (let i = 0; i < n; i++) shifted.data[i * n + i] = (shifted.data[i * n + i] as number) + lambda;
-  return plus(old, transposed(solveSymmetric(shifted, left)));
+  const { values, vectors } = eigen(times(plus(products, transposed(products)), 0.5));
+  const turned = multiply(vectors, left);
+  const mean = trace(products) / n;
+  return (ridge) => {
+    const scaled = rowsTimes(
+      turned,
+      values.map((value) => 1 / (Math.max(value, 0) + ridge * mean)),
+    );
+    return plus(old, transposed(transposedTimes(vectors, scaled)));
+  };
 }
 
 /** Σ |W [m; 1] − y|² in parts of Σ |y|². */

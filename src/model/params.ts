@@ -135,10 +135,21 @@ const KV_ROLES: readonly Role[] = ['key', 'value', 'merge'];
 
 export const isKeyOrValue = ({ role }: ParameterSpec): boolean => KV_ROLES.includes(role);
 
-/** Parameters in all, and those of the key and value projections (weights, biases and what a variant adds to them). */
-export function countParameters(shape: ModelShape, variant: VariantName): { parameters: number; kvParameters: number } {
-  const specs = Object.values(parameterSpecs(shape, variant));
+/**
+ * Parameters in all as they are trained, and those of the key and value projections (weights, biases and what a variant
+ * adds to them): as they are trained, and as inference needs them, which is fewer where a variant folds.
+ */
+export function countParameters(
+  shape: ModelShape,
+  variant: VariantName,
+): { parameters: number; kvParameters: number; trainedKvParameters: number } {
   const sum = (of: readonly ParameterSpec[]): number =>
     of.reduce((total, spec) => total + tf.util.sizeFromShape(spec.shape), 0);
-  return { parameters: sum(specs), kvParameters: sum(specs.filter(isKeyOrValue)) };
+  const trained = Object.values(parameterSpecs(shape, variant));
+  const folded = variantOf(variant).fold === undefined ? trained : Object.values(parameterSpecs(shape));
+  return {
+    parameters: sum(trained),
+    kvParameters: sum(folded.filter(isKeyOrValue)),
+    trainedKvParameters: sum(trained.filter(isKeyOrValue)),
+  };
 }

@@ -10,6 +10,8 @@ import { gqaVersion, packageRoot } from '../version.js';
 export interface RunAbout {
   parameters: number;
   kvParameters: number;
+  /** More than those where a variant merges heads in every step. */
+  trainedKvParameters: number;
   /** For each layer the group of every head. */
   grouping: readonly (readonly number[])[];
   /** The same of values, where they are grouped apart. */
@@ -21,9 +23,10 @@ export interface RunAbout {
 
 export function describeModel(about: RunAbout | undefined): Record<string, unknown> {
   if (about === undefined) return {};
-  const { parameters, kvParameters, grouping, valueGrouping, headOrder, notices } = about;
+  const { parameters, kvParameters, trainedKvParameters, grouping, valueGrouping, headOrder, notices } = about;
   const apart = valueGrouping === null ? {} : { value_grouping: valueGrouping };
-  return { parameters, kv_parameters: kvParameters, grouping, ...apart, head_order: headOrder, notices };
+  const trained = trainedKvParameters === kvParameters ? {} : { trained_kv_parameters: trainedKvParameters };
+  return { parameters, kv_parameters: kvParameters, ...trained, grouping, ...apart, head_order: headOrder, notices };
 }
 
 /**

@@ -69,7 +69,7 @@ export function entryPoints(options: TrainerOptions, variables: TrainingVariable
   };
 }
 
-/** What fills variables and reads them back. */
+/** What fills variables and reads them back: `read/params`, `read/first` and so on. */
 export function stateEntryPoints(variables: TrainingVariables) {
   const { trained, ema, lossScale, sums, first, second } = variables;
   return {
@@ -80,11 +80,16 @@ export function stateEntryPoints(variables: TrainingVariables) {
       return clear([sums, ...variables.counts, ...accumulators(variables)]);
     }),
     clearMoments: traced({}, () => clear([...first.variables, ...second.variables])),
-    snapshot: traced({}, () => readAll(Object.values(heldGroups(variables)).flatMap(heldVariables))),
+    ...Object.fromEntries(
+      Object.entries(heldGroups(variables)).map(([kind, held]) => [
+        `read/${kind}`,
+        traced({}, () => readAll(heldVariables(held))),
+      ]),
+    ),
   };
 }
 
-export const heldVariables = (held: Held[]) => held.map(({ variable }) => variable);
+const heldVariables = (held: Held[]) => held.map(({ variable }) => variable);
 
 /** Elements that are fed at once when variables are filled: 64 MB. */
 const FED_AT_ONCE = 2 ** 24;

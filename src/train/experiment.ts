@@ -25,7 +25,7 @@ import { evaluateWithProgress, type Onlooker, readyTrainer } from './ready.js';
 import { type RunClock, runClock } from './run-clock.js';
 import { emptySums, freshState, type RunState, savedModels } from './run-state.js';
 import { requireMostSteps } from './scaling.js';
-import { evaluatedModel, teacherEntries } from './snapshot.js';
+import { EVALUATED, evaluatedModel, teacherEntries } from './snapshot.js';
 import type { Trainer, TrainerMode } from './trainer.js';
 
 /** Who listens. */
@@ -220,7 +220,7 @@ function measure(run: Running, state: RunState, part: Part, label: string): Prom
 /** @returns its path */
 function save({ trainer, built, classes, config, watch }: Running, state: RunState, which: 'last' | 'best'): string {
   const { step } = state;
-  const snapshot = trainer.snapshot();
+  const snapshot = trainer.snapshot(EVALUATED);
   try {
     const record = { warnings: built.warnings, images: preprocessingOf(config.data) };
     const model = evaluatedModel(snapshot, built.model.shape.depth);

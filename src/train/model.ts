@@ -7,6 +7,7 @@ import type { Config } from '../config/schema.js';
 import { arrangementOf, isArranged } from '../convert/arrange.js';
 import { type ConversionPlan, convertRead, type Gather, type LayerRecord } from '../convert/checkpoint.js';
 import { groupingsOf, groupsOfLayers } from '../convert/convert.js';
+import { folded } from '../convert/fold.js';
 import { groupingRule } from '../convert/groupings.js';
 import type { MergeRule } from '../convert/merges/rule.js';
 import { mergeRule } from '../convert/merges.js';
@@ -135,7 +136,7 @@ export async function buildModel(
   const numClasses = classes?.length ?? null;
   const read = readCheckpoint(checkpoint, { ...sizes, ...known, numClasses }, seed, classes);
   if (isMha(read.shape.grouping)) requireFitting({ ...read.shape, ...known }, variant, plan.merge);
-  const converted = await convertRead(read, checkpoint, plan, gather, measure);
+  const converted = await convertRead(read, checkpoint, plan, gather, measure ? [] : null);
   const { values, shape, order, fromKvHeads } = converted;
   requireFitting(shape, variant, null);
   const { card, fresh, warnings } = read;
@@ -165,6 +166,13 @@ export async function buildModel(
     ],
     warnings,
   };
+}
+
+/** The same model for measuring: what a variant merges in every step is merged once, so that it costs what GQA costs. */
+export function forEvaluation(built: BuiltModel): BuiltModel {
+  const { shape, variant, values } = built.model;
+  if (variantOf(variant).fold === undefined) return built;
+  return { ...built, model: { ...built.model, variant: 'gqa', values: folded(values, shape, variant) } };
 }
 
 function fromScratch(shape: ModelShape, variant: VariantName, seed: number): BuiltModel {

@@ -102,6 +102,9 @@ export interface EvaluatedModel {
   attention: Model['attention'];
 }
 
+/** The kinds of state that it lies in. */
+export const EVALUATED = ['params', 'ema', 'attention'] as const;
+
 export function evaluatedModel({ values }: Snapshot, depth: number): EvaluatedModel {
   const byName = new Map(values.map(({ name, data }) => [name, data]));
   const attention: Model['attention'] = Array.from({ length: depth }, () => ({}));

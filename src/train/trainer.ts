@@ -103,8 +103,11 @@ export interface Trainer {
   keyNorms(batch: Batch): number[][];
   /** This model; everything else as before any training: moments 0, averages at the parameters, sums 0. */
   begin(model: Pick<Model, 'values' | 'attention'>): void;
-  /** Everything that a later step depends on, by name. To be disposed. */
-  snapshot(): Snapshot;
+  /**
+   * Everything that a later step depends on, by name, or what belongs to some kinds of it (`params`, `ema`, …). To be
+   * disposed.
+   */
+  snapshot(kinds?: readonly string[]): Snapshot;
   /**
    * Fills variables. What a kind has (`params/…`, `first/…`, `attention/…`) comes as a whole; kinds that are left out
    * keep their values.
@@ -193,9 +196,11 @@ export function createTrainer(options: TrainerOptions, mode: TrainerMode): Train
       run.begin({});
       hasMoments = false;
     },
-    snapshot() {
-      setMoments();
-      return snapshotOf(heldGroups(variables), run.snapshot({}));
+    snapshot(kinds = Object.keys(heldGroups(variables))) {
+      if (kinds.includes('first') || kinds.includes('second')) setMoments();
+      const groups = Object.entries(heldGroups(variables)).filter(([kind]) => kinds.includes(kind));
+      const found = groups.map(([kind]) => run[`read/${kind}`]?.({}));
+      return snapshotOf(Object.fromEntries(groups), Object.assign({}, ...found));
     },
     restore,
     dispose: program.dispose,

@@ -199,6 +199,7 @@ test('log.txt has what was said before the run and during it, each line with its
   const about = {
     parameters: 1000,
     kvParameters: 300,
+    trainedKvParameters: 300,
     grouping: [[0, 0]],
     valueGrouping: null,
     headOrder: [[0, 1]],

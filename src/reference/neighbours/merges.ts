@@ -12,11 +12,12 @@ import { MERGES } from '../../convert/merges.js';
 import { attendedMoments, attentionCovariances, inputProducts, withoutOnes } from '../../convert/moments.js';
 import type { LayerStatistics } from '../../convert/statistics.js';
 import { type Groups, membersOf } from '../../model/grouping.js';
+import { compared } from '../../train/divergence.js';
 import type { Check } from '../case.js';
 import { elementwiseDeviation, largestDifference, relativeDeviation } from '../deviation.js';
 import { logitsOf } from '../logits.js';
 import type { NeighboursIndex } from '../neighbours-index.js';
-import { meanDivergence, productNorms, type Vectors } from './vectors.js';
+import { productNorms, type Vectors } from './vectors.js';
 
 /** Rounding of the model itself moves logits by 2e-6. */
 const LOGITS = 2e-4;
@@ -179,7 +180,7 @@ export function compareAttentionBasis(of: Vectors, expected: NeighboursIndex['sh
     of.statistics,
     false,
   );
-  const ours = meanDivergence(mhaLogits, logitsOf(merged, images, mode), mha.shape.numClasses);
+  const ours = compared(mhaLogits, logitsOf(merged, images, mode), mha.shape.numClasses).divergence;
   return [
     ...checks,
     { what: 'KL above theirs', deviation: Math.max(0, ours - kl) / Math.max(kl, 1e-3), tolerance: 0.05 },

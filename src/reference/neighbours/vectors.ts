@@ -37,20 +37,3 @@ export function productNorms({ values, shape }: Weighted, grouping: readonly Gro
 }
 
 const norm = (m: Matrix): number => Math.sqrt(m.data.reduce((sum, value) => sum + value ** 2, 0));
-
-/** Mean KL divergence of the softmax of `theirs` from that of `ours`, both [B, C]. */
-export function meanDivergence(theirs: ArrayLike<number>, ours: ArrayLike<number>, classes: number): number {
-  const rows = theirs.length / classes;
-  const logSoftmax = (values: ArrayLike<number>, row: number): number[] => {
-    const own = Array.from({ length: classes }, (_, i) => values[row * classes + i] as number);
-    const highest = Math.max(...own);
-    const total = Math.log(own.reduce((sum, value) => sum + Math.exp(value - highest), 0));
-    return own.map((value) => value - highest - total);
-  };
-  let sum = 0;
-  for (let row = 0; row < rows; row++) {
-    const [p, q] = [logSoftmax(theirs, row), logSoftmax(ours, row)];
-    sum += p.reduce((total, value, i) => total + Math.exp(value) * (value - (q[i] as number)), 0);
-  }
-  return sum / rows;
-}
