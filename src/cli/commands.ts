@@ -1,10 +1,22 @@
 /** The commands of `gqa` and their options, a line of a table each; what a command does is imported when it runs. */
-import { Argument, InvalidArgumentError, Option } from 'commander';
-import { expandHome, notExpanded } from '../config/home.js';
-import { defaultDataRoot, deviceNames } from '../config/names.js';
+import { Argument, Option } from 'commander';
 import { GqaError } from '../errors.js';
 import { command } from '../invocation.js';
 import type { Stop } from '../run/interrupt.js';
+import {
+  aPath,
+  config,
+  dataRoot,
+  device,
+  eager,
+  json,
+  list,
+  positiveNumber,
+  runsDir,
+  set,
+  wholeNumber,
+  wholeNumbers,
+} from './options.js';
 
 export interface CommandSpec {
   /** Two words for a command of a group: `data fetch`. */
@@ -25,21 +37,6 @@ export interface CommandSpec {
   /** Whether `run` ends by itself when it is asked to stop. */
   endsItself?: true;
 }
-
-export const config = () =>
-  new Option('--config <file>', "config, ours or one of the paper's flat files").argParser(aPath);
-export const set = () =>
-  new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
-const runsDir = () => new Option('--runs-dir <dir>', 'where run folders are made').argParser(aPath).default('runs');
-const device = () =>
-  new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
-const eager = () =>
-  new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
-const dataRoot = () =>
-  new Option('--root <dir>', 'below which data sets lie, as data.root of a config')
-    .argParser(aPath)
-    .default(defaultDataRoot);
-export const json = () => new Option('--json', 'one JSON document on stdout');
 
 export const commands: CommandSpec[] = [
   {
@@ -282,42 +279,3 @@ export const commands: CommandSpec[] = [
     run: async (_, options) => (await import('../commands/doctor.js')).doctor(options),
   },
 ];
-
-/** `~` is expanded where the shell did not: in `--out=~/x`, and from programs that use no shell. */
-function aPath(text: string): string {
-  const expanded = expandHome(text);
-  if (expanded === null) throw new InvalidArgumentError(`Begins with ~, but ${notExpanded}.`);
-  return expanded;
-}
-
-function append(value: string, previous: string[]): string[] {
-  return [...previous, value];
-}
-
-/** `a,b,c`, blanks around the commas allowed; an empty item is a slip of the finger. */
-export function list(text: string): string[] {
-  const items = text.split(',').map((item) => item.trim());
-  if (items.some((item) => item === ''))
-    throw new InvalidArgumentError('Expected values with commas between them, such as a,b,c.');
-  return items;
-}
-
-function wholeNumbers(lowest: number, highest: number): (text: string) => number[] {
-  return (text) => list(text).map(wholeNumber(lowest, highest));
-}
-
-function wholeNumber(lowest: number, highest: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < lowest || value > highest) {
-      throw new InvalidArgumentError(`"${text}" is no whole number from ${lowest} to ${highest}.`);
-    }
-    return value;
-  };
-}
-
-function positiveNumber(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError(`"${text}" is no number above 0.`);
-  return value;
-}

@@ -69,11 +69,11 @@ function kindsIn(dir: string): [kind: string, folder: string][] {
       throw new GqaError('data', `${index}: not JSON: ${(cause as Error).message}`, { cause });
     }
     if (keys.includes('cases')) return [['attention', dir]];
-    if (keys.includes('qcqa') || keys.includes('wgqa')) return [['neighbours', dir]];
+    if (keys.includes('sharedBasis')) return [['neighbours', dir]];
     if (keys.includes('resize') || keys.includes('randaugment')) return [['preprocess', dir]];
     throw new GqaError(
       'data',
-      `${index}: neither an index of attention cases (“cases”), nor of preprocessing (“resize”, “randaugment”), nor of the neighbouring methods (“qcqa”, “wgqa”)`,
+      `${index}: neither an index of attention cases (“cases”), nor of preprocessing (“resize”, “randaugment”), nor of the neighbouring methods (“sharedBasis”)`,
     );
   }
   const found = Object.keys(KINDS)

@@ -13,12 +13,14 @@ import { variantOf } from '../model/variants.js';
 import { draws, shuffle } from '../random.js';
 import type { Stop } from '../run/interrupt.js';
 import type { Counted, Progress } from '../run/progress.js';
+import type { Feeding } from './added-up.js';
 import { calibrate } from './calibrate.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import type { BuiltModel } from './model.js';
+import { gatherOutputs } from './outputs.js';
 import type { Part } from './parts.js';
 import { attentionEntries } from './snapshot.js';
-import { type Feeding, gatherOutputs, gatherStatistics } from './statistics.js';
+import { gatherStatistics } from './statistics.js';
 import { createTrainer, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
 /** Who sees how far it is, and may end it. */

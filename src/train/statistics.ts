@@ -4,18 +4,12 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Weighted } from '../convert/checkpoint.js';
-import type { OutputSums } from '../convert/refit.js';
 import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
-import { linear } from '../model/layers.js';
-import { type Params, paramsFrom } from '../model/params.js';
-import { normalise, type PixelScale } from '../model/pixels.js';
-import { type LayerShape, layerShape, layerShapes, type ModelShape } from '../model/sizes.js';
-import { forward, type Observed, type Pass } from '../model/vit.js';
-import { bytes, type Feed, float32, traced } from '../trace/function.js';
+import { type LayerShape, layerShapes } from '../model/sizes.js';
+import type { Observed } from '../model/vit.js';
 import { type Variable, variable } from '../trace/variable.js';
-import { packed } from './packed.js';
-import { MODES, type TrainerMode } from './trainer.js';
-import { shapesOf } from './variables.js';
+import { addedUp, type Feeding, type Loaded, observed, type Shown } from './added-up.js';
+import type { TrainerMode } from './trainer.js';
 
 /** How a statistic is made from a batch of what attention works on; `weights` [B] is 0 for padding. */
 interface Rule {
@@ -86,23 +80,6 @@ const RULES: Record<StatisticName, Rule> = {
   },
 };
 
-/** What batches are like, and how pixels become the model's input. */
-export interface Feeding {
-  batchSize: number;
-  height: number;
-  width: number;
-  /** Null: images come as the model's input, in float32. */
-  pixels: PixelScale | null;
-}
-
-/** Of a batch what is looked at; `pixels` are bytes, or float32 as `Feeding.pixels` says. */
-export interface Shown {
-  pixels: Uint8Array | Float32Array;
-  weights: Float32Array;
-  /** Real ones. */
-  images: number;
-}
-
 /**
  * @param model of MHA in the layers that are looked at
  * @param names the statistics that are wanted
@@ -147,161 +124,4 @@ export async function gatherStatistics(
       ...Object.fromEntries(layer.map(([name, { name: held }]) => [name, found[held]])),
     }),
   );
-}
-
-/** A quarter of the images chooses the ridge of a refit. */
-const HELD_OUT = 4;
-
-/**
- * What a layer's output projection reads in the converted model, and what it should give so that the residual stream
- * after it is MHA's: sums over the tokens of the images that are fitted to, and of every fourth, which are held out.
- */
-export async function gatherOutputs(
-  mha: Weighted,
-  converted: Weighted,
-  layer: number,
-  feeding: Feeding,
-  batches: AsyncIterable<Shown>,
-  mode: TrainerMode,
-): Promise<{ fit: OutputSums; held: OutputSums }> {
-  const { embedDim, tokens } = layerShape(mha.shape, layer);
-  const parts = ['fit', 'held'] as const;
-  const sums = parts.map((part) => ({
-    products: variable(`${part}/products`, [embedDim + 1, embedDim + 1]),
-    targets: variable(`${part}/targets`, [embedDim + 1, embedDim]),
-    energy: variable(`${part}/energy`, []),
-  }));
-  const { found } = await addedUp(
-    [mha, converted],
-    sums.flatMap((each) => Object.values(each)),
-    feeding,
-    batches,
-    mode,
-    {
-      observe([ofMha, ofConverted], batch) {
-        let wanted: tf.Tensor | null = null;
-        const at = `blocks.${layer}.attn.proj`;
-        observed(ofMha as Loaded, batch, (i, { stream, joined }) => {
-          const { params } = ofMha as Loaded;
-          if (i === layer)
-            wanted = tf.add(
-              stream,
-              linear(joined, params[`${at}.weight`] as tf.Tensor, params[`${at}.bias`] as tf.Tensor),
-            );
-        });
-        observed(ofConverted as Loaded, batch, (i, { stream, joined }) => {
-          if (i !== layer) return;
-          const rows = joined.shape[0] as number;
-          const read = tf.concat([joined, tf.ones([rows, 1])], 1);
-          const target = tf.sub(wanted as unknown as tf.Tensor, stream);
-          const places = tf.range(0, batch.weights.size, 1, 'int32');
-          const isHeld = tf.cast(tf.equal(tf.mod(places, HELD_OUT), HELD_OUT - 1), 'float32');
-          const shares = [tf.sub(1, isHeld), isHeld];
-          for (const [p, { products, targets, energy }] of sums.entries()) {
-            const ofImage = tf.mul(batch.weights, shares[p] as tf.Tensor);
-            const weights = tf.reshape(tf.tile(tf.reshape(ofImage, [-1, 1]), [1, tokens]), [-1, 1]);
-            const counted = tf.mul(read, weights);
-            products.assignAdd(tf.matMul(counted as tf.Tensor2D, read as tf.Tensor2D, true, false));
-            targets.assignAdd(tf.matMul(counted as tf.Tensor2D, target as tf.Tensor2D, true, false));
-            energy.assignAdd(tf.sum(tf.mul(tf.square(target), weights)));
-          }
-        });
-      },
-    },
-  );
-  const [fit, held] = sums.map(({ products, targets, energy }) => ({
-    products: found[products.name] as Float32Array,
-    targets: found[targets.name] as Float32Array,
-    energy: found[energy.name]?.[0] as number,
-  }));
-  return { fit: fit as OutputSums, held: held as OutputSums };
-}
-
-/** A model as a traced function sees it. */
-interface Loaded {
-  shape: ModelShape;
-  params: Params;
-}
-
-interface TracedBatch {
-  images: tf.Tensor;
-  /** [B] */
-  weights: tf.Tensor;
-}
-
-function observed({ shape, params }: Loaded, batch: TracedBatch, observe: NonNullable<Pass['observe']>): void {
-  forward(params, batch.images, {
-    ...{ shape, variant: 'mha', state: [], allocation: { by: 'state' }, noise: null },
-    weights: batch.weights,
-    observe,
-  });
-}
-
-/** Adds up variables over batches, in a program of its own. */
-async function addedUp(
-  models: readonly Weighted[],
-  sums: readonly Variable[],
-  { batchSize, height, width, pixels: scale }: Feeding,
-  batches: AsyncIterable<Shown>,
-  mode: TrainerMode,
-  { observe }: { observe(models: readonly Loaded[], batch: TracedBatch): void },
-): Promise<{ images: number; found: Record<string, Float32Array> }> {
-  const held = models.map(({ shape }, i) => packed(`model-${i}`, shapesOf(shape, 'mha'), mode === 'compiled'));
-  const load = Object.fromEntries(
-    models.map(({ shape }, i) => {
-      const specs = Object.entries(shapesOf(shape, 'mha')).map(([name, size]) => [name, float32(...size)] as const);
-      return [
-        `load-${i}`,
-        traced(Object.fromEntries(specs), (given) => {
-          held[i]?.assign(given);
-          return {};
-        }),
-      ];
-    }),
-  );
-  const program = MODES[mode](
-    {
-      ...load,
-      begin: traced({}, () => {
-        for (const each of sums) each.assign(tf.zeros([...each.shape]));
-        return {};
-      }),
-      observe: traced(
-        { pixels: (scale === null ? float32 : bytes)(batchSize, height, width, 3), weights: float32(batchSize) },
-        ({ pixels, weights }) => {
-          const { imageSize } = (models[0] as Weighted).shape;
-          const images = scale === null ? pixels : normalise(pixels, imageSize, scale);
-          observe(
-            models.map(({ shape }, i) => ({ shape, params: (held[i] as (typeof held)[number]).read() })),
-            { images, weights },
-          );
-          return {};
-        },
-      ),
-      read: traced({}, () => Object.fromEntries(sums.map((each) => [each.name, each.read()]))),
-    },
-    'float32',
-  );
-  const run = program.run as unknown as Record<string, (feeds: Record<string, Feed>) => Record<string, tf.Tensor>>;
-  try {
-    for (const [i, { shape, values }] of models.entries()) {
-      const tensors = paramsFrom(shape, (name) => values[name] as Float32Array, 'mha');
-      run[`load-${i}`]?.(tensors);
-      tf.dispose(tensors);
-    }
-    run.begin?.({});
-    let images = 0;
-    for await (const { pixels, weights, images: count } of batches) {
-      run.observe?.({ pixels, weights });
-      images += count;
-    }
-    const found = run.read?.({}) ?? {};
-    const values = Object.fromEntries(
-      Object.entries(found).map(([name, tensor]) => [name, (tensor.dataSync() as Float32Array).slice()]),
-    );
-    tf.dispose(found);
-    return { images, found: values };
-  } finally {
-    program.dispose();
-  }
 }
