@@ -219,8 +219,11 @@ export function resolveConfig(parsed: ParsedConfig): Config {
     typeof data.limit === 'object' && data.limit !== null
       ? data.limit
       : { train: data.limit, val: data.limit, test: data.limit };
+  const { train } = parsed;
+  const distillFrom = train.distill_from === 'self' ? model.pretrained : train.distill_from;
   return camelKeys({
     ...parsed,
+    train: { ...train, distill_from: distillFrom },
     data: { ...data, limit },
     model: { ...model, ...named, ...sizes, kv_heads: kvHeads },
   }) as Config;
