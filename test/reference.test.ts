@@ -6,6 +6,7 @@ import { before, test } from 'node:test';
 import { startBackend } from '../src/native/backend.js';
 import { compareAttention } from '../src/reference/attention.js';
 import type { CaseResult } from '../src/reference/case.js';
+import { compareNeighbours } from '../src/reference/neighbours.js';
 import { comparePreprocess } from '../src/reference/preprocess.js';
 import { gqa } from './cli-run.js';
 
@@ -49,6 +50,18 @@ for (const mode of ['compiled', 'eager'] as const) {
     );
   });
 }
+
+for (const mode of ['compiled', 'eager'] as const)
+  test(`the neighbouring methods agree with their vectors, ${mode}`, async (t) => {
+    if (mode === 'compiled' && !native) return t.skip('compiled functions need the native runtime: npm run setup');
+    const results: CaseResult[] = [];
+    for await (const result of compareNeighbours('test/reference/neighbours', mode)) results.push(result);
+    assert.equal(results.length, 34);
+    assert.deepEqual(
+      results.filter(({ passed }) => !passed),
+      [],
+    );
+  });
 
 test('the wasm backend agrees with the paper’s code too', () => {
   const { code, stdout, stderr } = gqa(['reference', copyWith(ON_WASM), '--device', 'wasm', '--json']);
