@@ -151,8 +151,8 @@ interface Output {
 
 /**
  * A reader that leaves early (`gqa sweep | head`) has seen enough: the command goes on to its end, since what it
- * computes lies in files too. Another failure loses the results that stdout is for, which is reported at the end. Losing
- * the reader of the log (a terminal that is closed) must not end anything.
+ * computes lies in files too. Another failure loses the results that stdout is for, which is reported at the end.
+ * Losing the reader of the log (a terminal that is closed) must not end anything.
  */
 function watchOutput(): Output {
   const output: Output = { failure: null };

@@ -147,8 +147,8 @@ test('--version is that of package.json, alone on stdout', () => {
 const smoke = 'data: { name: cifar10, root: none }\nmodel: { size: micro }\n';
 
 /**
- * Command line, exit code, what is reported. Each is run in a folder with `ok.yaml`, `empty.yaml`, … and must leave it as
- * it was.
+ * Command line, exit code, what is reported. Each is run in a folder with `ok.yaml`, `empty.yaml`, … and must leave it
+ * as it was.
  */
 const badInputs: [what: string, args: string[], code: number, message: RegExp][] = [
   ['no command', [], 2, /^Usage: gqa/],

@@ -1,6 +1,6 @@
 /**
- * What a file is that is not safetensors, recognised by its first bytes: a pickle, an archive, a web page, a pointer of Git
- * LFS, … Sources of the signatures: the formats' own documents (ZIP APPNOTE 4.3.7, pickle protocol, RFC 1952, NPY,
+ * What a file is that is not safetensors, recognised by its first bytes: a pickle, an archive, a web page, a pointer of
+ * Git LFS, … Sources of the signatures: the formats' own documents (ZIP APPNOTE 4.3.7, pickle protocol, RFC 1952, NPY,
  * HDF5, GGUF, Git LFS pointer v1).
  */
 import fs from 'node:fs';

@@ -1,7 +1,7 @@
 /**
  * A checkpoint's values under our names, as they are: LayerScale is folded into the layer before it, a head of other
- * classes is drawn afresh, everything else is copied. Unlike the paper's code, the final norm is taken over too. Nothing
- * here touches a tensor of TensorFlow.js: values go from the file into plain arrays.
+ * classes is drawn afresh, everything else is copied. Unlike the paper's code, the final norm is taken over too.
+ * Nothing here touches a tensor of TensorFlow.js: values go from the file into plain arrays.
  */
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';

@@ -1,7 +1,7 @@
 /**
- * safetensors, read (write-safetensors.ts writes it): 8 bytes of header length (little endian), a JSON header, then the tensors' bytes,
- * contiguous and in the header's offsets. A file is not trusted: every rule of the format is checked before anything of
- * its claimed size is allocated. Source: the format's own validation, safetensors/src/tensor.rs.
+ * safetensors, read (write-safetensors.ts writes it): 8 bytes of header length (little endian), a JSON header, then the
+ * tensors' bytes, contiguous and in the header's offsets. A file is not trusted: every rule of the format is checked
+ * before anything of its claimed size is allocated. Source: the format's own validation, safetensors/src/tensor.rs.
  */
 import fs from 'node:fs';
 import { z } from 'zod';

@@ -1,6 +1,6 @@
 /**
- * `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained, and images are read only where
- * grouping or merge look at what the model makes of them.
+ * `gqa convert`: an MHA checkpoint to the config's variant, as a file; nothing is trained, and images are read only
+ * where grouping or merge look at what the model makes of them.
  */
 import fs from 'node:fs';
 import { writeModel } from '../checkpoint/model-file.js';

@@ -1,6 +1,6 @@
 /**
- * What a checkpoint's heads say before anything is converted: how alike they are, in how many dimensions they live, what
- * each way of grouping and merging costs, and how the key-driven variants would hand out query heads. Pure.
+ * What a checkpoint's heads say before anything is converted: how alike they are, in how many dimensions they live,
+ * what each way of grouping and merging costs, and how the key-driven variants would hand out query heads. Pure.
  */
 import type { Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';

@@ -4,7 +4,10 @@ import { layerShapes, type ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
 import { attentionOf, valuesOf } from './convert.js';
 
-/** @param shape of the variant. @returns values of plain GQA of the same shape; those of a variant without `fold` as they are */
+/**
+ * @param shape of the variant. @returns values of plain GQA of the same shape; those of a variant without `fold` as
+ * they are
+ */
 export function folded(values: Values, shape: ModelShape, variant: VariantName): Values {
   const { fold, params } = variantOf(variant);
   if (fold === undefined) return values;

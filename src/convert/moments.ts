@@ -1,6 +1,6 @@
 /**
- * The statistics of a layer as means over tokens, in float64: second moments and covariances of what attention works on.
- * Without images: the identity for all of them, which makes errors of activations errors of weights.
+ * The statistics of a layer as means over tokens, in float64: second moments and covariances of what attention works
+ * on. Without images: the identity for all of them, which makes errors of activations errors of weights.
  */
 import type { LayerSizes } from '../model/weights.js';
 import { columnsFrom, type Matrix, matrix, multiply, plus, rowsFrom, times, timesTransposed } from './matrix.js';
@@ -58,7 +58,9 @@ export const meanOf = (all: readonly Matrix[]): Matrix =>
     1 / all.length,
   );
 
-/** The bias of the output projection grows by this when a head's values change: O (V μ + b) − O' (V' μ + b'), [D, 1]. */
+/**
+ * The bias of the output projection grows by this when a head's values change: O (V μ + b) − O' (V' μ + b'), [D, 1].
+ */
 export const shiftOf = (
   before: { o: Matrix; weight: Matrix; bias: Matrix },
   after: { o: Matrix; weight: Matrix; bias: Matrix },

@@ -1,7 +1,7 @@
 /**
  * The variants of grouped-query attention: what a step does besides plain grouping. One line each; a variant is a set
- * of hooks, and an absent hook means plain GQA. MHA and MQA are GQA with K = H and K = 1; a name may also stand for a way
- * of converting (the config's `model.grouping` and `model.merge`) whose step is plain GQA.
+ * of hooks, and an absent hook means plain GQA. MHA and MQA are GQA with K = H and K = 1; a name may also stand for a
+ * way of converting (the config's `model.grouping` and `model.merge`) whose step is plain GQA.
  */
 import { dgqaDiff, dgqaEma } from './variants/dgqa.js';
 import type { Variant } from './variants/hooks.js';

@@ -1,6 +1,6 @@
 /**
- * Compares groupings, merges and WGQA with numbers that the methods' public code gave, or a computation in float64 where
- * there is none, in the form that test/reference/README.md describes.
+ * Compares groupings, merges and WGQA with numbers that the methods' public code gave, or a computation in float64
+ * where there is none, in the form that test/reference/README.md describes.
  */
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';

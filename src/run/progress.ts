@@ -1,7 +1,7 @@
 /**
  * Progress on stderr while something runs: a bar on a terminal, a plain line now and then elsewhere (a log file, CI).
- * Neither stays: what was reached is reported by a line that is said when it is done. Between reports the clock goes on, as
- * long as the process is not inside a native call.
+ * Neither stays: what was reached is reported by a line that is said when it is done. Between reports the clock goes
+ * on, as long as the process is not inside a native call.
  */
 
 import { barLine, plainLine, type State, secondsEach } from './bar-line.js';

@@ -1,7 +1,8 @@
 /**
  * The folder of a run, runs/<name>/<run>/, and the only code that writes what a training leaves in it (evaluation.ts
  * adds eval/<split>/metrics.json; a sweep's own folder is sweep-folder.ts's). docs/runs.md says what each file holds:
- * config.yaml, meta.json, conversion.json, status.json, results.csv, metrics.jsonl, log.txt, skipped.jsonl, damaged.jsonl, checkpoints/.
+ * config.yaml, meta.json, conversion.json, status.json, results.csv, metrics.jsonl, log.txt, skipped.jsonl,
+ * damaged.jsonl, checkpoints/.
  *
  * Every failed write is an error with exit code 5; that of log.txt at the end of the epoch, so that it never hides the
  * error that was to be written.

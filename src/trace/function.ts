@@ -1,4 +1,7 @@
-/** Functions of tensors with named inputs and outputs, which are compiled (compile.ts) or run as they are (interpret.ts). */
+/**
+ * Functions of tensors with named inputs and outputs, which are compiled (compile.ts) or run as they are
+ * (interpret.ts).
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
 

@@ -1,6 +1,6 @@
 /**
- * The same functions as compile.ts takes, run operation by operation at every call: on any backend, and for looking into
- * a step. Variables are tensors held here. A call that fails changes none of them.
+ * The same functions as compile.ts takes, run operation by operation at every call: on any backend, and for looking
+ * into a step. Variables are tensors held here. A call that fails changes none of them.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';

@@ -74,7 +74,8 @@ export interface Moved {
 type Update = (moved: Moved, gradient: tf.Tensor) => void;
 
 /**
- * Inside a graph TensorFlow's fused kernel does it, in place; where operations run one by one, the formula as it stands.
+ * Inside a graph TensorFlow's fused kernel does it, in place; where operations run one by one, the formula as it
+ * stands.
  * @param taken scalar, 0 for a step that leaves everything as it is; null: it is taken
  */
 export const adamw = (sizes: StepSizes, options: AdamWOptions, taken: tf.Tensor | null): Update =>
@@ -95,7 +96,9 @@ function plain({ keep, stepSize, rootCorrection }: StepSizes, options: AdamWOpti
   };
 }
 
-/** With a step size and an epsilon multiplied by √(1 − β₂ᵗ), the kernel has eps outside the corrected root, as torch. */
+/**
+ * With a step size and an epsilon multiplied by √(1 − β₂ᵗ), the kernel has eps outside the corrected root, as torch.
+ */
 function fused(sizes: StepSizes, { beta1, beta2, eps, weightDecay }: AdamWOptions, taken: tf.Tensor | null): Update {
   const unless = (value: tf.Tensor, otherwise: number): tf.Tensor =>
     taken === null ? value : tf.where(tf.greater(taken, 0), value, otherwise);

@@ -2,7 +2,8 @@
 
 /**
  * @param of and @param ours logits [B · C] on the same images
- * @returns the mean KL divergence of the softmax of `ours` from that of `of`, in nats, and the part of the images to which
+ * @returns the mean KL divergence of the softmax of `ours` from that of `of`, in nats, and the part of the images to
+ *   which
  *   both give the same class
  */
 export function compared(of: Float32Array, ours: Float32Array, classes: number): { divergence: number; same: number } {

@@ -1,7 +1,7 @@
 /**
- * The experiment, from top to bottom: take the model as it was built, evaluate it as converted, train, evaluate and save
- * after every epoch, and measure the best checkpoint on the test split at the end. How far it is stands in a `RunState`,
- * from which it can go on. It computes; what it finds goes to the `Watch` it is given.
+ * The experiment, from top to bottom: take the model as it was built, evaluate it as converted, train, evaluate and
+ * save after every epoch, and measure the best checkpoint on the test split at the end. How far it is stands in a
+ * `RunState`, from which it can go on. It computes; what it finds goes to the `Watch` it is given.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { readCheckpoint } from '../checkpoint/read.js';

@@ -79,8 +79,8 @@ export function distillationSum(
 export type FeatureLoss = 'cosine' | 'l2';
 
 /**
- * Weighted sum of how far the tokens' features are from the teacher's: the mean over an image's tokens of 1 − cosine, or
- * their squared distance in parts of the square of the teacher's.
+ * Weighted sum of how far the tokens' features are from the teacher's: the mean over an image's tokens of 1 − cosine,
+ * or their squared distance in parts of the square of the teacher's.
  * @param features [B·N, D]; only they have a gradient
  * @param teacher  [B·N, D]
  * @param weights  [B]

@@ -73,8 +73,8 @@ export interface BuiltModel {
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
   /**
-   * What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and reported again
-   * at its end.
+   * What may make the figures wrong and nothing here can decide, a line each: kept in the run's record and reported
+   * again at its end.
    */
   warnings: string[];
 }
@@ -168,7 +168,9 @@ export async function buildModel(
   };
 }
 
-/** The same model for measuring: what a variant merges in every step is merged once, so that it costs what GQA costs. */
+/**
+ * The same model for measuring: what a variant merges in every step is merged once, so that it costs what GQA costs.
+ */
 export function forEvaluation(built: BuiltModel): BuiltModel {
   const { shape, variant, values } = built.model;
   if (variantOf(variant).fold === undefined) return built;

@@ -37,8 +37,8 @@ export interface TrainingVariables {
   /** [4] Loss, top-1, images, first step whose loss was not finite. */
   sums: Variable;
   /**
-   * Of an evaluation: loss, top-1, top-5, images [4]; batches so far, where each has noise of its own; and the attention
-   * state that it changes.
+   * Of an evaluation: loss, top-1, top-5, images [4]; batches so far, where each has noise of its own; and the
+   * attention state that it changes.
    */
   evaluation: { sums: Variable; batches: Variable | null; attention: Named[] };
 }

@@ -1,4 +1,6 @@
-/** One of each kind that a later method adds, in one file and a line of a table each; nothing else of src/ knows them. */
+/**
+ * One of each kind that a later method adds, in one file and a line of a table each; nothing else of src/ knows them.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { together } from '../../src/convert/groupings/rule.js';
 import { GROUPINGS } from '../../src/convert/groupings.js';

@@ -1,4 +1,6 @@
-/** Run by snapshot.test.ts in a process of its own: a state from a file, five more batches, the state that comes of it. */
+/**
+ * Run by snapshot.test.ts in a process of its own: a state from a file, five more batches, the state that comes of it.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { openSafetensors, readTensor } from '../../src/checkpoint/safetensors.js';
 import { startBackend } from '../../src/native/backend.js';

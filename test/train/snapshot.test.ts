@@ -1,4 +1,7 @@
-/** Nothing that a later step depends on is out of reach: a state read in one process and filled in another goes on to the byte. */
+/**
+ * Nothing that a later step depends on is out of reach: a state read in one process and filled in another goes on to
+ * the byte.
+ */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * Keys and values as a shared basis sees them, so that one routine serves both: a head is a map W [E, D] that is read by
- * its partner (queries of the keys, columns of the output projection of the values), whose second moment says how much
- * each direction of the head's output matters.
+ * Keys and values as a shared basis sees them, so that one routine serves both: a head is a map W [E, D] that is read
+ * by its partner (queries of the keys, columns of the output projection of the values), whose second moment says how
+ * much each direction of the head's output matters.
  */
 import { type Groups, membersOf } from '../../model/grouping.js';
 import type { AttentionWeights, LayerSizes } from '../../model/weights.js';
@@ -38,7 +38,9 @@ export interface Basis {
   maps: Matrix[];
 }
 
-/** Of keys: P = mean of q qᵀ, C = covariance of the inputs within an image. Without statistics: Q Qᵀ and the identity. */
+/**
+ * Of keys: P = mean of q qᵀ, C = covariance of the inputs within an image. Without statistics: Q Qᵀ and the identity.
+ */
 export function keySides(weights: AttentionWeights, sizes: LayerSizes, statistics: LayerStatistics | null): Side[] {
   const keys = headsOfProjection(weights.k, sizes.headDim);
   const queries = headsOfProjection(weights.q, sizes.headDim);

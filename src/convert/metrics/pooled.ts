@@ -22,7 +22,9 @@ export const weightError: Metric = {
   work: (members) => members ** 2,
 };
 
-/** Relative error of the keys' and of the values' activations on calibration images. Our reading of arXiv:2406.14963. */
+/**
+ * Relative error of the keys' and of the values' activations on calibration images. Our reading of arXiv:2406.14963.
+ */
 export const activationError: Metric = {
   needs: ['inputs'],
   of(weights, sizes, statistics) {

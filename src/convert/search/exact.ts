@@ -1,6 +1,7 @@
 /**
- * The best of all partitions, by dynamic programming over sets of heads: the cost is a sum over groups, so that the best
- * partition of a set is its lowest head's group and the best partition of the rest. 3^H steps for each number of groups.
+ * The best of all partitions, by dynamic programming over sets of heads: the cost is a sum over groups, so that the
+ * best partition of a set is its lowest head's group and the best partition of the rest. 3^H steps for each number of
+ * groups.
  */
 import type { GroupCost, Partitioned, Sizes } from './partition.js';
 

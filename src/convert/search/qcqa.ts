@@ -13,7 +13,8 @@ const CROSSOVER = 0.9;
 const MUTATION = 1 / 32;
 
 /**
- * @returns the front: for each number of groups that nothing dominates the best partition, fewest groups first, and always
+ * @returns the front: for each number of groups that nothing dominates the best partition, fewest groups first, and
+ *   always
  *   the best that was seen with as many groups as `first`
  */
 export function stage1(cost: GroupCost, first: Groups, sizes: Sizes, from: Draws): Partitioned[] {

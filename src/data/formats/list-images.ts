@@ -7,7 +7,9 @@ import { filesSplit, type Split, type SplitName } from '../dataset.js';
 import { type Entry, entriesOf, isFolderIn, requireUtf8 } from '../files.js';
 import { type FolderLayout, wrongLayout } from './folder-layouts.js';
 
-/** Endings, in any case, of the files that are images. What is inside is recognised by content when an image is decoded. */
+/**
+ * Endings, in any case, of the files that are images. What is inside is recognised by content when an image is decoded.
+ */
 export const IMAGE_ENDINGS = new Set(['.jpg', '.jpeg', '.png', '.webp']);
 /** Images that this program does not decode: leaving them out unasked would be a smaller data set than the user has. */
 const OTHER_IMAGE_ENDINGS = new Set([

@@ -24,8 +24,8 @@ const READ_KINDS: [name: string, matches: (head: Buffer) => boolean][] = [
 ];
 
 /**
- * Kinds that are reported by name when refused; sharp's library would read some of them, with far more code behind it. Text
- * is searched, bytes stand at their offset.
+ * Kinds that are reported by name when refused; sharp's library would read some of them, with far more code behind it.
+ * Text is searched, bytes stand at their offset.
  */
 const REFUSED_KINDS: [name: string, sign: RegExp | { hex: string; at: number }][] = [
   ['GIF', { hex: '47494638', at: 0 }],

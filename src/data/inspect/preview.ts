@@ -1,6 +1,6 @@
 /**
- * An image of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … augment it in
- * the others.
+ * An image of what augmentation does: a row an example, as it is in the first column and as epochs 1, 2, … augment it
+ * in the others.
  */
 import { setImmediate } from 'node:timers/promises';
 import { partOf, type Split } from '../dataset.js';

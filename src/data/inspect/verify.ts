@@ -46,7 +46,9 @@ export interface Duplicates {
 export interface VerifyReport {
   name: string;
   from: string;
-  /** What is wrong; empty: nothing. Duplicates are reported, but are no fault of a copy: some official sets have them. */
+  /**
+   * What is wrong; empty: nothing. Duplicates are reported, but are no fault of a copy: some official sets have them.
+   */
   problems: string[];
   /** Whether there were official counts to compare with. */
   official: boolean;

@@ -1,8 +1,8 @@
 /**
- * Decoded images on disk, so that later epochs and runs need not decode them again: one file an image, [header, height ·
- * width · 3 bytes RGB], named by what it was made from (path, size and time of the source, and the size it was brought
- * to, and how). A file is written aside and renamed, and checked when it is read: one that is cut short or altered is
- * made anew.
+ * Decoded images on disk, so that later epochs and runs need not decode them again: one file an image, [header, height
+ * · width · 3 bytes RGB], named by what it was made from (path, size and time of the source, and the size it was
+ * brought to, and how). A file is written aside and renamed, and checked when it is read: one that is cut short or
+ * altered is made anew.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';

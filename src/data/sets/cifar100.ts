@@ -1,4 +1,6 @@
-/** CIFAR-100, with its 100 classes or their 20 superclasses: binary and python version, and the mirror of parquet files. */
+/**
+ * CIFAR-100, with its 100 classes or their 20 superclasses: binary and python version, and the mirror of parquet files.
+ */
 import type { CifarLayout } from '../formats/cifar.js';
 import type { CifarPythonLayout } from '../formats/cifar-python.js';
 import { words } from '../formats/class-order.js';

@@ -13,7 +13,10 @@ import type { CatalogueEntry, Download } from './published.js';
 
 /** A data set: one file of this folder, and a line of sets.ts. */
 export interface DataSet {
-  /** Its forms, in the order in which they are looked for. Folder names are those of the official archives and of torchvision. */
+  /**
+   * Its forms, in the order in which they are looked for. Folder names are those of the official archives and of
+   * torchvision.
+   */
   layouts: readonly Layout[];
   /** Where it is fetched from; null: there is no official address. */
   fetch: CatalogueEntry | null;

@@ -95,7 +95,10 @@ export function compareWgqa(of: Vectors, { name, form, labels, losses }: Neighbo
   ];
 }
 
-/** Where a gradient is about 0, AdamW's direction is chance: how many entries are off by more than 1e-4, and by how much. */
+/**
+ * Where a gradient is about 0, AdamW's direction is chance: how many entries are off by more than 1e-4, and by how
+ * much.
+ */
 function movedBy(a: Float32Array, b: Float32Array): { count: number; off: number; largest: number } {
   if (a.length !== b.length) return { count: 1, off: 1, largest: Number.NaN };
   const differences = Array.from(b, (value, i) => Math.abs(value - (a[i] as number)));

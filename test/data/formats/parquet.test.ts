@@ -260,7 +260,8 @@ test('Tiny ImageNet has one class order in both its forms: that of the archive, 
   assert.ok(train.source.kind === 'encoded');
   for (const [i, image] of train.source.images.entries())
     assert.equal(Buffer.from(image!).toString(), classes[train.labels[i]!]);
-  // Another order in the archive is followed, and reported; names that are no wnids are kept in their order, and reported.
+  // Another order in the archive is followed, and reported; names that are no wnids are kept in their order, and
+  // reported.
   place(archive, 'wnids.txt', sorted.join('\n'));
   assert.match(
     (await openDataset({ name: 'tiny-imagenet', root: archive })).notices.join(),
