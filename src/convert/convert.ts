@@ -45,27 +45,63 @@ export function groupsOfLayers(
       plan,
     }),
   );
-  const known = layers.map((find) => {
-    const found = new Map<number, FoundGroups | null>();
-    return (kvHeads: number): FoundGroups | null => {
-      if (!found.has(kvHeads)) found.set(kvHeads, find(kvHeads));
-      return found.get(kvHeads) ?? null;
-    };
-  });
-  const counts =
-    'each' in wanted
-      ? layers.map(() => wanted.each)
-      : shareOut(
-          known.map((find) => Array.from({ length: heads + 1 }, (_, k) => (k === 0 ? null : find(k)?.error))),
-          wanted.together,
-        );
+  const known = layers.map(rememberedGroups);
+  const counts = countsFor(known, heads, wanted, plan.apart);
   if (counts === null)
     throw noGroups(`${'together' in wanted ? wanted.together : 0} KV heads in all for ${depth} layers`);
   return known.map((find, i) => {
-    const found = find(counts[i] as number);
-    if (found === null) throw noGroups(`${counts[i]} KV heads of ${heads}`);
+    const { keyHeads, valueHeads } = counts[i] as { keyHeads: number; valueHeads: number };
+    const found = find(keyHeads, valueHeads);
+    if (found === null)
+      throw noGroups(
+        `${keyHeads === valueHeads ? keyHeads : `${keyHeads} key and ${valueHeads} value`} heads of ${heads}`,
+      );
     return found;
   });
+}
+
+type Find = ReturnType<GroupingRule['layer']>;
+
+function rememberedGroups(find: Find): Find {
+  const found = new Map<string, FoundGroups | null>();
+  return (keyHeads, valueHeads) => {
+    const key = `${keyHeads},${valueHeads}`;
+    if (!found.has(key)) found.set(key, find(keyHeads, valueHeads));
+    return found.get(key) ?? null;
+  };
+}
+
+/**
+ * Key heads and value heads of each layer. A budget is shared out by the errors; where keys and values are grouped apart,
+ * they have a budget of twice as many heads together, so that the side which loses more gets more.
+ * @returns null where the budget is too small
+ */
+function countsFor(
+  known: readonly Find[],
+  heads: number,
+  wanted: Wanted,
+  apart: boolean,
+): { keyHeads: number; valueHeads: number }[] | null {
+  if ('each' in wanted) return known.map(() => ({ keyHeads: wanted.each, valueHeads: wanted.each }));
+  const errorsOf = (pick: (errors: FoundGroups['errors']) => number): (number | null)[][] =>
+    known.map((find) =>
+      Array.from({ length: heads + 1 }, (_, k) => {
+        const found = k === 0 ? null : find(k, k);
+        return found === null ? null : pick(found.errors);
+      }),
+    );
+  if (!apart)
+    return (
+      shareOut(
+        errorsOf(({ keys, values }) => keys + values),
+        wanted.together,
+      )?.map((k) => ({ keyHeads: k, valueHeads: k })) ?? null
+    );
+  const sides = [...errorsOf(({ keys }) => keys), ...errorsOf(({ values }) => values)];
+  const counts = shareOut(sides, 2 * wanted.together);
+  return counts === null
+    ? null
+    : known.map((_, i) => ({ keyHeads: counts[i] as number, valueHeads: counts[i + known.length] as number }));
 }
 
 const noGroups = (what: string): GqaError =>

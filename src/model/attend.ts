@@ -3,14 +3,14 @@
  * to the host.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { type Groups, groupSizes, isSorted, oneHot } from './grouping.js';
+import { type Groups, groupSizes, isNeighbours, isSorted, oneHot } from './grouping.js';
 
 /**
  * Which key-value head a query head reads. `runs`: query heads in order, `count` KV heads for `size` query heads each,
- * and so on; equal neighbouring groups are one run. `selected`: row h of a one-hot matrix [H, K] of keys and one of
- * values.
+ * and so on; equal neighbouring groups are one run. `groups`: any, of keys and of values. `selected`: what a step
+ * computes, row h of a one-hot matrix [H, K].
  */
-export type Reading = { runs: readonly Run[] } | { selected: { keys: tf.Tensor; values: tf.Tensor } };
+export type Reading = { runs: readonly Run[] } | { groups: { keys: Groups; values: Groups } } | { selected: tf.Tensor };
 
 interface Run {
   count: number;
@@ -18,13 +18,8 @@ interface Run {
 }
 
 /** Of a layer's groups; conversion puts heads in an order that makes few runs of them. */
-export function readingOf(keys: Groups, values: Groups): Reading {
-  if (keys === values && isSorted(keys)) return { runs: runsOf(keys) };
-  const [ofKeys, ofValues] = [selectionOf(keys), selectionOf(values)];
-  return { selected: { keys: ofKeys, values: ofValues } };
-}
-
-const selectionOf = (groups: Groups): tf.Tensor => tf.tensor2d(oneHot(groups));
+export const readingOf = (keys: Groups, values: Groups): Reading =>
+  keys === values && isSorted(keys) ? { runs: runsOf(keys) } : { groups: { keys, values } };
 
 function runsOf(groups: Groups): Run[] {
   const runs: Run[] = [];
@@ -46,8 +41,12 @@ function runsOf(groups: Groups): Run[] {
  */
 export function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, reading: Reading): tf.Tensor {
   if ('selected' in reading) {
-    const { keys, values } = reading.selected;
-    return grouped(q, selectHeads(k, keys), selectHeads(v, values));
+    const { selected } = reading;
+    return grouped(q, selectHeads(k, selected), selectHeads(v, selected));
+  }
+  if ('groups' in reading) {
+    const { keys, values } = reading.groups;
+    return timesGrouped(tf.softmax(timesGrouped(q, k, keys, true)), v, values, false);
   }
   const { runs } = reading;
   if (runs.length === 1) return grouped(q, k, v);
@@ -74,6 +73,34 @@ function grouped(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor): tf.Tensor {
   const together = tf.reshape(q, [batch, groups, (heads / groups) * queries, headDim]);
   const weights = tf.softmax(tf.matMul(together, k, false, true)); // [B, G, (H/G)·N, N]
   return tf.reshape(tf.matMul(weights, v), [batch, heads, queries, headDim]);
+}
+
+/**
+ * Each head's own product with the KV head that it reads: equal neighbours without a copy, others with a copy for each
+ * head.
+ * @param x [B, H, n, …]
+ * @param y [B, K, N, E], transposed or not
+ */
+function timesGrouped(x: tf.Tensor, y: tf.Tensor, groups: Groups, transposed: boolean): tf.Tensor {
+  const [batch, heads, rows, width] = x.shape as [number, number, number, number];
+  if (!isNeighbours(groups)) return tf.matMul(x, gatherHeads(y, groups), false, transposed);
+  const kvHeads = y.shape[1] as number;
+  const product = tf.matMul(tf.reshape(x, [batch, kvHeads, (heads / kvHeads) * rows, width]), y, false, transposed);
+  return tf.reshape(product, [batch, heads, rows, product.shape[3] as number]);
+}
+
+/** [B, K, N, E] → [B, H, N, E] */
+function gatherHeads(x: tf.Tensor, groups: Groups): tf.Tensor {
+  const [batch, kvHeads, tokens, headDim] = x.shape as [number, number, number, number];
+  const gather = tf.customGrad((input) => ({
+    value: tf.gather(input as tf.Tensor, tf.tensor1d([...groups], 'int32'), 1),
+    gradFunc: (dy: tf.Tensor) => {
+      const readers = tf.reshape(tf.tensor2d(oneHot(groups)), [1, groups.length, kvHeads]);
+      const rows = tf.reshape(dy, [batch, groups.length, tokens * headDim]);
+      return tf.reshape(tf.matMul(readers, rows, true, false), [batch, kvHeads, tokens, headDim]);
+    },
+  }));
+  return gather(x);
 }
 
 /**

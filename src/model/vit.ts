@@ -184,7 +184,7 @@ function attention(
     const norms = meanKeyNorms(k, pass.weights);
     const allocated = allocateHeads(allocate, norms, state, batch, pass);
     const assignment = assignmentOf(allocated.counts, heads);
-    reading = { selected: { keys: assignment, values: assignment } };
+    reading = { selected: assignment };
     result.state.push(allocated.state);
     result.keyNorms.push(norms);
     result.counts.push(allocated.counts.clone()); // of its own: DGQA's is in the state too

@@ -223,7 +223,7 @@ for (const [name, rule] of Object.entries(GROUPINGS)) {
   test(`${name}: groups of as many KV heads as asked, the same again with the same seed; apart where wanted`, () => {
     for (const apart of [false, true])
       for (const kvHeads of [1, 2, 3, HEADS]) {
-        const found = [0, 1].map(() => rule.layer(input(1, apart))(kvHeads) as FoundGroups);
+        const found = [0, 1].map(() => rule.layer(input(1, apart))(kvHeads, kvHeads) as FoundGroups);
         assert.deepEqual(found[0], found[1]);
         const { keys, values, searches } = found[0] as FoundGroups;
         assert.deepEqual([kvHeadsOf(keys), kvHeadsOf(values)], [kvHeads, kvHeads]);

@@ -8,7 +8,7 @@ import { headsOfProjection } from '../heads.js';
 import { sandwich, sumOf, times, trace } from '../matrix.js';
 import { inputProducts, withoutOnes } from '../moments.js';
 import type { LayerStatistics } from '../statistics.js';
-import { neighbouring, pooledCost } from './neighbours.js';
+import { neighbouring, pooledCosts } from './neighbours.js';
 import { type GroupingInput, type GroupingRule, together } from './rule.js';
 
 /** `proportional`: as dgqa's calibration; `min-max`: as kdgqa. */
@@ -28,7 +28,7 @@ export const keyNorms = (scores: 'proportional' | 'min-max'): GroupingRule => ({
       counts[counts.indexOf(0)] = 1;
     }
     const groups: Groups = counts.flatMap((count, group) => Array<number>(count).fill(group));
-    return together(groups, pooledCost(input, groups));
+    return together(groups, pooledCosts(input, groups, groups));
   },
 });
 

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { GqaError } from '../../errors.js';
 import { type Grouping, type Groups, groupsProblem } from '../../model/grouping.js';
-import { pooledCost } from './neighbours.js';
+import { pooledCosts } from './neighbours.js';
 import { type GroupingRule, together } from './rule.js';
 
 export interface Labels {
@@ -24,7 +24,7 @@ export const fromLabels = ({ keys, values }: Labels, file: string): GroupingRule
       if (problem !== null) throw wrong(file, `layer ${index} ${problem}`);
       return groups;
     }) as [Groups, Groups];
-    return { ...together(ofKeys, pooledCost(input, ofKeys)), values: ofValues };
+    return { ...together(ofKeys, pooledCosts(input, ofKeys, ofValues)), values: ofValues };
   },
 });
 

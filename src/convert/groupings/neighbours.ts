@@ -12,15 +12,21 @@ export const neighbouring = (heads: number, kvHeads: number): Groups =>
 
 export const neighbours: GroupingRule = {
   fixed: true,
-  layer: (input) => (kvHeads) => {
-    const groups = neighbouring(input.sizes.heads, kvHeads);
-    return together(groups, pooledCost(input, groups));
+  layer: (input) => (keyHeads, valueHeads) => {
+    const { heads } = input.sizes;
+    const keys = neighbouring(heads, keyHeads);
+    const values = valueHeads === keyHeads ? keys : neighbouring(heads, valueHeads);
+    return { ...together(keys, pooledCosts(input, keys, values)), values };
   },
 };
 
 /** QCQA's weight-sharing error, for rules that have no measure of their own. */
-export function pooledCost({ weights, sizes }: GroupingInput, groups: Groups): number {
-  if (weights === null) return 0;
-  const { keys, values } = weightError.of(weights, sizes, null);
-  return costOf((members) => keys(members) + values(members), groups);
+export function pooledCosts(
+  { weights, sizes }: GroupingInput,
+  keys: Groups,
+  values: Groups,
+): { keys: number; values: number } {
+  if (weights === null) return { keys: 0, values: 0 };
+  const costs = weightError.of(weights, sizes, null);
+  return { keys: costOf(costs.keys, keys), values: costOf(costs.values, values) };
 }

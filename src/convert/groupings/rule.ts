@@ -48,8 +48,8 @@ export interface SearchRecord {
 }
 
 export interface FoundGroups extends LayerGroups {
-  /** In the rule's own measure; to share out a budget of KV heads over layers. */
-  error: number;
+  /** In the rule's own measure; to share out a budget of KV heads over layers, and over keys and values. */
+  errors: { keys: number; values: number };
   searches: SearchRecord[];
 }
 
@@ -58,14 +58,17 @@ export interface GroupingRule {
   fixed?: true;
   /** Statistics of the MHA model on calibration images that the rule looks at. */
   needs?: readonly StatisticName[];
-  /** @returns the groups for any number of KV heads; null where there are none with so many */
-  layer(input: GroupingInput): (kvHeads: number) => FoundGroups | null;
+  /**
+   * @returns the groups for any number of key heads and of value heads, which is another only where they are grouped
+   *   apart; null where there are none with so many
+   */
+  layer(input: GroupingInput): (keyHeads: number, valueHeads: number) => FoundGroups | null;
 }
 
 /** The same groups for keys and values, that nothing was searched for. */
-export const together = (groups: Groups, error = 0): FoundGroups => ({
+export const together = (groups: Groups, errors = { keys: 0, values: 0 }): FoundGroups => ({
   keys: groups,
   values: groups,
-  error,
+  errors,
   searches: [],
 });

@@ -57,25 +57,27 @@ export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchNa
         };
       };
     };
+    const impossible = (kvHeads: number): boolean => sizes === 'equal' && heads % kvHeads !== 0;
     if (plan.apart) {
       const [keys, values] = [searchesOf(costs.keys, 'keys'), searchesOf(costs.values, 'values')];
-      return (kvHeads) => {
-        if (sizes === 'equal' && heads % kvHeads !== 0) return null;
-        const [ofKeys, ofValues] = [keys(kvHeads), values(kvHeads)];
+      return (keyHeads, valueHeads) => {
+        if (impossible(keyHeads) || impossible(valueHeads)) return null;
+        const [ofKeys, ofValues] = [keys(keyHeads), values(valueHeads)];
         return {
           keys: ofKeys.found.groups,
           values: ofValues.found.groups,
-          error: ofKeys.found.error + ofValues.found.error,
+          errors: { keys: ofKeys.found.error, values: ofValues.found.error },
           searches: [ofKeys.record, ofValues.record],
         };
       };
     }
     const both = searchesOf((members) => costs.keys(members) + costs.values(members), 'both');
     return (kvHeads) => {
-      if (sizes === 'equal' && heads % kvHeads !== 0) return null;
+      if (impossible(kvHeads)) return null;
       const { found, record } = both(kvHeads);
-      const { groups, error } = found;
-      return { keys: groups, values: groups, error, searches: [record] };
+      const { groups } = found;
+      const errors = { keys: costOf(costs.keys, groups), values: costOf(costs.values, groups) };
+      return { keys: groups, values: groups, errors, searches: [record] };
     };
   },
 });
