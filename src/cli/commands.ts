@@ -118,6 +118,9 @@ export const commands: CommandSpec[] = [
       new Option('--kv-heads <list>', 'numbers of KV heads (default: all that divide the heads)').argParser(
         wholeNumbers(1, 1024),
       ),
+      new Option('--budgets <list>', 'KV heads of all layers together, shared out by the error, as model.kv_budget')
+        .argParser(wholeNumbers(1, 1_000_000))
+        .default([], 'none'),
       new Option('--groupings <list>', 'as model.grouping').argParser(list).default(['neighbours']),
       new Option('--merges <list>', 'as model.merge; with +refit the output projections are fitted again')
         .argParser(list)

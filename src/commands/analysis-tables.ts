@@ -15,7 +15,8 @@ export interface Accuracy {
 export interface CombinationRow {
   grouping: string;
   merge: string;
-  kvHeads: number;
+  /** Of each layer, or `36 in all`. */
+  kvHeads: string;
   /** Null where it was not measured. */
   accuracy: Accuracy | null;
   seconds: number;
@@ -86,7 +87,7 @@ function combinationsTable(combinations: readonly CombinationRow[], baseline: Ac
     const errors = errorsOf(row);
     const [keys, values] = [errors.map((each) => each.keys), errors.map((each) => each.values)];
     return [
-      String(kvHeads),
+      kvHeads,
       grouping,
       merge,
       percent(meanOf(keys)),
@@ -112,9 +113,14 @@ function keepingTable(depth: number, combinations: readonly CombinationRow[], ke
   const fewest = (merge: string, layer: number): string => {
     const enough = combinations.filter((row) => {
       const error = errorsOf(row)[layer];
-      return row.merge === merge && error !== undefined && Math.max(error.keys, error.values) <= 1 - keep;
+      return (
+        row.merge === merge &&
+        Number.isInteger(Number(row.kvHeads)) &&
+        error !== undefined &&
+        Math.max(error.keys, error.values) <= 1 - keep
+      );
     });
-    return enough.length === 0 ? 'all' : String(Math.min(...enough.map(({ kvHeads }) => kvHeads)));
+    return enough.length === 0 ? 'all' : String(Math.min(...enough.map(({ kvHeads }) => Number(kvHeads))));
   };
   return table(
     [right('layer'), ...merges.map(right)],

@@ -20,7 +20,7 @@ import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { makeFolder, writeFileAtomic } from '../files/atomic.js';
-import { isMha, kvHeadsInWords } from '../model/grouping.js';
+import { kvHeadsInWords, sharesNothing } from '../model/grouping.js';
 import { conversionRecord } from '../run/conversion.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
@@ -43,6 +43,8 @@ export interface AnalyzeOptions {
   config?: string;
   set: string[];
   kvHeads?: number[];
+  /** KV heads of all layers together, as model.kv_budget. */
+  budgets: number[];
   groupings: string[];
   /** A name of the table; with `+refit`, output projections are fitted again (top-1 only). */
   merges: string[];
@@ -68,7 +70,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
     const gather = gatherOn(config, pipeline, parts.train, mode, { progress, stop });
     const built = await buildModel(source.checkpoint, config, dataset.classes, NO_GATHER);
     const { shape, values } = built.model;
-    if (!isMha(shape.grouping))
+    if (!sharesNothing(shape))
       throw new GqaError(
         'usage',
         `${source.checkpoint} has ${kvHeadsInWords(shape.grouping)}: nothing is left to group`,
@@ -96,14 +98,18 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
     const baseline = measure === null ? null : await measure.of(mha, 'MHA');
     const combinations: CombinationRow[] = [];
     for (const { name: grouping, rule } of rules)
-      for (const kvHeads of counts) {
-        const plan = planOf(config, kvHeads);
+      for (const wanted of [
+        ...counts.map((each) => ({ each })),
+        ...options.budgets.map((together) => ({ together })),
+      ]) {
+        const plan = { ...planOf(config), wanted };
+        const kvHeads = 'each' in wanted ? String(wanted.each) : `${wanted.together} in all`;
         let found: FoundGroups[];
         try {
-          found = groupsOfLayers(rule, values, shape, { each: kvHeads }, statistics, plan);
+          found = groupsOfLayers(rule, values, shape, wanted, statistics, plan);
         } catch (error) {
           if (!(error instanceof GqaError)) throw error;
-          say(`${grouping}, ${counted(kvHeads, 'KV head')}: ${error.message}`);
+          say(`${grouping}, KV heads ${kvHeads}: ${error.message}`);
           continue;
         }
         for (const { name: merge, rule: mergeRule, refit } of merges) {
@@ -111,6 +117,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
           const began = performance.now();
           const known = {
             ...plan,
+            wanted: { each: 1 }, // the groups are there
             grouping: { fixed: true as const, layer: knownGroups(found) },
             merge: mergeRule,
             refit,
@@ -124,7 +131,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
           const accuracy = measure === null ? null : await measure.of(converted, `${grouping}, ${merge}, ${kvHeads}`);
           const layers = converted.layers as LayerRecord[];
           combinations.push({ grouping, merge, kvHeads, accuracy, seconds, layers });
-          const row = `${grouping}, ${merge}, ${counted(kvHeads, 'KV head')}`;
+          const row = `${grouping}, ${merge}, KV heads ${kvHeads}`;
           if (accuracy !== null) say(`${row}: ${inWords(accuracy)}`);
         }
       }
@@ -155,11 +162,10 @@ function mergeOf(name: string) {
   return { name, refit, rule: mergeRule(refit ? name.slice(0, -'+refit'.length) : name) };
 }
 
-const planOf = ({ seed, model }: Config, kvHeads: number): Omit<ConversionPlan, 'grouping' | 'merge' | 'refit'> => ({
+const planOf = ({ seed, model }: Config): Omit<ConversionPlan, 'grouping' | 'merge' | 'refit' | 'wanted'> => ({
   search: model.search,
   apart: model.groupValues === 'apart',
   seed,
-  wanted: { each: kvHeads },
   calibrateOn: model.calibrateOn,
   variant: 'gqa',
 });

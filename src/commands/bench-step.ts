@@ -10,7 +10,7 @@ import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { npmRun } from '../invocation.js';
 import { forwardFlops } from '../model/flops.js';
-import { kvHeadsFigure } from '../model/grouping.js';
+import { sharingRecord } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import type { VariantName } from '../model/variants.js';
 import { startBackend } from '../native/backend.js';
@@ -137,7 +137,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     return {
       mode,
       variant,
-      kv_heads: kvHeadsFigure(shape.grouping),
+      ...sharingRecord(shape),
       parameters,
       kv_parameters: kvParameters,
       gflops_per_image: rounded(forwardFlops(shape) / 1e9),

@@ -13,7 +13,7 @@ import type { Gather, LayerRecord } from '../convert/checkpoint.js';
 import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
-import { figureInWords, kvHeadsFigure, kvHeadsInWords, kvHeadsOf } from '../model/grouping.js';
+import { figureInWords, kvHeadsOf, sharingInWords, sharingRecord } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
 import { conversionRecord } from '../run/conversion.js';
 import type { Stop } from '../run/interrupt.js';
@@ -60,7 +60,7 @@ export async function convert(
       out: options.out,
       variant,
       from_kv_heads: built.fromKvHeads,
-      kv_heads: kvHeadsFigure(shape.grouping),
+      ...sharingRecord(shape),
       classes: shape.numClasses,
       notices: found,
       warnings,
@@ -71,7 +71,7 @@ export async function convert(
       options.json
         ? `${JSON.stringify(report)}\n`
         : [
-            `${options.out}: ${variant}, ${from} → ${kvHeadsInWords(shape.grouping)}\n`,
+            `${options.out}: ${variant}, ${from} → ${sharingInWords(shape)}\n`,
             options.report && built.layers !== null ? reportTable(built.layers) : '',
             ...warnings.map((line) => `${warningLine(line)}\n`),
           ].join(''),

@@ -12,7 +12,7 @@ import type { Evaluable } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
-import { kvHeadsFigure } from '../model/grouping.js';
+import { sharingRecord } from '../model/grouping.js';
 import { checkEvaluation, writeEvaluation } from '../run/evaluation.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
@@ -94,7 +94,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
       split: options.split,
       overrides: options.set,
       variant: variant,
-      kv_heads: kvHeadsFigure(shape.grouping),
+      ...sharingRecord(shape),
       checkpoint: source.checkpoint,
       device: `${backend.name} ${backend.device} ${mode}`,
       warnings,

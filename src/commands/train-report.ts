@@ -10,6 +10,8 @@ export interface TrainReport {
   run: string;
   variant: string;
   kv_heads: number | number[];
+  /** Where values are grouped apart. */
+  value_heads?: number | number[];
   seed: number;
   parameters: number;
   kv_parameters: number;
@@ -36,6 +38,7 @@ export function describe(
     run,
     variant,
     kv_heads,
+    value_heads,
     converted,
     fresh_head,
     best,
@@ -48,7 +51,7 @@ export function describe(
 ): string {
   const selection = protocol === 'paper' ? 'test' : 'validation';
   return [
-    `${variant}, ${figureInWords(kv_heads)}: ${run}`,
+    `${variant}, ${value_heads === undefined ? '' : 'keys of '}${figureInWords(kv_heads)}${value_heads === undefined ? '' : `, values of ${figureInWords(value_heads)}`}: ${run}`,
     ...(converted ? [`  as converted, ${selection}: top-1 ${percent(converted.top1)}`] : []),
     ...(fresh_head ? [`  as converted, ${selection}: – (fresh head)`] : []),
     `  best epoch (${best.epoch}), ${selection}: top-1 ${percent(best.top1)}`,

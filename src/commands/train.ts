@@ -10,7 +10,7 @@ import { counted } from '../counted.js';
 import { fingerprint } from '../data/fingerprint.js';
 import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
-import { kvHeadsFigure, kvHeadsInWords } from '../model/grouping.js';
+import { sharingInWords, sharingRecord } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import { conversionRecord } from '../run/conversion.js';
 import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
@@ -134,7 +134,7 @@ async function trainLogged(
     });
     kept.into(run);
     say(
-      `run ${run.path}: ${variant}, ${kvHeadsInWords(shape.grouping)} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
+      `run ${run.path}: ${variant}, ${sharingInWords(shape)} of ${shape.heads}, ${parameters} parameters, ${backend.name} ${backend.version} on the ${backend.device}`,
     );
     [...built.notices, ...findings.notices].forEach(say);
     notices.forEach(say);
@@ -162,7 +162,7 @@ async function trainLogged(
       const report: TrainReport = {
         run: run.path,
         variant,
-        kv_heads: kvHeadsFigure(shape.grouping),
+        ...sharingRecord(shape),
         seed: config.seed,
         parameters,
         kv_parameters: kvParameters,

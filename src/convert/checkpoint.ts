@@ -3,7 +3,7 @@
  * it is MHA, layer by layer.
  */
 import { otherHeads, type ReadCheckpoint, readCheckpoint, type WantedShape } from '../checkpoint/read.js';
-import { isMha, kvHeadsFigure, sameGrouping } from '../model/grouping.js';
+import { kvHeadsFigure, sameGrouping, sharesNothing } from '../model/grouping.js';
 import type { Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
@@ -86,7 +86,7 @@ export async function convertRead(
 ): Promise<Converted> {
   const own = { values: read.values, shape: read.shape };
   const fromKvHeads = kvHeadsFigure(read.shape.grouping);
-  if (isMha(read.shape.grouping)) {
+  if (sharesNothing(read.shape)) {
     const mha = { ...own, values: folded(own.values, own.shape, read.card?.variant ?? 'mha') };
     return { ...(await convertMha(mha, plan, gather, measure)), fromKvHeads };
   }
@@ -112,7 +112,7 @@ export function convertCheckpoint(
   const read = readCheckpoint(path, shape, seed, classes);
   const fromKvHeads = kvHeadsFigure(read.shape.grouping);
   const groups = sharedGroups(shape.grouping);
-  if (isMha(read.shape.grouping)) return { ...read, ...regroup(read.values, read.shape, groups, mean), fromKvHeads };
+  if (sharesNothing(read.shape)) return { ...read, ...regroup(read.values, read.shape, groups, mean), fromKvHeads };
   requireSame(read, path, groups);
   return { ...read, fromKvHeads, order: asItIs(read.shape) };
 }

@@ -83,3 +83,29 @@ export function figureInWords(kvHeads: number | number[]): string {
   if (typeof kvHeads === 'number') return `${kvHeads} KV head${kvHeads === 1 ? '' : 's'}`;
   return `${kvHeads.slice(0, -1).join(', ')} and ${kvHeads.at(-1)} KV heads (by layer)`;
 }
+
+/** Who reads whom in a model: keys, and values where they are grouped otherwise. */
+export interface Sharing {
+  grouping: Grouping;
+  valueGrouping?: Grouping | undefined;
+}
+
+/** Whether neither keys nor values are shared: multi-head attention. */
+export const sharesNothing = ({ grouping, valueGrouping = grouping }: Sharing): boolean =>
+  isMha(grouping) && isMha(valueGrouping);
+
+/** In words: `4 KV heads`, or where values are grouped apart `1 key head and 5 value heads`. */
+export function sharingInWords({ grouping, valueGrouping }: Sharing): string {
+  if (valueGrouping === undefined) return kvHeadsInWords(grouping);
+  const of = (each: Grouping, what: string): string => kvHeadsInWords(each).replace('KV', what);
+  return `${of(grouping, 'key')} and ${of(valueGrouping, 'value')}`;
+}
+
+/** For records: `kv_heads` of keys and values, or of keys where `value_heads` says another number of values. */
+export const sharingRecord = ({
+  grouping,
+  valueGrouping,
+}: Sharing): { kv_heads: number | number[]; value_heads?: number | number[] } => ({
+  kv_heads: kvHeadsFigure(grouping),
+  ...(valueGrouping === undefined ? {} : { value_heads: kvHeadsFigure(valueGrouping) }),
+});

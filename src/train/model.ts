@@ -13,7 +13,14 @@ import type { MergeRule } from '../convert/merges/rule.js';
 import { mergeRule } from '../convert/merges.js';
 import { GqaError } from '../errors.js';
 import { type AttentionValues, initialAttention } from '../model/attention-state.js';
-import { figureInWords, isMha, kvHeadsFigure, kvHeadsInWords, neighbours, sameGrouping } from '../model/grouping.js';
+import {
+  figureInWords,
+  kvHeadsFigure,
+  neighbours,
+  sameGrouping,
+  sharesNothing,
+  sharingInWords,
+} from '../model/grouping.js';
 import { initialModel, initialValues, parameterSpecs, type Values } from '../model/params.js';
 import { layerShapes, type ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
@@ -135,7 +142,7 @@ export async function buildModel(
       : {};
   const numClasses = classes?.length ?? null;
   const read = readCheckpoint(checkpoint, { ...sizes, ...known, numClasses }, seed, classes);
-  if (isMha(read.shape.grouping)) requireFitting({ ...read.shape, ...known }, variant, plan.merge);
+  if (sharesNothing(read.shape)) requireFitting({ ...read.shape, ...known }, variant, plan.merge);
   const converted = await convertRead(read, checkpoint, plan, gather, measure ? [] : null);
   const { values, shape, order, fromKvHeads } = converted;
   requireFitting(shape, variant, null);
@@ -204,10 +211,10 @@ const withAdded = (values: Values, shape: ModelShape, variant: VariantName, seed
   ...values,
 });
 
-function mergedNotice(fromKvHeads: number | number[], { grouping }: ModelShape, asked: Config['model']): string[] {
-  if (`${fromKvHeads}` === `${kvHeadsFigure(grouping)}`) return [];
+function mergedNotice(fromKvHeads: number | number[], shape: ModelShape, asked: Config['model']): string[] {
+  if (shape.valueGrouping === undefined && `${fromKvHeads}` === `${kvHeadsFigure(shape.grouping)}`) return [];
   const from = figureInWords(fromKvHeads).replace('KV ', '');
-  const to = kvHeadsInWords(grouping);
+  const to = sharingInWords(shape);
   if (variantOf(asked.variant).keepsHeads) return [`K and V of ${from} are kept; the step merges them to ${to}`];
   const how = asked.merge === 'mean' ? 'mean-pooled' : `merged (${asked.merge})`;
   const refit = asked.refit === 'output' ? ', output projections fitted again' : '';

@@ -5,7 +5,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import { readCheckpoint } from '../checkpoint/read.js';
 import { GqaError } from '../errors.js';
-import { isMha, kvHeadsInWords, neighbours } from '../model/grouping.js';
+import { kvHeadsInWords, neighbours, sharesNothing } from '../model/grouping.js';
 import type { Values } from '../model/params.js';
 import type { PixelScale } from '../model/pixels.js';
 import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
@@ -57,7 +57,7 @@ export function buildTeacher(
   const eps = (of: ModelShape): number => of.layerNormEps ?? LAYER_NORM_EPS;
   const problem =
     freshBecause ??
-    (isMha(found.grouping) ? null : `it has ${kvHeadsInWords(found.grouping)}`) ??
+    (sharesNothing(found) ? null : `it has ${kvHeadsInWords(found.grouping)}`) ??
     (eps(found) !== eps(shape) ? `its layer norm’s eps is ${eps(found)}, the student’s ${eps(shape)}` : null);
   if (problem !== null) {
     throw new GqaError(

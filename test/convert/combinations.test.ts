@@ -123,6 +123,7 @@ test('values grouped apart, a budget over layers, fitted outputs, statistics of 
   for (const [what, ...lines] of [
     ['apart', 'kv_heads: 3', 'grouping: qcqa-ac', 'group_values: apart'],
     ['budget', 'kv_budget: 8', 'grouping: basis-free', 'merge: basis'],
+    ['budget apart', 'kv_budget: 6', 'grouping: basis-free', 'merge: basis', 'group_values: apart'],
     ['refit', 'kv_heads: 2', 'merge: basis', 'refit: output'],
     ['refit of the mean', 'kv_heads: 2', 'refit: output'],
     ['stream', 'kv_heads: 2', 'merge: basis', 'calibrate_on: converted', 'refit: output'],
@@ -133,6 +134,14 @@ test('values grouped apart, a budget over layers, fitted outputs, statistics of 
     trainer.begin(built.model);
     assert.ok(logitsOf(trainer).every(Number.isFinite), what);
     if (what === 'apart') assert.notEqual(shape.valueGrouping, undefined);
+    if (what === 'budget apart') {
+      const values = shape.valueGrouping ?? shape.grouping;
+      assert.ok(totalKvHeads(shape.grouping) + totalKvHeads(values) <= 12);
+      const saved = path.join(path.dirname(file), 'apart.safetensors');
+      write(saved, built.model);
+      const again = await build(saved, 'variant: gqa', ...lines);
+      assert.deepEqual([again.model.shape, again.model.values], [shape, built.model.values]);
+    }
     if (what === 'budget') {
       assert.ok(totalKvHeads(shape.grouping) <= 8);
       assert.ok(shape.grouping.every((groups) => groupSizes(groups).every((size) => size > 0)));
@@ -141,6 +150,24 @@ test('values grouped apart, a budget over layers, fitted outputs, statistics of 
       if (what.includes('refit') || what === 'stream')
         assert.ok(layer.refit !== null && layer.refit.after <= layer.refit.before);
   }
+});
+
+test('values that are grouped where keys are not are no MHA model', async () => {
+  const labels = path.join(path.dirname(file), 'values.json');
+  const [alone, pairs] = [
+    [0, 1, 2, 3, 4, 5],
+    [0, 0, 1, 1, 2, 2],
+  ];
+  fs.writeFileSync(labels, JSON.stringify({ groups: Array(3).fill(alone), value_groups: Array(3).fill(pairs) }));
+  const lines = ['variant: gqa', `grouping: ${labels}`];
+  const { model } = await build(file, ...lines);
+  assert.deepEqual([model.shape.grouping[0], model.shape.valueGrouping?.[0]], [alone, pairs]);
+  const trainer = trainerOf(model.shape, 'gqa');
+  trainer.begin(model);
+  trainer.train(batchOf(0), { step: 0, lr: 1e-3, refresh: false });
+  const saved = path.join(path.dirname(file), 'values.safetensors');
+  write(saved, model);
+  assert.deepEqual((await build(saved, ...lines)).model.values, model.values);
 });
 
 test('every variant converts an MHA model, trains and folds to the same logits', async () => {
