@@ -50,7 +50,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'model.grouping':
     'Which heads share a key-value head: a name of docs/methods.md, or a file of labels (JSON: for each layer the group of every head), relative to the working directory; the file then says how many KV heads a layer has. Left out: as the variant says, else `neighbours`',
   'model.group_values':
-    '`with_keys`: values are grouped as keys are; `apart`: a searched or random grouping is found for keys and values each',
+    '`with_keys`: values are grouped as keys are; `apart`: a searched or random grouping is found for keys and values each, and a budget of N KV heads is one of 2N key heads and value heads. Left out: as the variant says, else `with_keys`',
   'model.search':
     'How a searched grouping looks for the best groups: `exact` (up to 16 heads; its optimum is always reported where there is room), `nsga2` (QCQA’s) or `swap` (hill climbing)',
   'model.kv_budget':

@@ -212,9 +212,11 @@ export function resolveConfig(parsed: ParsedConfig): Config {
   const named = {
     grouping: model.grouping ?? conversion?.grouping ?? 'neighbours',
     merge: model.merge ?? conversion?.merge ?? 'mean',
+    group_values: model.group_values ?? conversion?.groupValues ?? ('with_keys' as const),
   };
   const ofBudget = model.kv_budget === null ? null : meanOfBudget(model.kv_budget, sizes.depth);
-  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? ofBudget ?? model.kv_heads ?? sizes.heads;
+  const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads ?? ofBudget ?? sizes.heads;
+  const budget = model.kv_budget ?? (conversion?.shareOut === true ? kvHeads * sizes.depth : null);
   const limit =
     typeof data.limit === 'object' && data.limit !== null
       ? data.limit
@@ -225,7 +227,7 @@ export function resolveConfig(parsed: ParsedConfig): Config {
     ...parsed,
     train: { ...train, distill_from: distillFrom },
     data: { ...data, limit },
-    model: { ...model, ...named, ...sizes, kv_heads: kvHeads },
+    model: { ...model, ...named, ...sizes, kv_heads: kvHeads, kv_budget: budget },
   }) as Config;
 }
 

@@ -85,7 +85,7 @@ export const configSchema = z.strictObject({
     variant: z.enum(Object.keys(VARIANTS) as [VariantName, ...VariantName[]]).default('mha'),
     kv_heads: count(1, 1024).nullable().optional(),
     grouping: z.string().min(1).optional(),
-    group_values: z.enum(['with_keys', 'apart']).default('with_keys'),
+    group_values: z.enum(['with_keys', 'apart']).optional(),
     search: z.enum(['exact', 'nsga2', 'swap']).default('exact'),
     kv_budget: count(1).nullable().default(null),
     merge: z.string().min(1).optional(),
@@ -131,8 +131,8 @@ export const configSchema = z.strictObject({
 
 type ParsedConfig = z.output<typeof configSchema>;
 type SizeKey = (typeof sizeKeys)[number];
-type ResolvedModel = Omit<ParsedConfig['model'], SizeKey | 'kv_heads' | 'grouping' | 'merge'> &
-  Record<SizeKey | 'kv_heads', number> & { grouping: string; merge: string };
+type ResolvedModel = Omit<ParsedConfig['model'], SizeKey | 'kv_heads' | 'grouping' | 'merge' | 'group_values'> &
+  Record<SizeKey | 'kv_heads', number> & { grouping: string; merge: string; group_values: 'with_keys' | 'apart' };
 type ResolvedData = Omit<ParsedConfig['data'], 'limit'> & {
   limit: { train: number | null; val: number | null; test: number | null };
 };

@@ -33,6 +33,9 @@ export const VARIANTS: Record<VariantName, Variant> = {
   'asymgqa-sym': { conversion: { grouping: 'asym-sym' } },
   rotated: { conversion: { merge: 'rotated' } },
   basis: { conversion: { merge: 'basis' } },
+  'basis-budget': {
+    conversion: { grouping: 'basis-free', merge: 'basis', groupValues: 'apart', shareOut: true },
+  },
 };
 
 /** @throws Error for a name that is not in the table, which no config has */

@@ -13,9 +13,9 @@ export interface Variant {
   kvHeads?: 'all' | 'one';
   /**
    * Grouping and merge that the name stands for, unless the config says otherwise: a paper's method is a name for a
-   * combination.
+   * combination. `shareOut`: KV heads are the mean of all layers, as with the config's `kv_budget`.
    */
-  conversion?: { grouping?: string; merge?: string };
+  conversion?: { grouping?: string; merge?: string; groupValues?: 'apart'; shareOut?: true };
   /** Every head keeps its keys and values after conversion: the variant merges them itself, in every step. */
   keepsHeads?: true;
   /**
