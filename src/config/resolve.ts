@@ -216,7 +216,8 @@ export function resolveConfig(parsed: ParsedConfig): Config {
   };
   const ofBudget = model.kv_budget === null ? null : meanOfBudget(model.kv_budget, sizes.depth);
   const kvHeads = fixedKvHeads(model.variant, sizes.heads) ?? model.kv_heads ?? ofBudget ?? sizes.heads;
-  const budget = model.kv_budget ?? (conversion?.shareOut === true ? kvHeads * sizes.depth : null);
+  const budget =
+    model.kv_budget ?? (conversion?.shareOut === true && model.pretrained !== null ? kvHeads * sizes.depth : null);
   const limit =
     typeof data.limit === 'object' && data.limit !== null
       ? data.limit
