@@ -41,7 +41,9 @@ for (const by of ['cosine', 'l2'] as const)
     const own = directly(values, teacher.dataSync() as Float32Array, by);
     assert.ok(Math.abs((loss(features).dataSync()[0] as number) - own) < 1e-5);
     assert.ok(Math.abs(loss(teacher).dataSync()[0] as number) < 1e-6);
-    const gradient = tf.grad((x: tf.Tensor) => loss(x) as tf.Scalar)(features).dataSync();
+    const gradient = tf
+      .grad((x: tf.Tensor) => loss(x) as tf.Scalar)(features)
+      .dataSync();
     const ofTeacher = teacher.dataSync() as Float32Array;
     for (const at of [0, 7, 33, B * N * D - 1]) {
       const moved = (by_: number): Float32Array => Float32Array.from(values, (v, i) => (i === at ? v + by_ : v));

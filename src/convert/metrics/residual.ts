@@ -4,7 +4,9 @@
  * parts of its own square. A score that is off by δ moves the output by about δ of its spread, so that the two can be
  * added. Ours; the error of merges/basis.ts.
  */
-import { eigen, type Matrix, principalBlocks, sandwich, stacked, trace } from '../matrix.js';
+
+import { eigenvalues } from '../eigenvalues.js';
+import { type Matrix, principalBlocks, sandwich, stacked, trace } from '../matrix.js';
 import { keySides, type Side, valueSides } from '../merges/sides.js';
 import type { GroupCost } from '../search/partition.js';
 import type { Metric } from './metric.js';
@@ -20,7 +22,7 @@ export const basisResidual: Metric = {
       values: residual(values, headDim, 1 / (trace(values) || 1)),
     };
   },
-  work: (members, { headDim }) => 10 * (members * headDim) ** 3,
+  work: (members, { headDim }) => 1.5 * (members * headDim) ** 3,
 };
 
 /** Covariance of all heads' weighed outputs, [H·E, H·E]. */
@@ -36,6 +38,6 @@ const residual =
 
 /** The sum of all but the `kept` largest eigenvalues. */
 export const residualOf = (covariance: Matrix, kept: number): number =>
-  eigen(covariance)
-    .values.slice(kept)
+  eigenvalues(covariance)
+    .slice(kept)
     .reduce((sum, value) => sum + Math.max(value, 0), 0);
