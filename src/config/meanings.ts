@@ -52,7 +52,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'model.group_values':
     '`with_keys`: values are grouped as keys are; `apart`: a searched or random grouping is found for keys and values each, and a budget of N KV heads is one of 2N key heads and value heads. Left out: as the variant says, else `with_keys`',
   'model.search':
-    'How a searched grouping looks for the best groups: `exact` (up to 16 heads; its optimum is always reported where there is room), `nsga2` (QCQA’s) or `swap` (hill climbing)',
+    'How a searched grouping looks for the best groups: `exact` (up to 16 heads; its optimum is always reported where there is room), `nsga2` (QCQA’s), `swap` (hill climbing), `none`: neighbours, in the grouping’s own measure, which a budget is shared out by; `auto`: exact where there is room, else swap',
   'model.kv_budget':
     'KV heads of all layers together, shared out so that the error of the grouping is least, instead of `kv_heads` in every layer; null: every layer has `kv_heads`',
   'model.merge':

@@ -86,7 +86,7 @@ export const configSchema = z.strictObject({
     kv_heads: count(1, 1024).nullable().optional(),
     grouping: z.string().min(1).optional(),
     group_values: z.enum(['with_keys', 'apart']).optional(),
-    search: z.enum(['exact', 'nsga2', 'swap']).default('exact'),
+    search: z.enum(['auto', 'exact', 'nsga2', 'swap', 'none']).default('auto'),
     kv_budget: count(1).nullable().default(null),
     merge: z.string().min(1).optional(),
     refit: z.enum(['none', 'output']).default('none'),

@@ -66,7 +66,7 @@ test('a config that names data and size gets every default of the schema', () =>
       grouping: 'neighbours',
       merge: 'mean',
       groupValues: 'with_keys',
-      search: 'exact',
+      search: 'auto',
       kvBudget: null,
       refit: 'none',
       calibrateOn: 'mha',

@@ -9,13 +9,13 @@ export interface LayerGroups {
   values: Groups;
 }
 
-/** How groups are looked for. `nsga2`: QCQA's. */
-export const SEARCHES = ['exact', 'nsga2', 'swap'] as const;
-export type SearchName = (typeof SEARCHES)[number];
+/** How groups are looked for. `nsga2`: QCQA's; `none`: neighbours, in the rule's own measure. */
+export type SearchName = 'exact' | 'nsga2' | 'swap' | 'none';
 
 /** What the config says of the search. */
 export interface SearchPlan {
-  search: SearchName;
+  /** `auto`: exact where there is room, else swap. */
+  search: SearchName | 'auto';
   /** Keys and values are grouped apart, each by its own part of the error. */
   apart: boolean;
   seed: number;

@@ -13,8 +13,10 @@ import { swap } from '../search/swap.js';
 import { neighbouring } from './neighbours.js';
 import type { GroupingInput, GroupingRule, SearchName, SearchRecord } from './rule.js';
 
-/** Floating-point operations that an exact search may take for a layer: about ten minutes. */
-const MOST_WORK = 5e11;
+/** Floating-point operations that an exact search may take for a layer: some minutes. */
+const MOST_WORK = 1e11;
+/** The same for hill climbing to one number of groups. */
+const MOST_WORK_CLIMBING = 1e10;
 
 /** @param always searches that are run beside the one that the config chooses */
 export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchName[] = []): GroupingRule => ({
@@ -26,6 +28,8 @@ export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchNa
     const costs = metric.of(weights, layer, statistics);
     const room = roomFor(metric, input, sizes);
     if (plan.search === 'exact' && room !== null) throw noRoom(room);
+    const search = plan.search === 'auto' ? (room === null ? 'exact' : 'swap') : plan.search;
+    const climbs = MOST_WORK_CLIMBING / (heads ** 2 * metric.work(heads / 3, layer));
     const searchesOf = (cost: GroupCost, of: SearchRecord['of']) => {
       const known = remembered(cost, heads);
       return (kvHeads: number): { found: Partitioned; record: SearchRecord } => {
@@ -33,20 +37,21 @@ export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchNa
         const position = [input.index, kvHeads, of.length] as const;
         const found: Partial<Record<SearchName, Partitioned>> = {};
         let front: Partitioned[] | null = null;
-        if (room === null) found.exact = exact(known, heads, kvHeads, sizes);
-        if (plan.search === 'nsga2' || always.includes('nsga2')) {
+        if (search === 'none') found.none = { groups: first, error: costOf(known, first) };
+        else if (room === null) found.exact = exact(known, heads, kvHeads, sizes);
+        if (search === 'nsga2' || (search !== 'none' && always.includes('nsga2'))) {
           front = stage1(known, first, sizes, draws(plan.seed, 'grouping/nsga2', ...position));
           found.nsga2 = front.at(-1) as Partitioned;
         }
-        if (plan.search === 'swap')
-          found.swap = swap(known, first, sizes, draws(plan.seed, 'grouping/swap', ...position));
-        const best = found[plan.search] as Partitioned;
-        const others = Object.entries(found).filter(([name]) => name !== plan.search);
+        if (search === 'swap')
+          found.swap = swap(known, first, sizes, draws(plan.seed, 'grouping/swap', ...position), climbs);
+        const best = found[search] as Partitioned;
+        const others = Object.entries(found).filter(([name]) => name !== search);
         return {
           found: best,
           record: {
             of,
-            by: plan.search,
+            by: search,
             error: best.error,
             neighbours: costOf(known, first),
             others: Object.fromEntries(others.map(([name, { error }]) => [name, error])),

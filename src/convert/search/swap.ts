@@ -11,11 +11,20 @@ import { costOf, type GroupCost, type Partitioned, renumbered, type Sizes } from
 const PROPOSALS = 3000;
 const BEGINNINGS = 200;
 
-/** @param first where the first climb begins: the result is never worse */
-export function swap(cost: GroupCost, first: Groups, sizes: Sizes, from: Draws): Partitioned {
+/**
+ * @param first where the first climb begins: the result is never worse
+ * @param most  climbs, for a cost that takes long
+ */
+export function swap(
+  cost: GroupCost,
+  first: Groups,
+  sizes: Sizes,
+  from: Draws,
+  most = Number.POSITIVE_INFINITY,
+): Partitioned {
   let best: Partitioned = { groups: first, error: costOf(cost, first) };
   if (kvHeadsOf(first) === 1 || kvHeadsOf(first) === first.length) return best;
-  for (let i = 0; i < BEGINNINGS; i++) {
+  for (let i = 0; i < Math.min(BEGINNINGS, Math.max(1, most)); i++) {
     const begin = i === 0 ? first : randomPartition(first.length, kvHeadsOf(first), sizes, from);
     const climbed = climb(cost, begin, sizes, from);
     if (climbed.error < best.error) best = climbed;
