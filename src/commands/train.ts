@@ -19,7 +19,7 @@ import { isInterruption, type Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { checkRun, createRun, type LoggedLine, type RunFolder } from '../run/run-folder.js';
 import { runExperiment, type Watch } from '../train/experiment.js';
-import { type BuiltModel, buildModel } from '../train/model.js';
+import { type BuiltModel, buildModel, conversionPlan } from '../train/model.js';
 import { splitParts } from '../train/parts.js';
 import { planFindings, requireWarmupEnds } from '../train/plan.js';
 import { gatherOn } from '../train/ready.js';
@@ -76,6 +76,7 @@ async function trainLogged(
   const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };
   checkRun(place);
   await requirePaths(options.config, read, ['data.root', 'model.pretrained', 'model.grouping', 'train.distill_from']);
+  conversionPlan(read.config); // names of groupings and merges, before data is opened
   const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, read.config.model.pretrained);
   const students = preprocessingOf(config.data);
   const { distillFrom } = config.train;

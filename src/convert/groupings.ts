@@ -1,4 +1,5 @@
 /** The ways of grouping heads, by the config's `model.grouping`; anything else there is a file of labels. */
+import { closest } from '../config/expectations.js';
 import { looksLikePath } from '../config/paths.js';
 import { GqaError } from '../errors.js';
 import { keyNorms } from './groupings/key-norms.js';
@@ -31,6 +32,9 @@ export function groupingRule(name: string, depth: number): GroupingRule {
   const rule = GROUPINGS[name];
   if (rule !== undefined) return rule;
   if (looksLikePath(name)) return fromLabels(readLabels(name, depth), name);
+  const near = closest(name, Object.keys(GROUPINGS));
   const names = Object.keys(GROUPINGS).join(', ');
-  throw new GqaError('usage', `model.grouping is ${name}; expected one of ${names}, or a file of labels (.json)`);
+  throw new GqaError('usage', `model.grouping is ${name}; expected one of ${names}, or a file of labels (.json)`, {
+    ...(near === undefined ? {} : { hint: `Did you mean ${near}?` }),
+  });
 }

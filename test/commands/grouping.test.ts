@@ -59,6 +59,10 @@ test('labels with a number of KV heads, or for a variant without a choice, are r
     refused('model.grouping=./labels.json', 'model.variant=mha', 'model.kv_heads=null', 'model.window_size=300'),
     /model\.grouping is \.\/labels\.json, but variant mha leaves no choice of groups/,
   );
-  assert.match(refused('model.grouping=stripes'), /model\.grouping is stripes; expected one of neighbours, or a file/);
-  assert.match(refused('model.merge=median'), /model\.merge is median; expected one of mean/);
+  assert.match(
+    refused('model.grouping=stripes'),
+    /model\.grouping is stripes; expected one of neighbours, random, .*, or a file/,
+  );
+  assert.match(refused('model.merge=median'), /model\.merge is median; expected one of mean, .*\nDid you mean mean\?/);
+  assert.doesNotMatch(refused('model.merge=bases'), /10 classes/); // before data is opened
 });

@@ -133,26 +133,36 @@ test('a sweep over names of methods', () => {
     'sweep',
     ...args,
     '--variants',
-    'mha,gqa,wgqa,qcqa-ec,asymgqa,rotated,basis',
+    'mha,gqa,wgqa,qcqa-ec,asymgqa,rotated,basis,basis-budget',
     '--kv-heads',
     '3',
   );
   assert.deepEqual(
     (points as { state: string }[]).map(({ state }) => state),
-    Array(7).fill('done'),
+    Array(8).fill('done'),
   );
 });
 
 test('analyze: every combination’s error, accuracy and record, heat maps, and a table', () => {
   const out = path.join(runsDir, 'analysis');
   const args = ['analyze', '--checkpoint', mha, '--config', CONFIG, ...set('model.heads=6'), '--out', out];
-  const ways = ['--groupings', 'neighbours,qcqa-ac', '--merges', 'mean,basis,basis+refit', '--kv-heads', '3,2'];
+  const ways = [
+    '--groupings',
+    'neighbours,qcqa-ac',
+    '--merges',
+    'mean,basis,basis+refit',
+    '--kv-heads',
+    '3,2',
+    '--budgets',
+    '5',
+  ];
   const ran = gqa([...args, ...ways, '--accuracy']);
   assert.equal(ran.code, 0, ran.stderr);
   assert.match(ran.stdout, /Dimensions that hold 90 and 99 %/);
   assert.match(ran.stdout, /KV heads {2}grouping {2,}merge/);
   const { combinations, layers, top1_mha } = JSON.parse(fs.readFileSync(path.join(out, 'analysis.json'), 'utf8'));
-  assert.equal(combinations.length, 12);
+  assert.equal(combinations.length, 18);
+  assert.deepEqual([...new Set(combinations.map((row: { kv_heads: string }) => row.kv_heads))], ['3', '2', '5 in all']);
   assert.equal(layers.length, 2);
   assert.equal(typeof top1_mha, 'number');
   const of = (merge: string) => combinations.find((row: { merge: string }) => row.merge === merge);
