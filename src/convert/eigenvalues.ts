@@ -10,7 +10,10 @@ const MOST_STEPS = 60;
 /** @returns from the largest down */
 export function eigenvalues({ rows: n, data }: Matrix): number[] {
   const { diagonal, beside } = threeDiagonals(data.slice(), n);
-  for (let l = 0; l < n; l++) converge(diagonal, beside, l);
+  // what is nothing beside the largest: a matrix of low rank has rows of rounding, which converge to nothing else
+  const nothing =
+    Number.EPSILON * diagonal.reduce((most, d, i) => Math.max(most, Math.abs(d) + Math.abs(beside[i] as number)), 0);
+  for (let l = 0; l < n; l++) converge(diagonal, beside, l, nothing);
   return Array.from(diagonal).sort((a, b) => b - a);
 }
 
@@ -71,14 +74,11 @@ function threeDiagonals(a: Float64Array, n: number): { diagonal: Float64Array; b
 }
 
 /** QL steps until the entry beside diagonal[l] is nothing. */
-function converge(diagonal: Float64Array, beside: Float64Array, l: number): void {
+function converge(diagonal: Float64Array, beside: Float64Array, l: number, nothing: number): void {
   const n = diagonal.length;
   for (let step = 0; step < MOST_STEPS; step++) {
     let m = l;
-    for (; m < n - 1; m++) {
-      const size = Math.abs(diagonal[m] as number) + Math.abs(diagonal[m + 1] as number);
-      if (Math.abs(beside[m] as number) <= Number.EPSILON * size) break;
-    }
+    while (m < n - 1 && !(Math.abs(beside[m] as number) <= nothing)) m++;
     if (m === l) return;
     let g = ((diagonal[l + 1] as number) - (diagonal[l] as number)) / (2 * (beside[l] as number));
     let r = Math.hypot(g, 1);

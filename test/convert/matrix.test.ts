@@ -46,11 +46,14 @@ test('products of every size are sums of products', () => {
 test('eigenvalues alone are those of the library, of any rank, with zeros and ties', () => {
   const full = timesTransposed(drawn(20, 30), drawn(20, 30));
   const low = timesTransposed(drawn(17, 3), drawn(17, 3));
+  const steep = drawn(120, 40);
+  for (let i = 0; i < steep.data.length; i++) steep.data[i] = (steep.data[i] as number) * 10 ** -((i % 40) / 4);
+  const graded = timesTransposed(steep, steep);
   const tied = identity(6);
   const zero = matrix(5, 5);
   const one = matrix(1, 1, [3]);
   const blocks = matrix(4, 4, [2, 1, 0, 0, 1, 2, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1]);
-  for (const each of [full, low, tied, zero, one, blocks]) {
+  for (const each of [full, low, graded, tied, zero, one, blocks]) {
     const [ours, theirs] = [eigenvalues(each), eigen(each).values];
     const scale = Math.max(1, ...theirs.map(Math.abs));
     assert.equal(ours.length, theirs.length);
