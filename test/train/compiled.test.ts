@@ -9,20 +9,19 @@ import type { Batch } from '../../src/data/dataset.js';
 import { initialAttention } from '../../src/model/attention-state.js';
 import type { Grouping } from '../../src/model/grouping.js';
 import { initialModel } from '../../src/model/params.js';
-import { VARIANTS as ALL_VARIANTS } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
 import { type Mix, UNMIXED } from '../../src/train/mix.js';
 import type { Model } from '../../src/train/model.js';
 import { evaluatedModel, teacherEntries } from '../../src/train/snapshot.js';
 import { teacherShape, withScaleFolded } from '../../src/train/teacher.js';
 import { createTrainer, type Trainer, type TrainerOptions } from '../../src/train/trainer.js';
-import { BASE, BATCH, batchOf, loadInto, modelOf, optionsOf, SIDE } from './models.js';
+import { BASE, BATCH, batchOf, loadInto, modelOf, optionsOf, SIDE, STEPS } from './models.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';
 
 /** Those of the papers, from the table: MQA is GQA with one KV head. */
-const VARIANTS = Object.keys(ALL_VARIANTS).filter((name) => name !== 'mqa');
+const VARIANTS = STEPS.filter((name) => name !== 'mqa');
 
 const compiledTrainer = (options: TrainerOptions): Trainer => createTrainer(options, 'compiled');
 const eagerTrainer = (options: TrainerOptions): Trainer => createTrainer(options, 'eager');

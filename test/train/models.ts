@@ -5,12 +5,17 @@ import { initialAttention } from '../../src/model/attention-state.js';
 import { neighbours } from '../../src/model/grouping.js';
 import { initialModel, parameterSpecs } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
-import { type VariantName, variantOf } from '../../src/model/variants.js';
+import { VARIANTS, type VariantName, variantOf } from '../../src/model/variants.js';
 import { draws } from '../../src/random.js';
 import type { Model } from '../../src/train/model.js';
 import { evaluatedModel } from '../../src/train/snapshot.js';
 import { plain } from '../../src/train/step.js';
 import type { Trainer, TrainerOptions } from '../../src/train/trainer.js';
+
+/** Those whose steps differ: names of ways to convert step as gqa does, and random beginnings as the others. */
+export const STEPS: readonly VariantName[] = Object.keys(VARIANTS).filter(
+  (name) => variantOf(name).conversion === undefined && !name.endsWith('-random'),
+);
 
 export const BATCH = 6;
 export const SIDE = 12; // enlarged to the model's 16

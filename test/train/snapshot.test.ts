@@ -10,12 +10,11 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { initialModel } from '../../src/model/params.js';
-import { VARIANTS } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
 import { teacherEntries } from '../../src/train/snapshot.js';
 import { teacherShape } from '../../src/train/teacher.js';
 import { createTrainer, type TrainerMode, type TrainerOptions } from '../../src/train/trainer.js';
-import { loadInto, optionsOf } from './models.js';
+import { loadInto, optionsOf, STEPS } from './models.js';
 import { encodedSnapshot, type ResumeJob, trainBatches } from './resume-job.js';
 
 const native = (await startBackend('auto')).name === 'tensorflow';
@@ -58,7 +57,7 @@ function assertResumes(options: TrainerOptions, mode: TrainerMode): void {
   }
 }
 
-for (const variant of Object.keys(VARIANTS)) {
+for (const variant of STEPS) {
   test(
     `restored in a new process, five more batches give the same bytes, cut in the middle of a step: ${variant}`,
     {
