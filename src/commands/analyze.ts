@@ -11,8 +11,7 @@ import type { Config } from '../config/schema.js';
 import { analyseLayer, type LayerAnalysis } from '../convert/analysis.js';
 import type { ConversionPlan, Gather, LayerRecord, Weighted } from '../convert/checkpoint.js';
 import { convertMha } from '../convert/checkpoint.js';
-import { groupsOfLayers } from '../convert/convert.js';
-import type { FoundGroups } from '../convert/groupings/rule.js';
+import type { FoundGroups, GroupingRule } from '../convert/groupings/rule.js';
 import { groupingRule } from '../convert/groupings.js';
 import { ERROR_NEEDS } from '../convert/layer-error.js';
 import { mergeRule } from '../convert/merges.js';
@@ -81,7 +80,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
     const mha: Weighted = { values, shape };
     const counts = options.kvHeads ?? divisorsBelow(shape.heads);
     const merges = options.merges.map(mergeOf);
-    const rules = options.groupings.map((name) => ({ name, rule: groupingRule(name, shape.depth) }));
+    const rules = options.groupings.map((name) => ({ name, rule: searchingOnce(groupingRule(name, shape.depth)) }));
     const needs = new Set<StatisticName>([
       ...ERROR_NEEDS,
       ...rules.flatMap(({ rule }) => rule.needs ?? []),
@@ -102,36 +101,26 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
         ...counts.map((each) => ({ each })),
         ...options.budgets.map((together) => ({ together })),
       ]) {
-        const plan = { ...planOf(config), wanted };
         const kvHeads = 'each' in wanted ? String(wanted.each) : `${wanted.together} in all`;
-        let found: FoundGroups[];
-        try {
-          found = groupsOfLayers(rule, values, shape, wanted, statistics, plan);
-        } catch (error) {
-          if (!(error instanceof GqaError)) throw error;
-          say(`${grouping}, KV heads ${kvHeads}: ${error.message}`);
-          continue;
-        }
         for (const { name: merge, rule: mergeRule, refit } of merges) {
           await stop.check();
+          const row = `${grouping}, ${merge}, KV heads ${kvHeads}`;
           const began = performance.now();
-          const known = {
-            ...plan,
-            wanted: { each: 1 }, // the groups are there
-            grouping: { fixed: true as const, layer: knownGroups(found) },
-            merge: mergeRule,
-            refit,
-          };
+          const plan = { ...planOf(config), wanted, grouping: rule, merge: mergeRule, refit };
           const fromMemory: Gather = {
             ...gather,
             statistics: async (of, names, layer) => (layer === null ? statistics : gather.statistics(of, names, layer)),
           };
-          const converted = await convertMha(mha, known, fromMemory, statistics);
+          const converted = await convertMha(mha, plan, fromMemory, statistics).catch((error: unknown) => {
+            if (!(error instanceof GqaError) || error.code !== 'usage') throw error;
+            say(`${row}: ${error.message}`); // no such groups; the others go on
+            return null;
+          });
+          if (converted === null) continue;
           const seconds = (performance.now() - began) / 1000;
           const accuracy = measure === null ? null : await measure.of(converted, `${grouping}, ${merge}, ${kvHeads}`);
           const layers = converted.layers as LayerRecord[];
           combinations.push({ grouping, merge, kvHeads, accuracy, seconds, layers });
-          const row = `${grouping}, ${merge}, KV heads ${kvHeads}`;
           if (accuracy !== null) say(`${row}: ${inWords(accuracy)}`);
         }
       }
@@ -150,6 +139,9 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
 const NO_GATHER: Gather = {
   statistics: () => Promise.reject(new Error('an MHA model asks for no statistics')),
   outputs: () => Promise.reject(new Error('an MHA model is not fitted again')),
+  distances: () => {
+    throw new Error('an MHA model has no budget');
+  },
 };
 
 const divisorsBelow = (heads: number): number[] =>
@@ -170,11 +162,21 @@ const planOf = ({ seed, model }: Config): Omit<ConversionPlan, 'grouping' | 'mer
   variant: 'gqa',
 });
 
-const knownGroups =
-  (found: readonly FoundGroups[]): ConversionPlan['grouping']['layer'] =>
-  ({ index }) =>
-  () =>
-    found[index] as FoundGroups;
+/** The same rule, that looks for the groups of a layer once: no merge changes them. */
+function searchingOnce(rule: GroupingRule): GroupingRule {
+  const found = new Map<string, FoundGroups | null>();
+  return {
+    ...rule,
+    layer(input) {
+      const find = rule.layer(input);
+      return (keyHeads, valueHeads) => {
+        const key = `${input.index} ${keyHeads} ${valueHeads}`;
+        if (!found.has(key)) found.set(key, find(keyHeads, valueHeads));
+        return found.get(key) ?? null;
+      };
+    },
+  };
+}
 
 /** `top-1 64.90 %, KL from MHA 0.241, the same class for 77.3 %` */
 const inWords = ({ top1, divergence, same }: Accuracy): string =>

@@ -25,6 +25,7 @@ import { ERROR_NEEDS, type LayerError, layerError } from './layer-error.js';
 import { mean } from './merges/mean.js';
 import type { MergeRule } from './merges/rule.js';
 import { type OutputSums, refitted } from './refit.js';
+import { type Sensitivity, sensitivities } from './sensitivity.js';
 import type { LayerStatistics, StatisticName } from './statistics.js';
 
 /** What the config says of conversion. */
@@ -48,6 +49,11 @@ export interface Weighted {
 export interface Gather {
   /** Of every layer, or of one (a list of that one). */
   statistics(model: Weighted, names: readonly StatisticName[], layer: number | null): Promise<LayerStatistics[]>;
+  /**
+   * How far the class token's features of models of MHA's form are from MHA's, squared, in parts of their own square; one
+   * program for all of them, which `close` ends.
+   */
+  distances(mha: Weighted): { of(values: Values): Promise<number>; close(): void };
   /** What a layer's output projection reads in the converted model, and what it should give. */
   outputs(mha: Weighted, converted: Weighted, layer: number): Promise<{ fit: OutputSums; held: OutputSums }>;
 }
@@ -144,7 +150,9 @@ export async function convertMha(
   const onStream = plan.calibrateOn === 'converted' && merge?.needs !== undefined;
   const needs = [...new Set([...(plan.grouping.needs ?? []), ...(onStream ? [] : (merge?.needs ?? []))])];
   const statistics = needs.length === 0 ? null : await gather.statistics(mha, needs, null);
-  const found = groupsOfLayers(plan.grouping, mha.values, mha.shape, plan.wanted, statistics, plan);
+  const sensitivity =
+    'together' in plan.wanted && merge !== null ? await probed(mha, plan, merge, statistics, gather) : null;
+  const found = groupsOfLayers(plan.grouping, mha.values, mha.shape, plan.wanted, statistics, plan, sensitivity);
   const layers: LayerRecord[] = [];
   const order: number[][] = [];
   let model: Weighted = mha;
@@ -167,6 +175,27 @@ export async function convertMha(
     layers.push({ groups: layer.groups, searches, refit, error });
   }
   return { ...model, order, layers };
+}
+
+/** Each layer converted alone, to a third of its heads. */
+async function probed(
+  mha: Weighted,
+  plan: ConversionPlan,
+  merge: MergeRule,
+  statistics: readonly LayerStatistics[] | null,
+  gather: Gather,
+): Promise<Sensitivity[]> {
+  const { heads } = mha.shape;
+  const each = Array.from({ length: heads }, (_, k) => k + 1).filter(
+    (k) => heads % k === 0 && k <= Math.max(1, heads / 3),
+  );
+  const probes = groupsOfLayers(plan.grouping, mha.values, mha.shape, { each: each.at(-1) ?? 1 }, statistics, plan);
+  const distances = gather.distances(mha);
+  try {
+    return await sensitivities(mha.values, probes, merge, sizesOf(mha.shape), statistics, plan.apart, distances.of);
+  } finally {
+    distances.close();
+  }
 }
 
 /** What a layer's error can be computed by; null: by weights alone. */

@@ -11,6 +11,7 @@ import { arrangeHeads, arrangementOf, isArranged } from './arrange.js';
 import { shareOut } from './budget.js';
 import type { FoundGroups, GroupingRule, LayerGroups, SearchPlan } from './groupings/rule.js';
 import { type MergeRule, merged } from './merges/rule.js';
+import type { Sensitivity } from './sensitivity.js';
 import type { LayerStatistics } from './statistics.js';
 
 /** How many KV heads are wanted: in every layer, or in all layers together. */
@@ -25,6 +26,7 @@ export const sizesOf = ({ heads, embedDim }: Sizes): LayerSizes => ({ heads, emb
  * The groups of every layer.
  * @param values     of the MHA model; null for a model from scratch
  * @param statistics what the rule needs, by layer; null when it needs nothing
+ * @param sensitivity what a unit of error does in each layer, for a budget; null: the same everywhere
  * @throws GqaError `usage` when the rule has no groups for so many KV heads
  */
 export function groupsOfLayers(
@@ -34,6 +36,7 @@ export function groupsOfLayers(
   wanted: Wanted,
   statistics: readonly LayerStatistics[] | null,
   plan: SearchPlan,
+  sensitivity: readonly Sensitivity[] | null = null,
 ): FoundGroups[] {
   const { depth, heads } = shape;
   const layers = Array.from({ length: depth }, (_, index) =>
@@ -46,7 +49,7 @@ export function groupsOfLayers(
     }),
   );
   const known = layers.map(rememberedGroups);
-  const counts = countsFor(known, heads, wanted, plan.apart);
+  const counts = countsFor(known, heads, wanted, plan.apart, sensitivity);
   if (counts === null)
     throw noGroups(`${'together' in wanted ? wanted.together : 0} KV heads in all for ${depth} layers`);
   return known.map((find, i) => {
@@ -81,13 +84,16 @@ function countsFor(
   heads: number,
   wanted: Wanted,
   apart: boolean,
+  sensitivity: readonly Sensitivity[] | null,
 ): { keyHeads: number; valueHeads: number }[] | null {
   if ('each' in wanted) return known.map(() => ({ keyHeads: wanted.each, valueHeads: wanted.each }));
   const errorsOf = (pick: (errors: FoundGroups['errors']) => number): (number | null)[][] =>
-    known.map((find) =>
+    known.map((find, i) =>
       Array.from({ length: heads + 1 }, (_, k) => {
         const found = k === 0 ? null : find(k, k);
-        return found === null ? null : pick(found.errors);
+        if (found === null) return null;
+        const { keys, values } = sensitivity?.[i] ?? { keys: 1, values: 1 };
+        return pick({ keys: keys * found.errors.keys, values: values * found.errors.values });
       }),
     );
   if (!apart)

@@ -15,6 +15,7 @@ import type { Stop } from '../run/interrupt.js';
 import type { Counted, Progress } from '../run/progress.js';
 import type { Feeding } from './added-up.js';
 import { calibrate } from './calibrate.js';
+import { openDistances } from './distances.js';
 import { evaluate, type Metrics } from './evaluate.js';
 import type { BuiltModel } from './model.js';
 import { gatherOutputs } from './outputs.js';
@@ -129,26 +130,35 @@ export function gatherOn(
   mode: TrainerMode,
   { progress, stop }: Onlooker,
 ): Gather {
-  const images = (label: string): { feeding: Feeding; batches: AsyncIterable<Batch> } => {
+  const images = (most = Number.POSITIVE_INFINITY) => {
     if (train === null) throw nothingToCalibrateOn('grouped key-value heads');
-    const part = calibrationPart(config, train);
+    const all = calibrationPart(config, train);
+    const part = { ...all, indices: all.indices.slice(0, most) };
     const { height, width } = imageForm(config, part);
-    return {
-      feeding: { batchSize: config.eval.batchSize, height, width, pixels: preprocessingOf(config.data) },
-      batches: shown(stop.each(testBatches(config, pipeline, part)), progress(label, part.indices.length)),
-    };
+    const feeding: Feeding = { batchSize: config.eval.batchSize, height, width, pixels: preprocessingOf(config.data) };
+    const batches = (label: string): AsyncIterable<Batch> =>
+      shown(stop.each(testBatches(config, pipeline, part)), progress(label, part.indices.length));
+    return { feeding, batches };
   };
   return {
     statistics(model, names, layer) {
-      const { feeding, batches } = images(layer === null ? 'gathering statistics' : `statistics, layer ${layer}`);
-      return gatherStatistics(model, names, feeding, batches, mode, layer);
+      const { feeding, batches } = images();
+      const label = layer === null ? 'gathering statistics' : `statistics, layer ${layer}`;
+      return gatherStatistics(model, names, feeding, batches(label), mode, layer);
+    },
+    distances(mha) {
+      const { feeding, batches } = images(PROBED_IMAGES);
+      return openDistances(mha, feeding, () => batches('measuring layers'), mode);
     },
     outputs(mha, converted, layer) {
-      const { feeding, batches } = images(`fitting layer ${layer}`);
-      return gatherOutputs(mha, converted, layer, feeding, batches, mode);
+      const { feeding, batches } = images();
+      return gatherOutputs(mha, converted, layer, feeding, batches(`fitting layer ${layer}`), mode);
     },
   };
 }
+
+/** How far a layer moves the output is measured on so many of them: once for each layer, and for keys and values. */
+const PROBED_IMAGES = 64;
 
 const nothingToCalibrateOn = (lacking: string): GqaError =>
   new GqaError('data', `the checkpoint has no ${lacking}, and there are no training images to calibrate it on`, {

@@ -122,6 +122,7 @@ const gather: Gather = {
   statistics: (model, names, layer) =>
     gatherStatistics(model, names, FEEDING, calibration(), MODES[0] as TrainerMode, layer),
   outputs: () => assert.fail('nothing is fitted again'),
+  distances: () => assert.fail('no budget is shared out'),
 };
 
 const neverGather: Gather = { ...gather, statistics: () => assert.fail('nothing asks for statistics') };

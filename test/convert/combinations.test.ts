@@ -9,10 +9,11 @@ import type { Gather } from '../../src/convert/checkpoint.js';
 import { GROUPINGS } from '../../src/convert/groupings.js';
 import { MERGES } from '../../src/convert/merges.js';
 import { initialAttention } from '../../src/model/attention-state.js';
-import { groupSizes, totalKvHeads } from '../../src/model/grouping.js';
+import { groupSizes, kvHeadsOf, totalKvHeads } from '../../src/model/grouping.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { VARIANTS, type VariantName, variantOf } from '../../src/model/variants.js';
 import { startBackend } from '../../src/native/backend.js';
+import { openDistances } from '../../src/train/distances.js';
 import { type BuiltModel, buildModel, forEvaluation } from '../../src/train/model.js';
 import { gatherOutputs } from '../../src/train/outputs.js';
 import { gatherStatistics } from '../../src/train/statistics.js';
@@ -36,6 +37,7 @@ async function* calibration() {
 
 const gather: Gather = {
   statistics: (model, names, layer) => gatherStatistics(model, names, FEEDING, calibration(), mode, layer),
+  distances: (mha) => openDistances(mha, FEEDING, calibration, mode),
   outputs: (mha, converted, layer) => gatherOutputs(mha, converted, layer, FEEDING, calibration(), mode),
 };
 
@@ -149,6 +151,26 @@ test('values grouped apart, a budget over layers, fitted outputs, statistics of 
     for (const layer of built.layers ?? [])
       if (what.includes('refit') || what === 'stream')
         assert.ok(layer.refit !== null && layer.refit.after <= layer.refit.before);
+  }
+});
+
+test('a budget leaves one KV head where heads are alike, and gives the others what it saves', async () => {
+  const { model } = await build(file, 'variant: mha');
+  const values = { ...model.values };
+  for (const name of ['k.weight', 'k.bias', 'v.weight', 'v.bias']) {
+    const own = (values[`blocks.1.attn.${name}`] as Float32Array).slice();
+    const length = own.length / 6;
+    for (let head = 1; head < 6; head++) own.copyWithin(head * length, 0, length);
+    values[`blocks.1.attn.${name}`] = own;
+  }
+  const alike = path.join(path.dirname(file), 'alike.safetensors');
+  write(alike, { ...model, values });
+  for (const grouping of ['basis-free', 'qcqa-ac', 'neighbours']) {
+    const merge = grouping === 'basis-free' ? 'basis' : 'mean';
+    const { model } = await build(alike, 'variant: gqa', 'kv_budget: 9', `grouping: ${grouping}`, `merge: ${merge}`);
+    const [first, second, third] = model.shape.grouping.map(kvHeadsOf) as [number, number, number];
+    assert.equal(second, 1, grouping);
+    assert.deepEqual([first + third, first >= 2 && third >= 2], [8, true], grouping);
   }
 });
 

@@ -42,6 +42,7 @@ async function ready(config: Config, folder: string, signal: AbortSignal, afterS
   const built = await buildModel(null, config, dataset.classes, {
     statistics: () => assert.fail('nothing asks for statistics'),
     outputs: () => assert.fail('nothing is fitted again'),
+    distances: () => assert.fail('no budget is shared out'),
   });
   const rows: Partial<EpochResult>[] = [];
   const watch: Watch = {
