@@ -95,6 +95,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
     }
     const measure = options.accuracy ? measurer(config, built, pipeline, parts, mode, stop) : null;
     const baseline = measure === null ? null : await measure.of(mha, 'MHA');
+    if (baseline !== null) say(`MHA: top-1 ${percent(baseline.top1)}`);
     const combinations: CombinationRow[] = [];
     for (const { name: grouping, rule } of rules)
       for (const wanted of [

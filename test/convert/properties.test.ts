@@ -189,6 +189,35 @@ test('turning heads changes no logit, before they are pooled', () => {
   }
 });
 
+for (const name of ['basis', 'basis-weights', 'basis-attention'])
+  test(`${name}: where E dimensions hold all of a group’s heads, nothing is lost`, async () => {
+    const [headDim, half] = [4, 2];
+    const values = { ...mha.values };
+    for (const i of [0, 1])
+      for (const part of ['k', 'v']) {
+        const key = `blocks.${i}.attn.${part}.weight`;
+        const own = (values[key] as Float32Array).slice();
+        // of each head's four rows two are the others' sums: rank 2, so that two heads have rank 4
+        for (let h = 0; h < HEADS; h++)
+          for (let row = half; row < headDim; row++)
+            for (let x = 0; x < 24; x++) {
+              const at = (r: number): number => (h * headDim + r) * 24 + x;
+              own[at(row)] = (own[at(0)] as number) + (row - 1) * (own[at(1)] as number);
+            }
+        values[key] = own;
+      }
+    const low = { values, shape: SHAPE };
+    const pixels = (await images.data()) as Float32Array;
+    async function* all() {
+      yield { pixels, weights: new Float32Array(IMAGES).fill(1), images: IMAGES };
+    }
+    const feeding = { batchSize: IMAGES, height: 16, width: 16, pixels: null };
+    const own = await gatherStatistics(low, STATISTICS, feeding, all(), 'eager');
+    const pairs = sharedGroups([neighbouring(HEADS, 3), [0, 1, 2, 2, 1, 0]]);
+    const merged = regroup(values, SHAPE, pairs, MERGES[name] ?? null, own);
+    assert.ok(furthest(logitsOf(merged, images, 'eager'), logitsOf(low, images, 'eager')) < 2e-4);
+  });
+
 test('a shared basis errs less than any grouping’s mean in its own measure, and is best where it says it is', () => {
   for (const index of [0, 1]) {
     const weights = attentionOf(mha.values, index);
