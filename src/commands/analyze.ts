@@ -20,7 +20,7 @@ import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { kvHeadsInWords, sharesNothing } from '../model/grouping.js';
-import { conversionRecord } from '../run/conversion.js';
+import { layerRecords } from '../run/conversion.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
@@ -244,7 +244,7 @@ function reportOf(
       ...of,
       kv_heads: kvHeads,
       ...(accuracy ?? {}),
-      layers: conversionRecord(layers),
+      layers: layerRecords(layers),
     })),
   };
 }

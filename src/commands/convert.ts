@@ -15,7 +15,7 @@ import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { figureInWords, kvHeadsOf, sharingInWords, sharingRecord } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
-import { conversionRecord } from '../run/conversion.js';
+import { layerRecords } from '../run/conversion.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { type Column, formatTable, percent } from '../run/table.js';
@@ -53,9 +53,7 @@ export async function convert(
     found.forEach(say);
     if (shape.numClasses === 0) say('no head that can be taken over: the file has none either, and training draws one');
     if (variantOf(variant).allocate)
-      say(
-        `${variant}: no image was read, so the file holds no allocation; until train or eval calibrates it, the even split counts`,
-      );
+      say(`${variant}: the file holds no allocation; until train or eval calibrates it, the even split counts`);
     const report = {
       out: options.out,
       variant,
@@ -64,7 +62,7 @@ export async function convert(
       classes: shape.numClasses,
       notices: found,
       warnings,
-      ...(options.report ? { layers: conversionRecord(built.layers) } : {}),
+      ...(options.report ? { layers: layerRecords(built.layers ?? []) } : {}),
     };
     const from = figureInWords(built.fromKvHeads ?? 0).replace(/ KV heads?/, '');
     process.stdout.write(

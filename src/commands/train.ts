@@ -131,7 +131,7 @@ async function trainLogged(
       about,
       warnings,
       said: kept.said,
-      conversion: conversionRecord(built.layers),
+      conversion: conversionRecord(built.layers, built.layerChoices),
     });
     kept.into(run);
     say(

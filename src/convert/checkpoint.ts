@@ -3,10 +3,11 @@
  * it is MHA, layer by layer.
  */
 import { otherHeads, type ReadCheckpoint, readCheckpoint, type WantedShape } from '../checkpoint/read.js';
-import { kvHeadsFigure, sameGrouping, sharesNothing } from '../model/grouping.js';
+import { kvHeadsFigure, kvHeadsOf, sameGrouping, sharesNothing } from '../model/grouping.js';
 import type { Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
+import { draws } from '../random.js';
 import { arrangementOf, isArranged } from './arrange.js';
 import {
   attentionOf,
@@ -25,6 +26,7 @@ import { ERROR_NEEDS, type LayerError, layerError } from './layer-error.js';
 import { mean } from './merges/mean.js';
 import type { MergeRule } from './merges/rule.js';
 import { type OutputSums, refitted } from './refit.js';
+import { type LayerChoice, stage2 } from './search/qcqa.js';
 import { type Sensitivity, sensitivities } from './sensitivity.js';
 import type { LayerStatistics, StatisticName } from './statistics.js';
 
@@ -75,6 +77,8 @@ export interface Converted extends Weighted {
   order: number[][];
   /** Null where nothing was merged. */
   layers: LayerRecord[] | null;
+  /** QCQA's stage 2: choices of layers to group that no other dominates; null for other groupings. */
+  layerChoices: LayerChoice[] | null;
 }
 
 /**
@@ -101,7 +105,7 @@ export async function convertRead(
   if (rule.fixed && 'each' in wanted) requireSame(read, path, groupsOfLayers(rule, null, shape, wanted, null, plan));
   const order = asItIs(shape);
   const values = card === null || card.variant === plan.variant ? own.values : folded(own.values, shape, card.variant);
-  return { values, shape, fromKvHeads, order, layers: null };
+  return { values, shape, fromKvHeads, order, layers: null, layerChoices: null };
 }
 
 /**
@@ -174,7 +178,13 @@ export async function convertMha(
     }
     layers.push({ groups: layer.groups, searches, refit, error });
   }
-  return { ...model, order, layers };
+  const judged = found.map(({ keys, errors }) => ({
+    kvHeads: kvHeadsOf(keys),
+    heads: mha.shape.heads,
+    error: errors.keys + errors.values,
+  }));
+  const layerChoices = plan.grouping.choosesLayers ? stage2(judged, draws(plan.seed, 'grouping/stage2')) : null;
+  return { ...model, order, layers, layerChoices };
 }
 
 /** Each layer converted alone, to a third of its heads. */

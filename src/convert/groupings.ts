@@ -15,8 +15,8 @@ import { basisResidual } from './metrics/residual.js';
 export const GROUPINGS: Record<string, GroupingRule> = {
   neighbours,
   random,
-  'qcqa-ec': searched(weightError, 'equal', ['nsga2']),
-  'qcqa-ac': searched(weightError, 'free', ['nsga2']),
+  'qcqa-ec': { ...searched(weightError, 'equal', ['nsga2']), choosesLayers: true },
+  'qcqa-ac': { ...searched(weightError, 'free', ['nsga2']), choosesLayers: true },
   asym: searched(activationError, 'free'),
   'asym-sym': searched(activationError, 'equal'),
   'asym-cos': searched(activationCosine, 'free'),

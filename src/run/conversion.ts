@@ -15,9 +15,30 @@ export interface ConvertedLayerRecord {
   error: { keys: number; values: number } | null;
 }
 
-/** In the file's own names; empty where nothing was merged. */
-export const conversionRecord = (layers: readonly ConvertedLayerRecord[] | null): Record<string, unknown>[] =>
-  (layers ?? []).map(({ groups, searches, refit, error }, layer) => ({
+/** A choice of layers to group: the mean share of KV heads that is left, and the errors of those layers together. */
+export interface LayerChoiceRecord {
+  grouped: readonly boolean[];
+  kvCache: number;
+  error: number;
+}
+
+/** conversion.json; null where nothing was merged. */
+export const conversionRecord = (
+  layers: readonly ConvertedLayerRecord[] | null,
+  choices: readonly LayerChoiceRecord[] | null = null,
+): Record<string, unknown> | null =>
+  layers === null
+    ? null
+    : {
+        layers: layerRecords(layers),
+        ...(choices === null
+          ? {}
+          : { layer_choices: choices.map(({ kvCache, ...rest }) => ({ kv_cache: kvCache, ...rest })) }),
+      };
+
+/** In the file's own names. */
+export const layerRecords = (layers: readonly ConvertedLayerRecord[]): Record<string, unknown>[] =>
+  layers.map(({ groups, searches, refit, error }, layer) => ({
     layer,
     key_groups: groups.keys,
     value_groups: groups.values,

@@ -98,7 +98,7 @@ export interface LoggedLine {
  * @param data, about, warnings for meta.json: the fingerprint of the data set, what the run is made of, what may make
  *   its figures wrong
  * @param said what was said before, for log.txt
- * @param conversion a line for each layer, for conversion.json, which there is only where something was converted
+ * @param conversion for conversion.json, which there is only where something was converted
  * @throws GqaError `usage` when `runName` is taken, `io` when something cannot be written
  */
 export function createRun(
@@ -109,7 +109,7 @@ export function createRun(
     about?: RunAbout;
     warnings?: readonly string[];
     said?: readonly LoggedLine[];
-    conversion?: readonly Record<string, unknown>[];
+    conversion?: Record<string, unknown> | null;
   },
 ): RunFolder {
   checkRun(place);
@@ -132,7 +132,7 @@ export function createRun(
       warnings: place.warnings ?? [],
     };
     writeFileAtomic(path.join(folder, 'meta.json'), `${JSON.stringify(meta, null, 2)}\n`);
-    if (place.conversion !== undefined && place.conversion.length > 0)
+    if (place.conversion != null)
       writeFileAtomic(path.join(folder, 'conversion.json'), `${JSON.stringify(place.conversion)}\n`);
     log = openSync(path.join(folder, 'log.txt'), 'ax');
     for (const { at, text } of place.said ?? []) append(log, logLines(at, text), path.join(folder, 'log.txt'));

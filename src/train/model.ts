@@ -5,7 +5,13 @@ import type { Write } from '../checkpoint/write-safetensors.js';
 import type { Preprocessing } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { arrangementOf, isArranged } from '../convert/arrange.js';
-import { type ConversionPlan, convertRead, type Gather, type LayerRecord } from '../convert/checkpoint.js';
+import {
+  type ConversionPlan,
+  type Converted,
+  convertRead,
+  type Gather,
+  type LayerRecord,
+} from '../convert/checkpoint.js';
 import { groupingsOf, groupsOfLayers } from '../convert/convert.js';
 import { folded } from '../convert/fold.js';
 import { groupingRule } from '../convert/groupings.js';
@@ -77,6 +83,7 @@ export interface BuiltModel {
   order: number[][] | null;
   /** How each layer was converted; null where nothing was merged. */
   layers: LayerRecord[] | null;
+  layerChoices: Converted['layerChoices'];
   /** What a user should know of how the model came to be, a line each. */
   notices: string[];
   /**
@@ -166,6 +173,7 @@ export async function buildModel(
     card,
     order,
     layers: converted.layers,
+    layerChoices: converted.layerChoices,
     notices: [
       `${checkpoint}: ${Object.keys(read.values).length - fresh.length} of ${Object.keys(read.values).length} tensors taken over`,
       ...mergedNotice(fromKvHeads, shape, asked),
@@ -196,6 +204,7 @@ function fromScratch(shape: ModelShape, variant: VariantName, seed: number): Bui
     card: null,
     order: null,
     layers: null,
+    layerChoices: null,
     notices: ['from scratch'],
     warnings: [],
   };

@@ -22,7 +22,7 @@ function run(command: string, ...args: string[]): Record<string, unknown> {
 const train = (name: string, ...keys: string[]): Record<string, unknown> =>
   run('train', '--config', CONFIG, '--runs-dir', runsDir, '--run-name', name, ...set(...keys));
 
-const recordOf = (name: string): Record<string, unknown>[] =>
+const recordOf = (name: string): { layers: Record<string, unknown>[]; layer_choices?: unknown[] } =>
   JSON.parse(fs.readFileSync(path.join(runsDir, 'smoke', name, 'conversion.json'), 'utf8'));
 
 before(() => {
@@ -47,7 +47,10 @@ test('a paper’s method by its name: searched, merged, trained, its record kept
     const config = fs.readFileSync(path.join(run_, 'config.yaml'), 'utf8');
     assert.match(config, variant === 'qcqa' ? /grouping: qcqa-ac/ : /merge: basis/);
   }
-  const [layer] = recordOf('qcqa') as [{ searches: Record<string, unknown>[] }];
+  const { layers, layer_choices } = recordOf('qcqa');
+  const [layer] = layers as [{ searches: Record<string, unknown>[] }];
+  assert.ok((layer_choices?.length ?? 0) >= 2);
+  assert.equal(recordOf('basis').layer_choices, undefined);
   const { by, error, neighbours, others, pareto_front } = layer.searches[0] as unknown as {
     by: string;
     error: number;

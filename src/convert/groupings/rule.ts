@@ -56,6 +56,8 @@ export interface FoundGroups extends LayerGroups {
 export interface GroupingRule {
   /** The groups do not depend on the model's weights: they are known before a checkpoint is read. */
   fixed?: true;
+  /** QCQA: which layers are grouped at all is searched too, and reported. */
+  choosesLayers?: true;
   /** Statistics of the MHA model on calibration images that the rule looks at. */
   needs?: readonly StatisticName[];
   /**
