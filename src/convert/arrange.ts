@@ -56,18 +56,17 @@ export const isArranged = ({ keys, values }: LayerGroups): boolean =>
     ? isNeighbours(keys) || (isSorted(keys) && inOrder(keys).every((group, i) => group === i))
     : isSorted(keys);
 
-/** @param weights with a key head and a value head for each group, or for each head */
+/** @param of whether KV heads are the groups', or with `heads` still those of the query heads */
 export function arrangeHeads(
   { q, k, v, proj }: AttentionWeights,
   { heads, keys, values }: Arrangement,
   { headDim }: LayerSizes,
+  of: 'groups' | 'heads',
 ): AttentionWeights {
-  const ofKeys = k.bias.length === heads.length * headDim ? heads : keys;
-  const ofValues = v.bias.length === heads.length * headDim ? heads : values;
   return {
     q: reordered(q, heads, headDim),
-    k: reordered(k, ofKeys, headDim),
-    v: reordered(v, ofValues, headDim),
+    k: reordered(k, of === 'heads' ? heads : keys, headDim),
+    v: reordered(v, of === 'heads' ? heads : values, headDim),
     proj: columnsOf(proj, heads, headDim),
   };
 }

@@ -141,7 +141,7 @@ export function convertLayer(
   const found = merge === null ? weights : merged(merge, weights, groups, sizes, statistics);
   if (!arrange || isArranged(groups)) return { merged: found, weights: found, groups, order };
   const arrangement = arrangementOf(groups);
-  const arranged = arrangeHeads(found, arrangement, sizes);
+  const arranged = arrangeHeads(found, arrangement, sizes, merge === null ? 'heads' : 'groups');
   return { merged: found, weights: arranged, groups: arrangement.groups, order: arrangement.heads };
 }
 

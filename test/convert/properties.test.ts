@@ -265,6 +265,25 @@ for (const [name, rule] of Object.entries(GROUPINGS)) {
   });
 }
 
+test('heads side by side are the same model, whatever keys and values have of groups', () => {
+  const alone = neighbouring(HEADS, HEADS);
+  const scattered = [0, 1, 0, 2, 1, 0];
+  for (const [keys, values] of [
+    [scattered, [1, 0, 0, 1, 2, 3]],
+    [scattered, alone],
+    [alone, scattered],
+    [[5, 3, 1, 0, 2, 4], scattered],
+    [scattered, [5, 3, 1, 0, 2, 4]],
+  ] as const)
+    for (const name of ['mean', 'basis']) {
+      const layers = [0, 1].map(() => ({ keys, values }));
+      const [side, asGiven] = [true, false].map((arrange) =>
+        logitsOf(regroup(mha.values, SHAPE, layers, MERGES[name] ?? null, statistics, arrange), images, 'eager'),
+      ) as [Float32Array, Float32Array];
+      assert.ok(furthest(side, asGiven) < 1e-4, `${keys} ${values} ${name}`);
+    }
+});
+
 test('QCQA’s choice of layers: with none grouped nothing is lost, with all the least is kept', () => {
   const layers = [0.4, 0.1, 0.3].map((error) => ({ kvHeads: 2, heads: 6, error }));
   const front = stage2(layers, draws(1, 'test/stage2'));
