@@ -19,7 +19,7 @@ import type { Metric } from '../../src/convert/metrics/metric.js';
 import { activationCosine, activationError, weightError } from '../../src/convert/metrics/pooled.js';
 import { basisResidual } from '../../src/convert/metrics/residual.js';
 import { exact } from '../../src/convert/search/exact.js';
-import { costOf } from '../../src/convert/search/partition.js';
+import { costOf, remembered } from '../../src/convert/search/partition.js';
 import { stage1, stage2 } from '../../src/convert/search/qcqa.js';
 import { randomPartition, swap } from '../../src/convert/search/swap.js';
 import { type LayerStatistics, STATISTICS } from '../../src/convert/statistics.js';
@@ -126,7 +126,7 @@ for (const [name, metric] of Object.entries(METRICS)) {
   test(`${name}: relabelling changes nothing, and the searches come in order`, () => {
     for (const index of [0, 1]) {
       const { keys, values } = metric.of(attentionOf(mha.values, index), sizesOf(SHAPE), statistics[index] ?? null);
-      const cost = (members: readonly number[]): number => keys(members) + values(members);
+      const cost = remembered((members) => keys(members) + values(members), HEADS);
       assert.equal(costOf(cost, [0, 1, 0, 2, 2, 1]).toFixed(12), costOf(cost, [2, 0, 2, 1, 1, 0]).toFixed(12));
       for (const sizes of ['equal', 'free'] as const)
         for (const kvHeads of [2, 3]) {
