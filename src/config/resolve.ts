@@ -4,6 +4,7 @@
  */
 
 import type { z } from 'zod';
+import { divisorsOf } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
 import { listed } from './expectations.js';
 import { looksLikePath } from './paths.js';
@@ -145,8 +146,6 @@ export function fixedKvHeads(variant: ParsedConfig['model']['variant'], heads: n
   const { kvHeads } = variantOf(variant);
   return kvHeads === undefined ? undefined : { all: heads, one: 1 }[kvHeads];
 }
-
-const divisorsOf = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 
 function selfIsPretrained({ model, train }: Draft): RuleProblem[] {
   if (train.distill_from !== 'self' || typeof model.pretrained === 'string') return [];

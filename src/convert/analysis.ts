@@ -5,12 +5,13 @@
 import type { Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { attentionOf, sizesOf } from './convert.js';
+import { eigenvalues } from './eigenvalues.js';
 import { allocation, pooledKeyNorms } from './groupings/key-norms.js';
 import type { GroupingInput, SearchPlan } from './groupings/rule.js';
 import { headsOf, withBias } from './heads.js';
-import { eigen, type Matrix, sandwich, stacked } from './matrix.js';
+import { type Matrix, sandwich, stacked } from './matrix.js';
 import { activationGrams, cosinesOf, gramOf } from './metrics/pooled.js';
-import { inputProducts, keyCovariance } from './moments.js';
+import { aboutMean, inputProducts, keyCovariance } from './moments.js';
 import type { LayerStatistics } from './statistics.js';
 
 /** Of a layer; cosines [H][H]. */
@@ -46,7 +47,7 @@ export function analyseLayer(
   const { k, v } = headsOf(weights, sizes);
   const [keys, ofValues] = [k.map(({ weight }) => weight), v.map(({ weight }) => weight)];
   const grams = activationGrams(weights, sizes, statistics);
-  const valueMetric = centred(statistics, sizes.embedDim, inputProducts(statistics, sizes));
+  const aboutMeans = aboutMean(inputProducts(statistics, sizes), statistics.tokens);
   const input: GroupingInput = { index, sizes, weights, statistics, plan: NO_SEARCH };
   return {
     similarity: {
@@ -55,7 +56,7 @@ export function analyseLayer(
     },
     dimensions: {
       keys: dimensionsOf(keys, keyCovariance(statistics, sizes)),
-      values: dimensionsOf(v.map(withBias), valueMetric),
+      values: dimensionsOf(v.map(withBias), aboutMeans),
     },
     allocations: kvHeads.map((count) => {
       const norms = pooledKeyNorms(input, count);
@@ -74,27 +75,16 @@ export function analyseLayer(
 
 const NO_SEARCH: SearchPlan = { search: 'exact', apart: false, seed: 0 };
 
-/** Second moments of [x; 1] about the mean, the last row and column 0. */
-function centred({ tokens }: LayerStatistics, width: number, products: Matrix): Matrix {
-  const n = width + 1;
-  const found = { ...products, data: products.data.map((value) => value / tokens) };
-  const mean = found.data.slice(width * n, n * n);
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j < n; j++)
-      found.data[i * n + j] = (found.data[i * n + j] as number) - (mean[i] as number) * (mean[j] as number);
-  return found;
-}
-
 const rows = ({ rows: count, cols, data }: Matrix): number[][] =>
   Array.from({ length: count }, (_, i) => Array.from(data.subarray(i * cols, (i + 1) * cols)));
 
 function dimensionsOf(heads: readonly Matrix[], covariance: Matrix): Dimensions {
   const size = heads[0]?.rows ?? 0;
-  const single = heads.map((head) => held(eigen(sandwich(head, covariance)).values));
+  const single = heads.map((head) => held(eigenvalues(sandwich(head, covariance))));
   const mean = (pick: (of: { d90: number; d99: number }) => number): number =>
     single.reduce((sum, each) => sum + pick(each), 0) / single.length;
   return {
-    all: { of: heads.length * size, ...held(eigen(sandwich(stacked(heads), covariance)).values) },
+    all: { of: heads.length * size, ...held(eigenvalues(sandwich(stacked(heads), covariance))) },
     head: { of: size, d90: mean(({ d90 }) => d90), d99: mean(({ d99 }) => d99) },
   };
 }

@@ -83,6 +83,9 @@ export const times = (a: Matrix, factor: number): Matrix => ({ ...a, data: a.dat
 /** Σ of the matrices, of which there is one at least. */
 export const sumOf = (all: readonly Matrix[]): Matrix => all.reduce((sum, each) => plus(sum, each));
 
+/** Mean of the matrices, of which there is one at least. */
+export const meanOf = (all: readonly Matrix[]): Matrix => times(sumOf(all), 1 / all.length);
+
 export function trace({ rows, cols, data }: Matrix): number {
   let sum = 0;
   for (let i = 0; i < rows; i++) sum += data[i * cols + i] as number;

@@ -27,6 +27,13 @@ export function keyCovariance(statistics: LayerStatistics, sizes: LayerSizes): M
 export const queryMoments = (statistics: LayerStatistics, { heads, headDim }: LayerSizes): Matrix[] =>
   perHead(given(statistics, 'queries'), heads, headDim).map((each) => times(each, 1 / statistics.tokens));
 
+/** Covariance of [x; 1] from its products, of which the last column holds the sums; its last row and column are 0. */
+export function aboutMean(products: Matrix, tokens: number): Matrix {
+  const means = times(products, 1 / tokens);
+  const mean = columnsFrom(means, means.cols - 1, means.cols);
+  return plus(means, timesTransposed(mean, mean), -1);
+}
+
 /** What a head reads: the mean μ of its average inputs m = softmax(…) X, [D, 1], and their covariance, [D, D]. */
 export interface Attended {
   mean: Matrix;
@@ -35,9 +42,8 @@ export interface Attended {
 
 export function attendedMoments(statistics: LayerStatistics, { heads, embedDim }: LayerSizes): Attended[] {
   return perHead(given(statistics, 'attended'), heads, embedDim + 1).map((sums) => {
-    const means = times(sums, 1 / statistics.tokens);
-    const mean = rowsFrom(columnsFrom(means, embedDim, embedDim + 1), 0, embedDim);
-    return { mean, covariance: plus(withoutOnes(means), timesTransposed(mean, mean), -1) };
+    const mean = times(rowsFrom(columnsFrom(sums, embedDim, embedDim + 1), 0, embedDim), 1 / statistics.tokens);
+    return { mean, covariance: withoutOnes(aboutMean(sums, statistics.tokens)) };
   });
 }
 
@@ -50,13 +56,6 @@ export function attentionCovariances(statistics: LayerStatistics, { heads, embed
   const attended = perHead(given(statistics, 'attended'), heads, embedDim + 1);
   return keyed.map((sum, h) => times(plus(sum, withoutOnes(attended[h] as Matrix), -1), 1 / statistics.tokens));
 }
-
-/** Mean over heads. */
-export const meanOf = (all: readonly Matrix[]): Matrix =>
-  times(
-    all.reduce((sum, each) => plus(sum, each)),
-    1 / all.length,
-  );
 
 /**
  * The bias of the output projection grows by this when a head's values change: O (V μ + b) − O' (V' μ + b'), [D, 1].

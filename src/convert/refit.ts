@@ -5,6 +5,8 @@
  */
 import type { Projection } from '../model/weights.js';
 import {
+  beside,
+  columnsFrom,
   dot,
   eigen,
   type Matrix,
@@ -12,6 +14,7 @@ import {
   multiply,
   plus,
   rowsTimes,
+  sumOf,
   times,
   trace,
   transposed,
@@ -42,11 +45,7 @@ const RIDGES = [1e-4, 1e-3, 1e-2, 1e-1, 1, 10];
 /** @param fit and @param held sums of the images that are fitted to, and of those that choose the ridge */
 export function refitted({ weight, bias }: Projection, fit: OutputSums, held: OutputSums): Refitted {
   const [outputs, inputs] = [bias.length, weight.length / bias.length];
-  const old = matrix(outputs, inputs + 1);
-  for (let row = 0; row < outputs; row++) {
-    old.data.set(weight.subarray(row * inputs, (row + 1) * inputs), row * (inputs + 1));
-    old.data[row * (inputs + 1) + inputs] = bias[row] as number;
-  }
+  const old = beside([matrix(outputs, inputs, weight), matrix(outputs, 1, bias)]);
   const before = errorOf(old, held);
   const withRidge = fitted(old, [fit]);
   const best = RIDGES.map((ridge) => ({ ridge, error: errorOf(withRidge(ridge), held) })).reduce((a, b) =>
@@ -54,12 +53,10 @@ export function refitted({ weight, bias }: Projection, fit: OutputSums, held: Ou
   );
   if (best.error >= before) return { proj: { weight, bias }, ridge: null, before, after: before };
   const all = fitted(old, [fit, held])(best.ridge); // the ridge is chosen: all images count
-  const found = { weight: new Float32Array(weight.length), bias: new Float32Array(outputs) };
-  for (let row = 0; row < outputs; row++) {
-    const from = row * (inputs + 1);
-    found.weight.set(all.data.subarray(from, from + inputs), row * inputs);
-    found.bias[row] = all.data[from + inputs] as number;
-  }
+  const found = {
+    weight: Float32Array.from(columnsFrom(all, 0, inputs).data),
+    bias: Float32Array.from(columnsFrom(all, inputs, inputs + 1).data),
+  };
   return { proj: found, ridge: best.ridge, before, after: best.error };
 }
 
@@ -69,9 +66,8 @@ export function refitted({ weight, bias }: Projection, fit: OutputSums, held: Ou
  */
 function fitted(old: Matrix, sums: readonly OutputSums[]): (ridge: number) => Matrix {
   const n = old.cols;
-  const add = (pick: (of: OutputSums) => Matrix): Matrix => sums.map(pick).reduce((a, b) => plus(a, b));
-  const products = add(({ products: p }) => matrix(n, n, p));
-  const targets = add(({ targets: t }) => matrix(n, old.rows, t));
+  const products = sumOf(sums.map((of) => matrix(n, n, of.products)));
+  const targets = sumOf(sums.map((of) => matrix(n, old.rows, of.targets)));
   const left = plus(targets, multiply(products, transposed(old)), -1);
   const { values, vectors } = eigen(times(plus(products, transposed(products)), 0.5));
   const turned = multiply(vectors, left);

@@ -9,12 +9,20 @@ export type Groups = readonly number[];
 /** [depth][heads] */
 export type Grouping = readonly Groups[];
 
+/** A layer's groups of neighbouring heads: equal ones, or where `kvHeads` does not divide as equal as can be. */
+export const neighbouring = (heads: number, kvHeads: number): Groups =>
+  Array.from({ length: heads }, (_, head) => Math.floor((head * kvHeads) / heads));
+
 /** `kvHeads` equal groups of neighbouring heads in every layer. @throws RangeError when `kvHeads` does not divide */
 export function neighbours(depth: number, heads: number, kvHeads: number): Grouping {
   if (heads % kvHeads !== 0) throw new RangeError(`${kvHeads} KV heads do not divide ${heads} heads`);
-  const layer = Array.from({ length: heads }, (_, h) => Math.floor((h * kvHeads) / heads));
+  const layer = neighbouring(heads, kvHeads);
   return Array.from({ length: depth }, () => layer);
 }
+
+/** Numbers of KV heads that equal groups of so many heads can have, ascending. */
+export const divisorsOf = (heads: number): number[] =>
+  Array.from({ length: heads }, (_, i) => i + 1).filter((kvHeads) => heads % kvHeads === 0);
 
 /** KV heads K of a layer. */
 export const kvHeadsOf = (groups: Groups): number => groups.reduce((most, group) => Math.max(most, group), -1) + 1;

@@ -6,14 +6,14 @@ import { shareOut } from '../../src/convert/budget.js';
 import type { Weighted } from '../../src/convert/checkpoint.js';
 import { attentionOf, regroup, sharedGroups, sizesOf, valuesOf } from '../../src/convert/convert.js';
 import { allocation } from '../../src/convert/groupings/key-norms.js';
-import { neighbouring } from '../../src/convert/groupings/neighbours.js';
 import type { FoundGroups } from '../../src/convert/groupings/rule.js';
 import { GROUPINGS } from '../../src/convert/groupings.js';
 import { outputOf, projectionOf } from '../../src/convert/heads.js';
 import { layerError } from '../../src/convert/layer-error.js';
+import { dot, meanOf, multiply, plus } from '../../src/convert/matrix.js';
 import { basisError } from '../../src/convert/merges/basis.js';
 import { turnedKeys, turnedValues } from '../../src/convert/merges/rotated.js';
-import { errorWithMean, keySides, valueSides } from '../../src/convert/merges/sides.js';
+import { keySides, type Side, valueSides } from '../../src/convert/merges/sides.js';
 import { MERGES } from '../../src/convert/merges.js';
 import type { Metric } from '../../src/convert/metrics/metric.js';
 import { activationCosine, activationError, weightError } from '../../src/convert/metrics/pooled.js';
@@ -24,7 +24,7 @@ import { stage1, stage2 } from '../../src/convert/search/qcqa.js';
 import { randomPartition, swap } from '../../src/convert/search/swap.js';
 import { type LayerStatistics, STATISTICS } from '../../src/convert/statistics.js';
 import { allocate } from '../../src/model/allocate.js';
-import { groupSizes, kvHeadsOf, neighbours } from '../../src/model/grouping.js';
+import { type Groups, groupSizes, kvHeadsOf, membersOf, neighbouring, neighbours } from '../../src/model/grouping.js';
 import { initialModel } from '../../src/model/params.js';
 import type { ModelShape } from '../../src/model/sizes.js';
 import { startBackend } from '../../src/native/backend.js';
@@ -217,6 +217,17 @@ for (const name of ['basis', 'basis-weights', 'basis-attention'])
     const merged = regroup(values, SHAPE, pairs, MERGES[name] ?? null, own);
     assert.ok(furthest(logitsOf(merged, images, 'eager'), logitsOf(low, images, 'eager')) < 2e-4);
   });
+
+/** What mean pooling errs by in the measure of a shared basis: Σ_h tr(P_h (W_h − mean) C (W_h − mean)ᵀ). */
+const errorWithMean = (sides: readonly Side[], groups: Groups): number =>
+  membersOf(groups).reduce((total, members) => {
+    const own = members.map((h) => sides[h] as Side);
+    const mean = meanOf(own.map(({ weight }) => weight));
+    return own.reduce((sum, { weight, importance, covariance }) => {
+      const off = plus(weight, mean, -1);
+      return sum + dot(multiply(importance, off), multiply(off, covariance));
+    }, total);
+  }, 0);
 
 test('a shared basis errs less than any grouping’s mean in its own measure, and is best where it says it is', () => {
   for (const index of [0, 1]) {

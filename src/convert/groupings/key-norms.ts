@@ -3,12 +3,12 @@
  * norms that neighbours' mean keys have on calibration images, so that a query head's own keys and values went into the
  * KV head that it reads. Norms here are root mean squares over all images; the variants' are means over images.
  */
-import { type Groups, membersOf } from '../../model/grouping.js';
+import { type Groups, membersOf, neighbouring } from '../../model/grouping.js';
 import { headsOfProjection } from '../heads.js';
-import { sandwich, sumOf, times, trace } from '../matrix.js';
+import { type Matrix, meanOf, sandwich, trace } from '../matrix.js';
 import { inputProducts, withoutOnes } from '../moments.js';
 import type { LayerStatistics } from '../statistics.js';
-import { neighbouring, pooledCosts } from './neighbours.js';
+import { pooledCosts } from './neighbours.js';
 import { type GroupingInput, type GroupingRule, together } from './rule.js';
 
 /** `proportional`: as dgqa's calibration; `min-max`: as kdgqa. */
@@ -38,7 +38,7 @@ export function pooledKeyNorms({ weights, sizes, statistics }: GroupingInput, kv
   const covariance = withoutOnes(inputProducts(statistics as LayerStatistics, sizes));
   const keys = headsOfProjection(weights.k, sizes.headDim).map(({ weight }) => weight);
   return membersOf(neighbouring(sizes.heads, kvHeads)).map((members) => {
-    const pooled = times(sumOf(members.map((head) => keys[head] as (typeof keys)[number])), 1 / members.length);
+    const pooled = meanOf(members.map((head) => keys[head] as Matrix));
     return Math.sqrt(trace(sandwich(pooled, covariance)));
   });
 }

@@ -2,13 +2,10 @@
  * Groups of heads that lie side by side: equal ones (Ainslie et al. 2023, arXiv:2305.13245, §2.1), or, where the number
  * of KV heads does not divide that of the heads, as equal as can be.
  */
-import type { Groups } from '../../model/grouping.js';
+import { type Groups, neighbouring } from '../../model/grouping.js';
 import { weightError } from '../metrics/pooled.js';
 import { costOf } from '../search/partition.js';
 import { type GroupingInput, type GroupingRule, together } from './rule.js';
-
-export const neighbouring = (heads: number, kvHeads: number): Groups =>
-  Array.from({ length: heads }, (_, head) => Math.floor((head * kvHeads) / heads));
 
 export const neighbours: GroupingRule = {
   fixed: true,

@@ -3,14 +3,13 @@
  * exact optimum is computed too, so that a search shows how far it is from it.
  */
 import { GqaError } from '../../errors.js';
-import { kvHeadsOf } from '../../model/grouping.js';
+import { kvHeadsOf, neighbouring } from '../../model/grouping.js';
 import { draws } from '../../random.js';
-import type { Metric } from '../metrics/metric.js';
+import { bothOf, type Metric } from '../metrics/metric.js';
 import { exact, MOST_HEADS } from '../search/exact.js';
 import { costOf, type GroupCost, type Partitioned, remembered, type Sizes } from '../search/partition.js';
 import { stage1 } from '../search/qcqa.js';
 import { swap } from '../search/swap.js';
-import { neighbouring } from './neighbours.js';
 import type { GroupingInput, GroupingRule, SearchName, SearchRecord } from './rule.js';
 
 /** Floating-point operations that an exact search may take for a layer: some minutes. */
@@ -76,7 +75,7 @@ export const searched = (metric: Metric, sizes: Sizes, always: readonly SearchNa
         };
       };
     }
-    const both = searchesOf((members) => costs.keys(members) + costs.values(members), 'both');
+    const both = searchesOf(bothOf(costs), 'both');
     return (kvHeads) => {
       if (impossible(kvHeads)) return null;
       const { found, record } = both(kvHeads);

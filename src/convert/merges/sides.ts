@@ -3,22 +3,10 @@
  * by its partner (queries of the keys, columns of the output projection of the values), whose second moment says how
  * much each direction of the head's output matters.
  */
-import { type Groups, membersOf } from '../../model/grouping.js';
 import type { AttentionWeights, LayerSizes } from '../../model/weights.js';
 import { headsOfProjection, outputHeads } from '../heads.js';
-import {
-  dot,
-  identity,
-  type Matrix,
-  multiply,
-  plus,
-  squareRoot,
-  sumOf,
-  times,
-  timesTransposed,
-  transposedTimes,
-} from '../matrix.js';
-import { attendedMoments, keyCovariance, meanOf, queryMoments } from '../moments.js';
+import { identity, type Matrix, meanOf, multiply, squareRoot, timesTransposed, transposedTimes } from '../matrix.js';
+import { attendedMoments, keyCovariance, queryMoments } from '../moments.js';
 import type { LayerStatistics } from '../statistics.js';
 
 export interface Side {
@@ -72,15 +60,3 @@ const sideOf = (weight: Matrix, importance: Matrix, covariance: Matrix): Side =>
   seen: multiply(squareRoot(importance), weight),
   covariance,
 });
-
-/** What mean pooling errs by in the measure of a shared basis: Σ_h tr(P_h (W_h − mean) C (W_h − mean)ᵀ). */
-export function errorWithMean(sides: readonly Side[], groups: Groups): number {
-  return membersOf(groups).reduce((total, members) => {
-    const own = members.map((h) => sides[h] as Side);
-    const mean = times(sumOf(own.map(({ weight }) => weight)), 1 / own.length);
-    return own.reduce((sum, { weight, importance, covariance }) => {
-      const off = plus(weight, mean, -1);
-      return sum + dot(multiply(importance, off), multiply(off, covariance));
-    }, total);
-  }, 0);
-}

@@ -8,6 +8,12 @@ export interface GroupCosts {
   values: GroupCost;
 }
 
+/** Of keys and values that are grouped alike. */
+export const bothOf =
+  ({ keys, values }: GroupCosts): GroupCost =>
+  (members) =>
+    keys(members) + values(members);
+
 export interface Metric {
   needs?: readonly StatisticName[];
   of(weights: AttentionWeights, sizes: LayerSizes, statistics: LayerStatistics | null): GroupCosts;

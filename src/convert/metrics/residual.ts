@@ -37,7 +37,7 @@ const residual =
     scale * residualOf(principalBlocks(covariance, members, headDim), headDim);
 
 /** The sum of all but the `kept` largest eigenvalues. */
-export const residualOf = (covariance: Matrix, kept: number): number =>
+const residualOf = (covariance: Matrix, kept: number): number =>
   eigenvalues(covariance)
     .slice(kept)
     .reduce((sum, value) => sum + Math.max(value, 0), 0);

@@ -2,8 +2,7 @@
 import path from 'node:path';
 import { openSafetensors, readTensor } from '../../checkpoint/safetensors.js';
 import { attentionOf, sizesOf } from '../../convert/convert.js';
-import { neighbouring } from '../../convert/groupings/neighbours.js';
-import type { GroupCosts } from '../../convert/metrics/metric.js';
+import { bothOf } from '../../convert/metrics/metric.js';
 import {
   activationCosine,
   activationError,
@@ -15,7 +14,7 @@ import { exact } from '../../convert/search/exact.js';
 import { costOf, type GroupCost } from '../../convert/search/partition.js';
 import { frontOf, judgeLayers, stage1, stage2 } from '../../convert/search/qcqa.js';
 import type { LayerStatistics } from '../../convert/statistics.js';
-import { kvHeadsOf } from '../../model/grouping.js';
+import { kvHeadsOf, neighbouring } from '../../model/grouping.js';
 import { draws } from '../../random.js';
 import type { Check } from '../case.js';
 import { largest, elementwiseDeviation as relative, relativeDeviation } from '../deviation.js';
@@ -26,16 +25,11 @@ const TOLERANCE = 1e-4;
 /** NSGA-II draws, so that it is compared with what it promises: the optimum of so few heads. */
 const SEED = 1234;
 
-const both =
-  ({ keys, values }: GroupCosts): GroupCost =>
-  (members) =>
-    keys(members) + values(members);
-
 export function compareQcqa({ mha, index }: Vectors, layer: number): Check[] {
   const expected = index.qcqa.layers[layer] as (typeof index.qcqa.layers)[number];
   const { heads } = mha.shape;
   const costs = weightError.of(attentionOf(mha.values, layer), sizesOf(mha.shape), null);
-  const cost = both(costs);
+  const cost = bothOf(costs);
   const { groupings, best } = expected;
   const ours = best.map(({ kvHeads, sizes }) =>
     sizes === 'neighbours' ? costOf(cost, neighbouring(heads, kvHeads)) : exact(cost, heads, kvHeads, sizes).error,
@@ -87,7 +81,7 @@ export function compareStage2({ mha, index }: Vectors): Check[] {
   const { depth, heads } = mha.shape;
   return index.qcqa.stage2.flatMap((expected) => {
     const layers = Array.from({ length: depth }, (_, i) => {
-      const cost = both(weightError.of(attentionOf(mha.values, i), sizesOf(mha.shape), null));
+      const cost = bothOf(weightError.of(attentionOf(mha.values, i), sizesOf(mha.shape), null));
       const best = exact(cost, heads, expected.kvHeads, 'free');
       return { kvHeads: expected.kvHeads, heads, error: best.error };
     });
@@ -140,8 +134,8 @@ export function compareAsym({ mha, index, dir, statistics }: Vectors, layer: num
   const grams = activationGrams(weights, sizes, own);
   const [ofKeys, ofValues] = [cosinesOf(grams.keys), cosinesOf(grams.values)];
   const similarity = ofKeys.data.map((value, i) => (value + (ofValues.data[i] as number)) / 2);
-  const squared = both(activationError.of(weights, sizes, own));
-  const cosine = both(activationCosine.of(weights, sizes, own));
+  const squared = bothOf(activationError.of(weights, sizes, own));
+  const cosine = bothOf(activationCosine.of(weights, sizes, own));
   const optima = (cost: GroupCost, sign: number): number[] =>
     best.map(({ kvHeads, sizes }) => sign * exact(cost, heads, kvHeads, sizes).error);
   return [

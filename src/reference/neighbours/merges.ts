@@ -3,7 +3,7 @@ import path from 'node:path';
 import { openSafetensors, readTensor } from '../../checkpoint/safetensors.js';
 import { attentionOf, regroup, sharedGroups, sizesOf, valuesOf } from '../../convert/convert.js';
 import { type Head, outputOf, projectionOf, withBias } from '../../convert/heads.js';
-import { dot, type Matrix, multiply, plus, times } from '../../convert/matrix.js';
+import { dot, type Matrix, meanOf, multiply, plus } from '../../convert/matrix.js';
 import { basisError, leading } from '../../convert/merges/basis.js';
 import { refined } from '../../convert/merges/refined.js';
 import { turnedKeys, turnedValues } from '../../convert/merges/rotated.js';
@@ -83,10 +83,7 @@ function errorsOf(
   const sum = (heads: readonly Matrix[], metric: Matrix | null): number =>
     membersOf(groups).reduce((total, members) => {
       const own = members.map((h) => heads[h] as Matrix);
-      const mean = times(
-        own.reduce((a, b) => plus(a, b)),
-        1 / own.length,
-      );
+      const mean = meanOf(own);
       return own.reduce((all, each) => {
         const off = plus(each, mean, -1);
         return all + dot(metric === null ? off : multiply(off, metric), off);
