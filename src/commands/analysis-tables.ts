@@ -2,6 +2,7 @@
 
 import type { LayerAnalysis } from '../convert/analysis.js';
 import type { LayerRecord } from '../convert/checkpoint.js';
+import type { Wanted } from '../convert/convert.js';
 import type { LayerError } from '../convert/layer-error.js';
 import { type Column, formatTable, percent } from '../run/table.js';
 
@@ -15,13 +16,16 @@ export interface Accuracy {
 export interface CombinationRow {
   grouping: string;
   merge: string;
-  /** Of each layer, or `36 in all`. */
-  kvHeads: string;
+  wanted: Wanted;
   /** Null where it was not measured. */
   accuracy: Accuracy | null;
   seconds: number;
   layers: LayerRecord[];
 }
+
+/** `3`, of each layer, or `36 in all`. */
+export const wantedInWords = (wanted: Wanted): string =>
+  'each' in wanted ? String(wanted.each) : `${wanted.together} in all`;
 
 export function analysisTables(
   layers: readonly LayerAnalysis[],
@@ -83,11 +87,11 @@ const errorsOf = ({ layers }: CombinationRow): LayerError[] => layers.map(({ err
 
 function combinationsTable(combinations: readonly CombinationRow[], baseline: Accuracy | null): string {
   const rows = combinations.map((row) => {
-    const { grouping, merge, kvHeads, accuracy } = row;
+    const { grouping, merge, wanted, accuracy } = row;
     const errors = errorsOf(row);
     const [keys, values] = [errors.map((each) => each.keys), errors.map((each) => each.values)];
     return [
-      kvHeads,
+      wantedInWords(wanted),
       grouping,
       merge,
       percent(meanOf(keys)),
@@ -111,16 +115,11 @@ function combinationsTable(combinations: readonly CombinationRow[], baseline: Ac
 function keepingTable(depth: number, combinations: readonly CombinationRow[], keep: number): string {
   const merges = [...new Set(combinations.map(({ merge }) => merge))];
   const fewest = (merge: string, layer: number): string => {
-    const enough = combinations.filter((row) => {
-      const error = errorsOf(row)[layer];
-      return (
-        row.merge === merge &&
-        Number.isInteger(Number(row.kvHeads)) &&
-        error !== undefined &&
-        Math.max(error.keys, error.values) <= 1 - keep
-      );
+    const enough = combinations.flatMap((row) => {
+      const { keys, values } = errorsOf(row)[layer] as LayerError;
+      return row.merge === merge && 'each' in row.wanted && Math.max(keys, values) <= 1 - keep ? [row.wanted.each] : [];
     });
-    return enough.length === 0 ? 'all' : String(Math.min(...enough.map(({ kvHeads }) => Number(kvHeads))));
+    return enough.length === 0 ? 'all' : String(Math.min(...enough));
   };
   return table(
     [right('layer'), ...merges.map(right)],

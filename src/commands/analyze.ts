@@ -9,27 +9,29 @@ import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import { analyseLayer, type LayerAnalysis } from '../convert/analysis.js';
-import type { ConversionPlan, Gather, LayerRecord, Weighted } from '../convert/checkpoint.js';
+import type { Gather, LayerRecord, Weighted } from '../convert/checkpoint.js';
 import { convertMha } from '../convert/checkpoint.js';
-import type { FoundGroups, GroupingRule } from '../convert/groupings/rule.js';
+import type { Wanted } from '../convert/convert.js';
+import { searchingOnce } from '../convert/groupings/rule.js';
 import { groupingRule } from '../convert/groupings.js';
 import { ERROR_NEEDS } from '../convert/layer-error.js';
 import { mergeRule } from '../convert/merges.js';
 import type { LayerStatistics, StatisticName } from '../convert/statistics.js';
 import { counted } from '../counted.js';
+import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError } from '../errors.js';
 import { makeFolder, writeFileAtomic } from '../files/atomic.js';
-import { kvHeadsInWords, sharesNothing } from '../model/grouping.js';
+import { divisorsOf, kvHeadsInWords, sharesNothing } from '../model/grouping.js';
 import { layerRecords } from '../run/conversion.js';
 import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
 import { compared } from '../train/divergence.js';
-import { type BuiltModel, buildModel } from '../train/model.js';
-import { splitParts } from '../train/parts.js';
+import { type BuiltModel, buildModel, conversionPlan } from '../train/model.js';
+import { type Parts, splitParts } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
-import type { Trainer } from '../train/trainer.js';
-import { type Accuracy, analysisTables, type CombinationRow } from './analysis-tables.js';
+import type { Trainer, TrainerMode } from '../train/trainer.js';
+import { type Accuracy, analysisTables, type CombinationRow, wantedInWords } from './analysis-tables.js';
 import { prepare } from './data-and-backend.js';
 import { heatMaps } from './heat-map.js';
 import { say } from './say.js';
@@ -78,7 +80,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
         },
       );
     const mha: Weighted = { values, shape };
-    const counts = options.kvHeads ?? divisorsBelow(shape.heads);
+    const counts = options.kvHeads ?? divisorsOf(shape.heads).slice(0, -1).reverse();
     const merges = options.merges.map(mergeOf);
     const rules = options.groupings.map((name) => ({ name, rule: searchingOnce(groupingRule(name, shape.depth)) }));
     const needs = new Set<StatisticName>([
@@ -96,18 +98,19 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
     const measure = options.accuracy ? measurer(config, built, pipeline, parts, mode, stop) : null;
     const baseline = measure === null ? null : await measure.of(mha, 'MHA');
     if (baseline !== null) say(`MHA: top-1 ${percent(baseline.top1)}`);
+    const amounts: Wanted[] = [
+      ...counts.map((each) => ({ each })),
+      ...options.budgets.map((together) => ({ together })),
+    ];
     const combinations: CombinationRow[] = [];
     for (const { name: grouping, rule } of rules)
-      for (const wanted of [
-        ...counts.map((each) => ({ each })),
-        ...options.budgets.map((together) => ({ together })),
-      ]) {
-        const kvHeads = 'each' in wanted ? String(wanted.each) : `${wanted.together} in all`;
+      for (const wanted of amounts) {
+        const kvHeads = wantedInWords(wanted);
         for (const { name: merge, rule: mergeRule, refit } of merges) {
           await stop.check();
           const row = `${grouping}, ${merge}, KV heads ${kvHeads}`;
           const began = performance.now();
-          const plan = { ...planOf(config), wanted, grouping: rule, merge: mergeRule, refit };
+          const plan = { ...conversionPlan(config), variant: 'gqa', wanted, grouping: rule, merge: mergeRule, refit };
           const fromMemory: Gather = {
             ...gather,
             statistics: async (of, names, layer) => (layer === null ? statistics : gather.statistics(of, names, layer)),
@@ -121,7 +124,7 @@ export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void
           const seconds = (performance.now() - began) / 1000;
           const accuracy = measure === null ? null : await measure.of(converted, `${grouping}, ${merge}, ${kvHeads}`);
           const layers = converted.layers as LayerRecord[];
-          combinations.push({ grouping, merge, kvHeads, accuracy, seconds, layers });
+          combinations.push({ grouping, merge, wanted, accuracy, seconds, layers });
           if (accuracy !== null) say(`${row}: ${inWords(accuracy)}`);
         }
       }
@@ -145,38 +148,9 @@ const NO_GATHER: Gather = {
   },
 };
 
-const divisorsBelow = (heads: number): number[] =>
-  Array.from({ length: heads - 1 }, (_, i) => i + 1)
-    .filter((k) => heads % k === 0)
-    .reverse();
-
 function mergeOf(name: string) {
   const refit = name.endsWith('+refit');
   return { name, refit, rule: mergeRule(refit ? name.slice(0, -'+refit'.length) : name) };
-}
-
-const planOf = ({ seed, model }: Config): Omit<ConversionPlan, 'grouping' | 'merge' | 'refit' | 'wanted'> => ({
-  search: model.search,
-  apart: model.groupValues === 'apart',
-  seed,
-  calibrateOn: model.calibrateOn,
-  variant: 'gqa',
-});
-
-/** The same rule, that looks for the groups of a layer once: no merge changes them. */
-function searchingOnce(rule: GroupingRule): GroupingRule {
-  const found = new Map<string, FoundGroups | null>();
-  return {
-    ...rule,
-    layer(input) {
-      const find = rule.layer(input);
-      return (keyHeads, valueHeads) => {
-        const key = `${input.index} ${keyHeads} ${valueHeads}`;
-        if (!found.has(key)) found.set(key, find(keyHeads, valueHeads));
-        return found.get(key) ?? null;
-      };
-    },
-  };
 }
 
 /** `top-1 64.90 %, KL from MHA 0.241, the same class for 77.3 %` */
@@ -190,9 +164,9 @@ const inWords = ({ top1, divergence, same }: Accuracy): string =>
 function measurer(
   config: Config,
   built: BuiltModel,
-  pipeline: Parameters<typeof readyTrainer>[2],
-  parts: ReturnType<typeof splitParts>,
-  mode: Parameters<typeof readyTrainer>[5],
+  pipeline: Pipeline,
+  parts: Parts,
+  mode: TrainerMode,
   stop: Stop,
 ): { of(model: Weighted, label: string): Promise<Accuracy>; images: number; dispose(): void } {
   const part = parts.test ?? parts.selection;
@@ -240,9 +214,9 @@ function reportOf(
       dimensions,
       allocations: allocations.map(({ kvHeads, ...of }) => ({ kv_heads: kvHeads, ...of })),
     })),
-    combinations: combinations.map(({ kvHeads, accuracy, layers, ...of }) => ({
+    combinations: combinations.map(({ wanted, accuracy, layers, ...of }) => ({
       ...of,
-      kv_heads: kvHeads,
+      kv_heads: wantedInWords(wanted),
       ...(accuracy ?? {}),
       layers: layerRecords(layers),
     })),

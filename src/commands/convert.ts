@@ -95,16 +95,7 @@ function gatherWhenAsked(config: Config, stop: Stop): { gather: Gather; close():
     gather: {
       statistics: async (...of) => (await asked()).gather.statistics(...of),
       outputs: async (...of) => (await asked()).gather.outputs(...of),
-      distances(mha) {
-        let found: ReturnType<Gather['distances']> | null = null;
-        return {
-          async of(values) {
-            found ??= (await asked()).gather.distances(mha);
-            return found.of(values);
-          },
-          close: () => found?.close(),
-        };
-      },
+      distances: async (...of) => (await asked()).gather.distances(...of),
     },
     close: async () => {
       const found = await opened?.catch(() => null);

@@ -3,7 +3,7 @@
  * it is MHA, layer by layer.
  */
 import { otherHeads, type ReadCheckpoint, readCheckpoint, type WantedShape } from '../checkpoint/read.js';
-import { kvHeadsFigure, kvHeadsOf, sameGrouping, sharesNothing } from '../model/grouping.js';
+import { divisorsOf, kvHeadsFigure, kvHeadsOf, sameGrouping, sharesNothing } from '../model/grouping.js';
 import type { Values } from '../model/params.js';
 import type { ModelShape } from '../model/sizes.js';
 import { type VariantName, variantOf } from '../model/variants.js';
@@ -21,7 +21,14 @@ import {
   type Wanted,
 } from './convert.js';
 import { folded } from './fold.js';
-import type { GroupingRule, LayerGroups, SearchPlan, SearchRecord } from './groupings/rule.js';
+import {
+  type FoundGroups,
+  type GroupingRule,
+  type LayerGroups,
+  type SearchPlan,
+  type SearchRecord,
+  searchingOnce,
+} from './groupings/rule.js';
 import { ERROR_NEEDS, type LayerError, layerError } from './layer-error.js';
 import { mean } from './merges/mean.js';
 import type { MergeRule } from './merges/rule.js';
@@ -47,6 +54,12 @@ export interface Weighted {
   shape: ModelShape;
 }
 
+/** From one MHA model. */
+export interface Distances {
+  of(values: Values): Promise<number>;
+  close(): void;
+}
+
 /** What conversion asks of models on calibration images. */
 export interface Gather {
   /** Of every layer, or of one (a list of that one). */
@@ -55,7 +68,7 @@ export interface Gather {
    * How far the class token's features of models of MHA's form are from MHA's, squared, in parts of their own square; one
    * program for all of them, which `close` ends.
    */
-  distances(mha: Weighted): { of(values: Values): Promise<number>; close(): void };
+  distances(mha: Weighted): Promise<Distances>;
   /** What a layer's output projection reads in the converted model, and what it should give. */
   outputs(mha: Weighted, converted: Weighted, layer: number): Promise<{ fit: OutputSums; held: OutputSums }>;
 }
@@ -154,9 +167,13 @@ export async function convertMha(
   const onStream = plan.calibrateOn === 'converted' && merge?.needs !== undefined;
   const needs = [...new Set([...(plan.grouping.needs ?? []), ...(onStream ? [] : (merge?.needs ?? []))])];
   const statistics = needs.length === 0 ? null : await gather.statistics(mha, needs, null);
-  const sensitivity =
-    'together' in plan.wanted && merge !== null ? await probed(mha, plan, merge, statistics, gather) : null;
-  const found = groupsOfLayers(plan.grouping, mha.values, mha.shape, plan.wanted, statistics, plan, sensitivity);
+  const rule = searchingOnce(plan.grouping);
+  const groupsFor = (wanted: Wanted, sensitivity: Sensitivity[] | null): FoundGroups[] =>
+    groupsOfLayers(rule, mha.values, mha.shape, wanted, statistics, plan, sensitivity);
+  const budgeted = 'together' in plan.wanted && merge !== null;
+  const probes = budgeted ? groupsFor({ each: probedHeads(mha.shape.heads) }, null) : [];
+  const sensitivity = budgeted ? await probed(mha, probes, merge, statistics, plan.apart, gather) : null;
+  const found = groupsFor(plan.wanted, sensitivity);
   const layers: LayerRecord[] = [];
   const order: number[][] = [];
   let model: Weighted = mha;
@@ -187,22 +204,20 @@ export async function convertMha(
   return { ...model, order, layers, layerChoices };
 }
 
-/** Each layer converted alone, to a third of its heads. */
+/** A third of the heads, or as much less as equal groups can have. */
+const probedHeads = (heads: number): number => divisorsOf(heads).findLast((k) => k <= heads / 3) ?? 1;
+
 async function probed(
   mha: Weighted,
-  plan: ConversionPlan,
+  probes: readonly FoundGroups[],
   merge: MergeRule,
   statistics: readonly LayerStatistics[] | null,
+  apart: boolean,
   gather: Gather,
 ): Promise<Sensitivity[]> {
-  const { heads } = mha.shape;
-  const each = Array.from({ length: heads }, (_, k) => k + 1).filter(
-    (k) => heads % k === 0 && k <= Math.max(1, heads / 3),
-  );
-  const probes = groupsOfLayers(plan.grouping, mha.values, mha.shape, { each: each.at(-1) ?? 1 }, statistics, plan);
-  const distances = gather.distances(mha);
+  const distances = await gather.distances(mha);
   try {
-    return await sensitivities(mha.values, probes, merge, sizesOf(mha.shape), statistics, plan.apart, distances.of);
+    return await sensitivities(mha.values, probes, merge, sizesOf(mha.shape), statistics, apart, distances.of);
   } finally {
     distances.close();
   }

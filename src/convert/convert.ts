@@ -48,11 +48,10 @@ export function groupsOfLayers(
       plan,
     }),
   );
-  const known = layers.map(rememberedGroups);
-  const counts = countsFor(known, heads, wanted, plan.apart, sensitivity);
+  const counts = countsFor(layers, heads, wanted, plan.apart, sensitivity);
   if (counts === null)
     throw noGroups(`${'together' in wanted ? wanted.together : 0} KV heads in all for ${depth} layers`);
-  return known.map((find, i) => {
+  return layers.map((find, i) => {
     const { keyHeads, valueHeads } = counts[i] as { keyHeads: number; valueHeads: number };
     const found = find(keyHeads, valueHeads);
     if (found === null)
@@ -64,15 +63,6 @@ export function groupsOfLayers(
 }
 
 type Find = ReturnType<GroupingRule['layer']>;
-
-function rememberedGroups(find: Find): Find {
-  const found = new Map<string, FoundGroups | null>();
-  return (keyHeads, valueHeads) => {
-    const key = `${keyHeads},${valueHeads}`;
-    if (!found.has(key)) found.set(key, find(keyHeads, valueHeads));
-    return found.get(key) ?? null;
-  };
-}
 
 /**
  * Key heads and value heads of each layer. A budget is shared out by the errors; where keys and values are grouped apart,

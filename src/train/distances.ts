@@ -1,6 +1,6 @@
 /** How far models of MHA's form are from MHA, on calibration images: one program, into which one after another is loaded. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { Weighted } from '../convert/checkpoint.js';
+import type { Distances, Weighted } from '../convert/checkpoint.js';
 import { type Params, paramsFrom, type Values } from '../model/params.js';
 import { normalise } from '../model/pixels.js';
 import { forward } from '../model/vit.js';
@@ -20,7 +20,7 @@ export function openDistances(
   { batchSize, height, width, pixels: scale }: Feeding,
   batches: () => AsyncIterable<Shown>,
   mode: TrainerMode,
-): { of(values: Values): Promise<number>; close(): void } {
+): Distances {
   const names = Object.entries(shapesOf(shape, 'mha'));
   const specs = Object.fromEntries(names.map(([name, size]) => [name, float32(...size)]));
   const held = [0, 1].map((i) => packed(`model-${i}`, Object.fromEntries(names), mode === 'compiled'));

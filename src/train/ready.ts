@@ -146,7 +146,7 @@ export function gatherOn(
       const label = layer === null ? 'gathering statistics' : `statistics, layer ${layer}`;
       return gatherStatistics(model, names, feeding, batches(label), mode, layer);
     },
-    distances(mha) {
+    async distances(mha) {
       const { feeding, batches } = images(PROBED_IMAGES);
       return openDistances(mha, feeding, () => batches('measuring layers'), mode);
     },

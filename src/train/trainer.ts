@@ -196,9 +196,9 @@ export function createTrainer(options: TrainerOptions, mode: TrainerMode): Train
       run.begin({});
       hasMoments = false;
     },
-    snapshot(kinds = Object.keys(heldGroups(variables))) {
-      if (kinds.includes('first') || kinds.includes('second')) setMoments();
-      const groups = Object.entries(heldGroups(variables)).filter(([kind]) => kinds.includes(kind));
+    snapshot(kinds) {
+      const groups = Object.entries(heldGroups(variables)).filter(([kind]) => kinds?.includes(kind) ?? true);
+      if (groups.some(([kind]) => kind === 'first' || kind === 'second')) setMoments();
       const found = groups.map(([kind]) => run[`read/${kind}`]?.({}));
       return snapshotOf(Object.fromEntries(groups), Object.assign({}, ...found));
     },

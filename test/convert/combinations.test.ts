@@ -37,7 +37,7 @@ async function* calibration() {
 
 const gather: Gather = {
   statistics: (model, names, layer) => gatherStatistics(model, names, FEEDING, calibration(), mode, layer),
-  distances: (mha) => openDistances(mha, FEEDING, calibration, mode),
+  distances: async (mha) => openDistances(mha, FEEDING, calibration, mode),
   outputs: (mha, converted, layer) => gatherOutputs(mha, converted, layer, FEEDING, calibration(), mode),
 };
 

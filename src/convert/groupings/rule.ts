@@ -74,3 +74,27 @@ export const together = (groups: Groups, errors = { keys: 0, values: 0 }): Found
   errors,
   searches: [],
 });
+
+/**
+ * The same rule, that looks for the groups of a layer once for each number of heads: for the layers of one model with one
+ * set of statistics, whatever merges them.
+ */
+export function searchingOnce(rule: GroupingRule): GroupingRule {
+  const layers = new Map<number, ReturnType<GroupingRule['layer']>>();
+  const once = (find: ReturnType<GroupingRule['layer']>): typeof find => {
+    const found = new Map<string, FoundGroups | null>();
+    return (keyHeads, valueHeads) => {
+      const key = `${keyHeads} ${valueHeads}`;
+      if (!found.has(key)) found.set(key, find(keyHeads, valueHeads));
+      return found.get(key) ?? null;
+    };
+  };
+  return {
+    ...rule,
+    layer(input) {
+      const find = layers.get(input.index) ?? once(rule.layer(input));
+      layers.set(input.index, find);
+      return find;
+    },
+  };
+}
