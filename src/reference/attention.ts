@@ -9,8 +9,6 @@ import { openSafetensors, readTensor, type Safetensors } from '../checkpoint/saf
 import { convertCheckpoint } from '../convert/checkpoint.js';
 import { GqaError } from '../errors.js';
 import { type AttentionValues, initialAttention } from '../model/attention-state.js';
-import { neighbours } from '../model/grouping.js';
-import type { ModelShape } from '../model/sizes.js';
 import { subtractNoise } from '../model/variants/pgqa.js';
 import type { VariantName } from '../model/variants.js';
 import { plain, type StepOptions } from '../train/step.js';
@@ -26,6 +24,7 @@ import {
   zerosLike,
 } from './deviation.js';
 import { type Case, type Index, readIndex } from './index.js';
+import { imagesOf, shapeOf } from './inputs.js';
 import { openStepper, type Seen, type Stepper } from './stepper.js';
 
 /** The paper's names of the schemes → ours. */
@@ -63,17 +62,10 @@ interface Inputs {
   timmLogits: Float32Array;
 }
 
-function readInputs(file: string, { batch, steps, model }: Index): Inputs {
+function readInputs(file: string, index: Index): Inputs {
   const tensors = openSafetensors(file);
-  const nchw = tf.tensor(readTensor(tensors, 'images_nchw'), [batch * steps, 3, model.imageSize, model.imageSize]);
-  const images = tf.transpose(nchw, [0, 2, 3, 1]);
-  nchw.dispose();
+  const images = imagesOf(tensors, index, index.batch * index.steps);
   return { images, labels: readTensor(tensors, 'labels'), timmLogits: readTensor(tensors, 'timm_mha_logits') };
-}
-
-function shapeOf({ model }: Index, kvHeads: number): ModelShape {
-  const { numHeads, layerNormEps: _, ...rest } = model;
-  return { ...rest, heads: numHeads, grouping: neighbours(model.depth, numHeads, kvHeads) };
 }
 
 /** Of a case that takes no step. */

@@ -5,7 +5,8 @@ import { GqaError } from '../errors.js';
 
 const rows = z.array(z.array(z.array(z.number())));
 
-const indexSchema = z.object({
+/** What every index begins with: the model's sizes, batches, and AdamW. */
+export const commonFields = {
   model: z.object({
     embedDim: z.number(),
     numHeads: z.number(),
@@ -18,13 +19,17 @@ const indexSchema = z.object({
   }),
   batch: z.number().int().positive(),
   steps: z.number().int().positive(),
-  windowSize: z.number().int().positive(),
   adamw: z.object({
     lr: z.number(),
     betas: z.tuple([z.number(), z.number()]),
     eps: z.number(),
     weightDecay: z.number(),
   }),
+};
+
+const indexSchema = z.object({
+  ...commonFields,
+  windowSize: z.number().int().positive(),
   cases: z.array(
     z.object({
       name: z.string(),
@@ -42,11 +47,14 @@ const indexSchema = z.object({
 export type Index = z.output<typeof indexSchema>;
 export type Case = Index['cases'][number];
 
-export function readIndex(file: string): Index {
+export const readIndex = (file: string): Index => parsedIndex(file, indexSchema, 'attention cases');
+
+/** @param of what the file is an index of, for messages */
+export function parsedIndex<T>(file: string, schema: z.ZodType<T>, of: string): T {
   try {
-    return indexSchema.parse(JSON.parse(fs.readFileSync(file, 'utf8')));
+    return schema.parse(JSON.parse(fs.readFileSync(file, 'utf8')));
   } catch (cause) {
     const detail = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
-    throw new GqaError('data', `${file}: not an index of attention cases: ${detail}`, { cause });
+    throw new GqaError('data', `${file}: not an index of ${of}: ${detail}`, { cause });
   }
 }

@@ -1,13 +1,11 @@
 /** Logits of a model on images that are normalised already, by the functions that train and evaluate. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Weighted } from '../convert/checkpoint.js';
-import { paramsFrom } from '../model/params.js';
 import type { VariantName } from '../model/variants.js';
 import { forward } from '../model/vit.js';
 import { float32, traced } from '../trace/function.js';
-import { packed } from '../train/packed.js';
+import { loadable } from '../train/loadable.js';
 import { MODES, type TrainerMode } from '../train/trainer.js';
-import { shapesOf } from '../train/variables.js';
 
 /** @param images [B, S, S, 3]. @returns [B, C] */
 export function logitsOf(
@@ -16,14 +14,10 @@ export function logitsOf(
   mode: TrainerMode,
   variant: VariantName = 'gqa',
 ): Float32Array {
-  const params = packed('params', shapesOf(shape, variant), mode === 'compiled');
-  const specs = Object.entries(shapesOf(shape, variant)).map(([name, size]) => [name, float32(...size)] as const);
+  const params = loadable('params', shape, variant, mode);
   const program = MODES[mode](
     {
-      load: traced(Object.fromEntries(specs), (given) => {
-        params.assign(given);
-        return {};
-      }),
+      load: params.load,
       logits: traced({ images: float32(...(images.shape as number[])) }, ({ images }) => ({
         logits: forward(params.read(), images, {
           ...{ shape, variant, state: [], allocation: { by: 'state' }, noise: null },
@@ -34,9 +28,7 @@ export function logitsOf(
     'float32',
   );
   try {
-    const tensors = paramsFrom(shape, (name) => values[name] as Float32Array, variant);
-    program.run.load(tensors);
-    tf.dispose(tensors);
+    params.fill(program.run.load, values);
     const { logits } = program.run.logits({ images });
     const found = logits.dataSync() as Float32Array;
     logits.dispose();

@@ -1,30 +1,13 @@
 /** What a directory of cases of the neighbouring methods says of itself; form: test/reference/README.md. */
-import fs from 'node:fs';
 import { z } from 'zod';
-import { GqaError } from '../errors.js';
+import { commonFields, parsedIndex } from './index.js';
 
 const labels = z.array(z.number().int().nonnegative());
 const perLayer = z.array(labels);
 const pairs = z.array(z.tuple([z.number(), z.number()]));
 
 const schema = z.object({
-  model: z.object({
-    embedDim: z.number(),
-    numHeads: z.number(),
-    depth: z.number(),
-    imageSize: z.number(),
-    patchSize: z.number(),
-    numClasses: z.number(),
-    mlpRatio: z.number(),
-  }),
-  batch: z.number().int().positive(),
-  steps: z.number().int().positive(),
-  adamw: z.object({
-    lr: z.number(),
-    betas: z.tuple([z.number(), z.number()]),
-    eps: z.number(),
-    weightDecay: z.number(),
-  }),
+  ...commonFields,
   qcqa: z.object({
     layers: z.array(
       z.object({
@@ -89,11 +72,5 @@ const schema = z.object({
 
 export type NeighboursIndex = z.output<typeof schema>;
 
-export function readNeighboursIndex(file: string): NeighboursIndex {
-  try {
-    return schema.parse(JSON.parse(fs.readFileSync(file, 'utf8')));
-  } catch (cause) {
-    const detail = cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message;
-    throw new GqaError('data', `${file}: not an index of cases of the neighbouring methods: ${detail}`, { cause });
-  }
-}
+export const readNeighboursIndex = (file: string): NeighboursIndex =>
+  parsedIndex(file, schema, 'cases of the neighbouring methods');

@@ -3,15 +3,14 @@
  * where there is none, in the form that test/reference/README.md describes.
  */
 import path from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { readCheckpoint } from '../checkpoint/read.js';
 import { openSafetensors, readTensor } from '../checkpoint/safetensors.js';
 import { STATISTICS } from '../convert/statistics.js';
-import { neighbours } from '../model/grouping.js';
 import { gatherStatistics } from '../train/statistics.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { attempt, type CaseResult, run } from './case.js';
 import { relativeDeviation } from './deviation.js';
+import { imagesOf, shapeOf } from './inputs.js';
 import { logitsOf } from './logits.js';
 import { compareConversion } from './neighbours/conversion.js';
 import { compareAsym, compareQcqa, compareStage2 } from './neighbours/groupings.js';
@@ -49,13 +48,9 @@ function readVectors(
   index: ReturnType<typeof readNeighboursIndex>,
   mode: TrainerMode,
 ): Omit<Vectors, 'statistics'> {
-  const { numHeads, ...sizes } = index.model;
-  const shape = { ...sizes, heads: numHeads, grouping: neighbours(sizes.depth, numHeads, numHeads) };
+  const shape = shapeOf(index, index.model.numHeads);
   const file = openSafetensors(path.join(dir, 'inputs.safetensors'));
-  const count = file.tensors.get('labels')?.shape[0] as number;
-  const nchw = tf.tensor(readTensor(file, 'images_nchw'), [count, 3, sizes.imageSize, sizes.imageSize]);
-  const images = tf.transpose(nchw, [0, 2, 3, 1]);
-  nchw.dispose();
+  const images = imagesOf(file, index, file.tensors.get('labels')?.shape[0] as number);
   const { values } = readCheckpoint(path.join(dir, 'mha_timm.safetensors'), shape, 0);
   return {
     dir,

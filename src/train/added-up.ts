@@ -1,15 +1,14 @@
 /** Sums over calibration images of what models work on, added up on the device. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Weighted } from '../convert/checkpoint.js';
-import { type Params, paramsFrom } from '../model/params.js';
+import type { Params } from '../model/params.js';
 import { normalise, type PixelScale } from '../model/pixels.js';
 import type { ModelShape } from '../model/sizes.js';
 import { forward, type Pass } from '../model/vit.js';
 import { bytes, type Feed, float32, traced } from '../trace/function.js';
 import type { Variable } from '../trace/variable.js';
-import { packed } from './packed.js';
+import { loadable } from './loadable.js';
 import { MODES, type TrainerMode } from './trainer.js';
-import { shapesOf } from './variables.js';
 
 /** What batches are like, and how pixels become the model's input. */
 export interface Feeding {
@@ -48,6 +47,8 @@ export function observed({ shape, params }: Loaded, batch: TracedBatch, observe:
   });
 }
 
+type Run = (feeds: Record<string, Feed>) => Record<string, tf.Tensor>;
+
 /** Adds up variables over batches, in a program of its own: one pass, and nothing is kept per token. */
 export async function addedUp(
   models: readonly Weighted[],
@@ -57,22 +58,10 @@ export async function addedUp(
   mode: TrainerMode,
   { observe }: { observe(models: readonly Loaded[], batch: TracedBatch): void },
 ): Promise<{ images: number; found: Record<string, Float32Array> }> {
-  const held = models.map(({ shape }, i) => packed(`model-${i}`, shapesOf(shape, 'mha'), mode === 'compiled'));
-  const load = Object.fromEntries(
-    models.map(({ shape }, i) => {
-      const specs = Object.entries(shapesOf(shape, 'mha')).map(([name, size]) => [name, float32(...size)] as const);
-      return [
-        `load-${i}`,
-        traced(Object.fromEntries(specs), (given) => {
-          held[i]?.assign(given);
-          return {};
-        }),
-      ];
-    }),
-  );
+  const held = models.map(({ shape }, i) => loadable(`model-${i}`, shape, 'mha', mode));
   const program = MODES[mode](
     {
-      ...load,
+      ...Object.fromEntries(held.map(({ load }, i) => [`load-${i}`, load])),
       begin: traced({}, () => {
         for (const each of sums) each.assign(tf.zeros([...each.shape]));
         return {};
@@ -83,7 +72,7 @@ export async function addedUp(
           const { imageSize } = (models[0] as Weighted).shape;
           const images = scale === null ? pixels : normalise(pixels, imageSize, scale);
           observe(
-            models.map(({ shape }, i) => ({ shape, params: (held[i] as (typeof held)[number]).read() })),
+            held.map(({ shape, read }) => ({ shape, params: read() })),
             { images, weights },
           );
           return {};
@@ -93,13 +82,9 @@ export async function addedUp(
     },
     'float32',
   );
-  const run = program.run as unknown as Record<string, (feeds: Record<string, Feed>) => Record<string, tf.Tensor>>;
+  const run = program.run as unknown as Record<string, Run>;
   try {
-    for (const [i, { shape, values }] of models.entries()) {
-      const tensors = paramsFrom(shape, (name) => values[name] as Float32Array, 'mha');
-      run[`load-${i}`]?.(tensors);
-      tf.dispose(tensors);
-    }
+    for (const [i, { values }] of models.entries()) held[i]?.fill(run[`load-${i}`] as Run, values);
     run.begin?.({});
     let images = 0;
     for await (const { pixels, weights, images: count } of batches) {

@@ -1,15 +1,14 @@
 /** How far models of MHA's form are from MHA, on calibration images: one program, into which one after another is loaded. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Distances, Weighted } from '../convert/checkpoint.js';
-import { type Params, paramsFrom, type Values } from '../model/params.js';
+import type { Params } from '../model/params.js';
 import { normalise } from '../model/pixels.js';
 import { forward } from '../model/vit.js';
 import { bytes, float32, traced } from '../trace/function.js';
 import { variable } from '../trace/variable.js';
 import type { Feeding, Shown } from './added-up.js';
-import { packed } from './packed.js';
+import { type Loadable, loadable } from './loadable.js';
 import { MODES, type TrainerMode } from './trainer.js';
-import { shapesOf } from './variables.js';
 
 /**
  * @param batches called for each model
@@ -21,16 +20,8 @@ export function openDistances(
   batches: () => AsyncIterable<Shown>,
   mode: TrainerMode,
 ): Distances {
-  const names = Object.entries(shapesOf(shape, 'mha'));
-  const specs = Object.fromEntries(names.map(([name, size]) => [name, float32(...size)]));
-  const held = [0, 1].map((i) => packed(`model-${i}`, Object.fromEntries(names), mode === 'compiled'));
+  const [own, other] = ['mha', 'other'].map((name) => loadable(name, shape, 'mha', mode)) as [Loadable, Loadable];
   const sums = variable('sums', [2]);
-  const load = (i: number) =>
-    traced(specs, (given) => {
-      held[i]?.assign(given);
-      sums.assign(tf.zeros([2]));
-      return {};
-    });
   const featuresOf = (params: Params, images: tf.Tensor, weights: tf.Tensor): tf.Tensor => {
     const pass = { shape, variant: 'mha', state: [], allocation: { by: 'state' as const }, noise: null, weights };
     const all = forward(params, images, { ...pass, features: true }).features as tf.Tensor;
@@ -39,15 +30,22 @@ export function openDistances(
   };
   const program = MODES[mode](
     {
-      loadMha: load(0),
-      loadOther: load(1),
+      loadMha: own.load,
+      loadOther: other.load,
+      begin: traced({}, () => {
+        sums.assign(tf.zeros([2]));
+        return {};
+      }),
       observe: traced(
         { pixels: (scale === null ? float32 : bytes)(batchSize, height, width, 3), weights: float32(batchSize) },
         ({ pixels, weights }) => {
           const images = scale === null ? pixels : normalise(pixels, shape.imageSize, scale);
-          const [of, other] = held.map((each) => featuresOf(each.read(), images, weights)) as [tf.Tensor, tf.Tensor];
+          const [of, moved] = [own, other].map(({ read }) => featuresOf(read(), images, weights)) as [
+            tf.Tensor,
+            tf.Tensor,
+          ];
           const square = (x: tf.Tensor): tf.Tensor => tf.sum(tf.mul(tf.sum(tf.square(x), 1), weights));
-          sums.assignAdd(tf.stack([square(tf.sub(of, other)), square(of)]));
+          sums.assignAdd(tf.stack([square(tf.sub(of, moved)), square(of)]));
           return {};
         },
       ),
@@ -55,15 +53,11 @@ export function openDistances(
     },
     'float32',
   );
-  const fill = (entry: 'loadMha' | 'loadOther', values: Values): void => {
-    const tensors = paramsFrom(shape, (name) => values[name] as Float32Array, 'mha');
-    program.run[entry](tensors);
-    tf.dispose(tensors);
-  };
-  fill('loadMha', mha);
+  own.fill(program.run.loadMha, mha);
   return {
     async of(values) {
-      fill('loadOther', values);
+      other.fill(program.run.loadOther, values);
+      program.run.begin({});
       for await (const { pixels, weights } of batches()) program.run.observe({ pixels, weights });
       const { sums: found } = program.run.read({});
       const [off, all] = Array.from(found.dataSync()) as [number, number];
