@@ -5,9 +5,9 @@
  *   node bench/sharing.mjs --config FILE --checkpoint FILE --data FOLDER --kv-heads 3,2 [--seeds 0,1,2] --out FOLDER
  *                          [--set key=value …] [--variants mha,gqa,…] [--json]
  *
- * Three sweeps of `gqa sweep`: methods by their names; the shared basis with its output projections fitted again; and the
- * shared basis learning from the MHA control of the same seed. A sweep that is there is not run again, so that what was
- * broken off goes on with the next one.
+ * Three sweeps of `gqa sweep` for each seed: methods by their names; the shared basis with its output projections fitted
+ * again; and the shared basis learning from the MHA control of the same seed. A sweep that is there is not run again, so
+ * that what was broken off goes on with the next one, and seeds can be added later.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -22,7 +22,7 @@ const { values: args } = parseArgs({
     data: { type: 'string' },
     'kv-heads': { type: 'string' },
     seeds: { type: 'string', default: '0,1,2' },
-    variants: { type: 'string', default: 'mha,gqa,dgqa-ema,kdgqa,wgqa,qcqa,asymgqa,rotated,basis' },
+    variants: { type: 'string', default: 'mha,gqa,dgqa-ema,kdgqa,wgqa,qcqa,asymgqa,rotated,basis,basis-budget' },
     set: { type: 'string', multiple: true, default: [] },
     out: { type: 'string' },
     json: { type: 'boolean', default: false },
@@ -34,14 +34,14 @@ for (const needed of ['config', 'checkpoint', 'data', 'kv-heads', 'out'])
 const cli = fileURLToPath(new URL('../dist/src/cli.js', import.meta.url));
 
 /** @returns rows of the sweep's leaderboard */
-function sweep(name, variants, sets, seeds = args.seeds) {
+function sweep(name, variants, sets, seed) {
   const leaderboard = path.join(args.out, name, 'leaderboard.csv');
   if (!existsSync(leaderboard)) {
     const all = [`model.pretrained=${args.checkpoint}`, `data.root=${args.data}`, ...args.set, ...sets];
     const { status } = spawnSync(
       process.execPath,
       [
-        ...[cli, 'sweep', '--config', args.config, '--name', name, '--runs-dir', args.out, '--seeds', seeds],
+        ...[cli, 'sweep', '--config', args.config, '--name', name, '--runs-dir', args.out, '--seeds', seed],
         ...['--variants', variants, '--kv-heads', args['kv-heads'], ...all.flatMap((set) => ['--set', set])],
       ],
       { stdio: ['ignore', 'ignore', 'inherit'] },
@@ -55,10 +55,11 @@ function sweep(name, variants, sets, seeds = args.seeds) {
 
 const rows = [];
 const add = (method, found) => rows.push(...found.map((row) => ({ method, ...row })));
-for (const row of sweep('methods', args.variants, [])) add(row.variant, [row]);
-add('basis + refit', sweep('refit', 'basis', ['model.refit=output']));
 for (const seed of args.seeds.split(',')) {
-  const control = rows.find((row) => row.method === 'mha' && row.seed === seed);
+  const methods = sweep(`methods-${seed}`, args.variants, [], seed);
+  for (const row of methods) add(row.variant, [row]);
+  add('basis + refit', sweep(`refit-${seed}`, 'basis', ['model.refit=output'], seed));
+  const control = methods.find((row) => row.variant === 'mha');
   const teacher = path.resolve(control.run, 'checkpoints/best/model.safetensors');
   const distilled = ['model.refit=output', `train.distill_from=${teacher}`, 'train.distill=both'];
   add('basis + refit + distillation', sweep(`distilled-${seed}`, 'basis', distilled, seed));
