@@ -43,7 +43,8 @@ export const commands: CommandSpec[] = [
     name: 'train',
     summary: 'convert and uptrain the model of a config; makes a run folder',
     options: [
-      config().makeOptionMandatory(),
+      config(),
+      new Option('--resume <run>', 'go on with this run folder; auto: with --run-name where it exists, else start it'),
       set(),
       new Option('--run-name <name>', 'folder of the run under runs/<name>/ (default: a UTC time stamp)'),
       runsDir(),

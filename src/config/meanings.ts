@@ -100,5 +100,11 @@ export const MEANINGS: Readonly<Record<string, string>> = {
     'Of matrix products; everything else is float32. Others than float32 need the native runtime, and a device that has them',
   'train.recompute': '`blocks`: less memory, since blocks are computed again in the backward pass',
   'train.log_every': 'Optimizer steps between two lines of metrics.jsonl',
+  'train.checkpoint_every':
+    'How often all that the run needs to go on is kept, besides after every epoch: `{ steps: N }` or `{ minutes: M }`',
+  'train.keep':
+    'How many of these checkpoints stay behind the newest; 1: one to fall back on should the newest be damaged',
+  'train.on_nan':
+    'When the loss is not finite: `stop` (exit 6), or `rollback`: the weights of the last checkpoint, then the images after the bad batch, at most three times',
   'eval.batch_size': 'Images a batch of evaluation',
 };

@@ -68,7 +68,7 @@ const keys: Record<string, string> = {
   num_labels: 'the number of classes comes from the data',
   global_pool: 'the class token is what the head reads here, as in the ViT',
   resume:
-    'a stopped run cannot be resumed in this version; model.pretrained takes the weights of a checkpoint, and begins at step 0',
+    'a stopped run goes on by gqa train --resume RUN; model.pretrained takes the weights of a checkpoint, and begins at step 0',
   drop: 'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',
   dropout:
     'there is no dropout here; train.weight_decay, train.label_smoothing, data.augment and data.mixup are what regularises',

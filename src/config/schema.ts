@@ -124,6 +124,12 @@ export const configSchema = z.strictObject({
       precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
       recompute: z.enum(['none', 'blocks']).default('none'),
       log_every: count(1).default(10),
+      checkpoint_every: z
+        .union([z.strictObject({ steps: count(1) }), z.strictObject({ minutes: z.number().gt(0) })])
+        .default({ minutes: 10 })
+        .describe('{ steps: N } or { minutes: M }'),
+      keep: count(0, 1000).default(1),
+      on_nan: z.enum(['stop', 'rollback']).default('stop'),
     })
     .prefault({}),
   eval: z.strictObject({ batch_size: count(1, 65536).default(64) }).prefault({}),

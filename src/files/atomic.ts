@@ -103,7 +103,7 @@ function removeAside(file: string): void {
  * A rename is on the disk only when its folder is. Folders cannot be opened on Windows, and some network file systems
  * refuse to flush them: the file itself is safe there already.
  */
-function flushFolder(folder: string): void {
+export function flushFolder(folder: string): void {
   if (process.platform === 'win32') return;
   let handle: number | undefined;
   try {

@@ -1,44 +1,68 @@
 /**
- * One call at a time works in a folder: two would write into one file. The same rule as in scripts/lock.mjs, which runs
- * before this is built.
+ * One process at a time works in a folder: two would write into one file. A lock says whose it is: process, host and
+ * when the process began (numbers of processes are used again). Its time of change is its heartbeat, by which another
+ * host sees that the holder is gone. The same rule as in scripts/lock.mjs, which runs before this is built.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { GqaError } from '../errors.js';
-import { isAlive } from './alive.js';
+import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import type { GqaError } from '../errors.js';
+import { isAlive, startOf } from './alive.js';
 import { fileError } from './atomic.js';
+
+/** Milliseconds between two heartbeats, and after how long without one a holder on another host counts as gone. */
+const BEAT_MS = 10_000;
+const GONE_MS = 180_000;
+
+export interface Lock {
+  /** Whether it is no longer ours: this process was taken for dead. */
+  lost(): boolean;
+  /** The end of the process does so too. */
+  release(): void;
+  /** What the lock of a holder that died said; null: there was none. */
+  takenFrom: Holder | null;
+}
+
+export interface Holder {
+  /** NaN: nobody knows. */
+  pid: number;
+  host: string | null;
+}
 
 /**
  * Takes the lock of a folder, also from a process that died.
  * @param lock the file that says whose it is
- * @param work the folder, as messages call it
- * @returns what gives it back; the end of the process does so too. Errors: exit 5 when another process has it, or the
- *   disk does not let us
+ * @param busy the error when another process has it
+ * @throws GqaError that one, or `io` when the disk does not let us
  */
-export function claim(lock: string, work: string): () => void {
+export function claim(lock: string, busy: (holder: Holder) => GqaError): Lock {
+  const before = read(lock);
   let mine: string | null;
   try {
     mine = take(lock);
   } catch (cause) {
     throw fileError(`cannot write ${lock}`, cause);
   }
-  if (mine === null) {
-    const holder = pidOf(read(lock) ?? '');
-    throw new GqaError(
-      'io',
-      `process ${Number.isNaN(holder) ? '(unknown)' : holder} is fetching into ${work} already`,
-      {
-        hint: `Wait for it. Should there be none, remove ${lock}.`,
-      },
-    );
-  }
+  if (mine === null) throw busy(holderIn(read(lock) ?? ''));
   const own = mine;
+  const beat = setInterval(() => {
+    try {
+      if (read(lock) === own) utimesSync(lock, new Date(), new Date());
+    } catch {
+      // The disk does not answer; what writes there will tell.
+    }
+  }, BEAT_MS).unref();
   const giveBack = (): void => {
     process.off('exit', giveBack);
+    clearInterval(beat);
     release(lock, own);
   };
   process.on('exit', giveBack);
-  return giveBack;
+  return {
+    lost: () => read(lock) !== own,
+    release: giveBack,
+    takenFrom: before === null ? null : holderIn(before),
+  };
 }
 
 /**
@@ -47,13 +71,13 @@ export function claim(lock: string, work: string): () => void {
  * @returns what the lock says when it is ours
  */
 function take(file: string): string | null {
-  const mine = `${process.pid} ${randomUUID()}`;
-  const draft = `${file}.${mine.slice(-12)}.draft`;
+  const mine = `${process.pid} ${randomUUID()} ${hostname()} ${startOf(process.pid) ?? '-'}`;
+  const draft = `${file}.${createHash('sha256').update(mine).digest('hex').slice(0, 12)}.draft`;
   writeFileSync(draft, mine);
   try {
     if (place(draft, file, mine)) return mine;
     const held = read(file);
-    if (held === null || isAlive(pidOf(held))) return null;
+    if (held === null || holds(file, held)) return null;
     const over = `${file}.${createHash('sha256').update(held).digest('hex').slice(0, 12)}`;
     const turn = take(over);
     if (turn === null) return null;
@@ -102,6 +126,31 @@ function read(file: string): string | null {
   }
 }
 
-const pidOf = (held: string): number => Number.parseInt(held, 10);
+/** Whether the holder is still there. */
+function holds(file: string, held: string): boolean {
+  const { pid, host } = holderIn(held);
+  if (host !== null && host !== hostname()) return Date.now() - beatOf(file) < GONE_MS;
+  const began = held.split(' ')[3];
+  return isAlive(pid) && (began === undefined || began === '-' || (startOf(pid) ?? began) === began);
+}
+
+function beatOf(file: string): number {
+  try {
+    return statSync(file).mtimeMs;
+  } catch {
+    return Date.now();
+  }
+}
+
+function holderIn(held: string): Holder {
+  const [pid = '', , host = null] = held.split(' ');
+  return { pid: Number.parseInt(pid, 10), host };
+}
+
+/** Whether somebody has the lock, and who. */
+export function holderOf(lock: string): Holder | null {
+  const held = read(lock);
+  return held !== null && holds(lock, held) ? holderIn(held) : null;
+}
 
 const codeOf = (cause: unknown): string | undefined => (cause as NodeJS.ErrnoException).code;

@@ -2,10 +2,13 @@
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { bytesOfMean } from '../data/images/erase.js';
+import { epochOrder } from '../data/pipeline/pipeline.js';
 import { GqaError } from '../errors.js';
 import { draws } from '../random.js';
 import type { Running } from './experiment.js';
+import { firstNotFinite, keepState } from './kept-state.js';
 import { drawMix } from './mix.js';
+import type { Part } from './parts.js';
 import { imageForm } from './ready.js';
 import type { EpochSums, RunState } from './run-state.js';
 import { requireScale } from './scaling.js';
@@ -71,11 +74,18 @@ export async function trainEpoch(run: Running, state: RunState): Promise<void> {
         waited = 0;
       }
       if (state.step === lastStep) break;
+      if (last && isDue(run, state)) await keepState(run, state, true);
       asked = performance.now();
     }
   } finally {
     bar.stop();
   }
+}
+
+/** Whether it is time to keep the state, beside every epoch's end. */
+function isDue({ config, kept }: Running, { step }: RunState): boolean {
+  const every = config.train.checkpointEvery;
+  return 'steps' in every ? step - kept.step >= every.steps : performance.now() - kept.at >= every.minutes * 60_000;
 }
 
 function trainingBatches({ config, pipeline, parts }: Running, { epoch, batch }: RunState) {
@@ -96,11 +106,12 @@ function trainingBatches({ config, pipeline, parts }: Running, { epoch, batch }:
  * Reads the sums since the last line (host sync), and adds them to the epoch's.
  * @param seconds, waited since the last line
  */
-function logLine({ config, trainer, watch }: Running, state: RunState, seconds: number, waited: number): void {
+function logLine(run: Running, state: RunState, seconds: number, waited: number): void {
+  const { config, trainer, watch } = run;
   const { epoch, step, inEpoch } = state;
   const sums = trainer.readSums();
   const { loss, top1, images, badStep, float16 } = sums;
-  if (badStep > 0) throw notFinite(badStep, rateOf(config, state, badStep - 1), config.train.precision);
+  if (badStep > 0) throw notFinite(run, state, badStep);
   watch.logged({
     ...{ epoch, step, float16 },
     lr: rateOf(config, state, step - 1),
@@ -123,9 +134,42 @@ export function addSums(inEpoch: EpochSums, { loss, top1, images, float16 }: Tra
   inEpoch.images += images;
 }
 
-function notFinite(step: number, lr: number, precision: Config['train']['precision']): GqaError {
+/** A loss that was not finite. */
+export class NotFinite extends GqaError {
+  /** @param step of the run, from 1 */
+  constructor(
+    readonly step: number,
+    message: string,
+    hint: string,
+  ) {
+    super('training', message, { hint });
+  }
+}
+
+/** With what a user looks for first: the learning rate, the images of that step, and what is no longer finite. */
+function notFinite(run: Running, state: RunState, step: number): NotFinite {
+  const { config, trainer, stepsPerEpoch, parts } = run;
+  const { batchSize, gradAccumSteps, precision } = config.train;
+  const { split, indices } = parts.train;
+  const perStep = batchSize * gradAccumSteps;
+  const first = (step - 1 - (state.epoch - 1) * stepsPerEpoch) * perStep;
+  const images = epochOrder(indices, config.seed, state.epoch).subarray(first, first + perStep);
+  const names = [...images.subarray(0, 8)].map((index) => nameOf(split, index)).join(', ');
+  const tensor = firstNotFinite(trainer);
   const wider = precision === 'float16' ? 'Use train.precision: bfloat16 or float32, lower' : 'Lower';
-  return new GqaError('training', `the loss is not finite at step ${step}, learning rate ${lr}`, {
-    hint: `${wider} train.lr, or add train.warmup_steps.`,
-  });
+  return new NotFinite(
+    step,
+    [
+      `the loss is not finite at step ${step}, learning rate ${rateOf(config, state, step - 1)}`,
+      `its images: ${names}${images.length > 8 ? `, … (${images.length})` : ''}`,
+      tensor === null ? 'all parameters are finite' : `the first parameter that is not finite: ${tensor}`,
+    ].join('\n'),
+    `${wider} train.lr, or add train.warmup_steps.`,
+  );
+}
+
+function nameOf({ name, source }: Part['split'], index: number): string {
+  const known =
+    source.kind === 'files' ? source.paths[index] : source.kind === 'encoded' ? source.names[index] : undefined;
+  return known ?? `${name}[${index}]`;
 }

@@ -16,12 +16,13 @@ import type { Values } from '../model/params.js';
 import type { EpochEnd } from '../run/epoch-line.js';
 import { interruption, isInterruption } from '../run/interrupt.js';
 import type { EpochResult } from '../run/results.js';
-import { addSums, type LogLine, lastRate, trainEpoch } from './epoch.js';
+import { type LogLine, lastRate, NotFinite, trainEpoch } from './epoch.js';
 import type { Metrics } from './evaluate.js';
+import { entriesIn, type KeptRun, keepState, withoutStep } from './kept-state.js';
 import { type BuiltModel, writeTrainedModel } from './model.js';
 import type { Part, Parts } from './parts.js';
 import { planOf } from './plan.js';
-import { evaluateWithProgress, type Onlooker, readyTrainer } from './ready.js';
+import { evaluateWithProgress, type Onlooker, readyTrainer, resumedTrainer } from './ready.js';
 import { type RunClock, runClock } from './run-clock.js';
 import { emptySums, freshState, type RunState, savedModels } from './run-state.js';
 import { requireMostSteps } from './scaling.js';
@@ -35,8 +36,21 @@ export interface Watch extends Onlooker {
   epochDone(result: EpochResult, end: EpochEnd): void;
   /** Saves a model file, which `content` writes; returns its path. */
   checkpoint(which: 'last' | 'best', content: (write: Write) => void): string;
+  /** Keeps all that the run goes on from; training may go on before it is on the disk, where `beside`. */
+  keep(kept: Kept, beside: boolean): Promise<void>;
+  /** The file of the newest kept state that is whole, and its step; null: there is none. */
+  kept(): Promise<{ file: string; step: number } | null>;
   /** After every optimizer step, and when an epoch begins. */
   reached(at: { epoch: number; step: number }): void;
+}
+
+/** What `keep` is given. */
+export interface Kept {
+  step: number;
+  /** Of what `content` writes before `keep` returns. */
+  bytes: number;
+  content(write: Write): void;
+  run: KeptRun;
 }
 
 /** What an experiment is made of. */
@@ -52,6 +66,8 @@ export interface Experiment {
   teacher: Values | null;
   mode: TrainerMode;
   watch: Watch;
+  /** Left out: from the beginning. */
+  from?: { state: RunState; file: string } | undefined;
 }
 
 /** The same with what runs it. */
@@ -60,6 +76,8 @@ export interface Running extends Experiment {
   clock: RunClock;
   stepsPerEpoch: number;
   epochs: number;
+  /** When the state was kept last: after which step, and by the clock of `performance.now`. */
+  kept: { step: number; at: number };
 }
 
 export interface Outcome {
@@ -72,6 +90,8 @@ export interface Outcome {
   /** How many of them float16 left out; null with other precisions. */
   stepsLeftOut: number | null;
   trainImagesPerSecond: number | null;
+  /** As the state has them. */
+  rollbacks: RunState['rollbacks'];
 }
 
 /**
@@ -80,17 +100,21 @@ export interface Outcome {
  *   (unless it is no longer finite), and the error says which checkpoints there are
  */
 export async function runExperiment(experiment: Experiment): Promise<Outcome> {
-  const { config, parts, watch, mode, built, pipeline, teacher } = experiment;
+  const { config, parts, watch, mode, built, pipeline, teacher, from } = experiment;
   announce(experiment);
   const { stepsPerEpoch, totalSteps } = planOf(config.train, parts.train.indices.length);
   const epochs = Math.ceil(totalSteps / stepsPerEpoch);
-  const state = freshState(totalSteps, config.train.precision === 'float16');
-  const clock = runClock(watch.progress, workOf(experiment, epochs, totalSteps));
+  const state =
+    from === undefined ? freshState(totalSteps, config.train.precision === 'float16') : { ...from.state, totalSteps };
+  const clock = runClock(watch.progress, workOf(experiment, epochs, state));
   let trainer: Trainer | null = null;
   try {
-    trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, mode, watch);
-    if (teacher !== null) trainer.restore(teacherEntries(teacher));
-    return await proceed({ ...experiment, trainer, clock, stepsPerEpoch, epochs }, state);
+    if (from === undefined) {
+      trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, mode, watch);
+      if (teacher !== null) trainer.restore(teacherEntries(teacher));
+    } else trainer = resumedTrainer(config, built, parts.train, mode, entriesIn(from.file));
+    const kept = { step: state.step, at: performance.now() };
+    return await proceed({ ...experiment, trainer, clock, stepsPerEpoch, epochs, kept }, state);
   } catch (error) {
     throw explained(error, state, watch);
   } finally {
@@ -112,12 +136,13 @@ export async function proceed(run: Running, state: RunState): Promise<Outcome> {
     if (state.phase === 'training') {
       state.doing = `epoch ${state.epoch}`;
       watch.reached({ epoch: state.epoch, step: state.step });
-      await trainEpoch(run, state).catch((error: unknown) => {
-        if (!isDivergence(error)) saveUnfinished(run, state);
+      await trainWithRollbacks(run, state).catch(async (error: unknown) => {
+        if (!isDivergence(error)) await saveUnfinished(run, state);
         throw error;
       });
       save(run, state, 'last'); // before anything else can go wrong: an image of the validation part, a full disk
       state.phase = 'measuring';
+      await keepState(run, state, true);
     }
     await measureEpoch(run, state, begun);
     state.phase = 'between';
@@ -136,15 +161,44 @@ export async function proceed(run: Running, state: RunState): Promise<Outcome> {
     trainer.begin(savedModel(path, built, config.seed, run.classes)); // what the file holds, not what memory holds
     test = await measure(run, state, parts.test, `test, best epoch (${epoch})`);
   }
-  const { trained, stepsLeftOut, converted } = state;
+  const { trained, stepsLeftOut, converted, rollbacks } = state;
   return {
     converted,
+    rollbacks,
     best: { epoch, step, top1: selection.top1, loss: selection.loss },
     test,
     steps: state.step,
     stepsLeftOut,
     trainImagesPerSecond: trained.seconds > 0 ? trained.images / trained.seconds : null,
   };
+}
+
+/** A run goes back so often at most. */
+const MOST_ROLLBACKS = 3;
+
+/** The epoch; with `on_nan: rollback` from a kept state's weights again, after the batch whose loss was not finite. */
+async function trainWithRollbacks(run: Running, state: RunState): Promise<void> {
+  const { config, trainer, watch, stepsPerEpoch, parts } = run;
+  for (;;) {
+    try {
+      return await trainEpoch(run, state);
+    } catch (error) {
+      if (!(error instanceof NotFinite) || config.train.onNan === 'stop') throw error;
+      if (state.rollbacks.length === MOST_ROLLBACKS)
+        throw withAfterthought(error, `It had gone back ${MOST_ROLLBACKS} times already.`);
+      const good = await watch.kept();
+      if (good === null) throw withAfterthought(error, 'There is no checkpoint yet to go back to.');
+      trainer.restore(withoutStep(entriesIn(good.file)));
+      state.rollbacks.push({ step: error.step, to: good.step });
+      const { batchSize, gradAccumSteps } = config.train;
+      const batches = Math.ceil(parts.train.indices.length / batchSize);
+      const inEpoch = error.step - (state.epoch - 1) * stepsPerEpoch;
+      Object.assign(state, { step: error.step, batch: Math.min(batches, inEpoch * gradAccumSteps) });
+      watch.notice(
+        `${error.message}\nback to the weights after step ${good.step}; on with the images after that batch`,
+      );
+    }
+  }
 }
 
 const isOnTest = ({ train }: Config): boolean => train.protocol === 'paper';
@@ -161,11 +215,15 @@ function announce({ config, parts, watch }: Experiment): void {
 }
 
 /** Images of the whole run, for what is left of it. */
-function workOf({ config, parts, built }: Experiment, epochs: number, totalSteps: number) {
+function workOf({ config, parts, built }: Experiment, epochs: number, { totalSteps, step }: RunState) {
   const { batchSize, gradAccumSteps } = config.train;
   const evaluations = (built.fromKvHeads === null || built.freshHead !== null ? 0 : 1) + epochs;
   return {
-    train: Math.min(epochs * parts.train.indices.length, totalSteps * batchSize * gradAccumSteps),
+    train: Math.max(
+      0,
+      Math.min(epochs * parts.train.indices.length, totalSteps * batchSize * gradAccumSteps) -
+        step * batchSize * gradAccumSteps,
+    ),
     evaluate: evaluations * parts.selection.indices.length + (isOnTest(config) ? 0 : (parts.test?.indices.length ?? 0)),
   };
 }
@@ -238,15 +296,28 @@ function save({ trainer, built, classes, config, watch }: Running, state: RunSta
  * In the middle of an epoch: what was trained since the last checkpoint is kept, unless that would put a bad model in
  * the place of a good one.
  */
-function saveUnfinished(run: Running, state: RunState): void {
-  if (state.step === (state.saved.last?.step ?? 0)) return;
+async function saveUnfinished(run: Running, state: RunState): Promise<void> {
+  if (state.step === (state.saved.last?.step ?? 0) && state.batch === 0) return;
   try {
-    const sums = run.trainer.readSums();
-    addSums(state.inEpoch, sums); // what was read is no longer on the device
-    if (sums.badStep > 0) state.notSaved = `the loss was not finite at step ${sums.badStep}`;
-    else save(run, state, 'last');
+    const badStep = badStepOf(run.trainer);
+    if (badStep > 0) {
+      state.notSaved = `the loss was not finite at step ${badStep}`;
+      return;
+    }
+    if (state.step !== (state.saved.last?.step ?? 0)) save(run, state, 'last');
+    await keepState(run, state, false);
   } catch (error) {
     state.notSaved = error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Left unread, so that the sums go on where they are (host sync). */
+function badStepOf(trainer: Trainer): number {
+  const snapshot = trainer.snapshot(['sums']);
+  try {
+    return snapshot.values[0]?.data()[3] ?? 0;
+  } finally {
+    snapshot.dispose();
   }
 }
 

@@ -256,7 +256,7 @@ export function writeTrainedModel(
 }
 
 /** 0 · x is 0 for every finite x, and NaN for the others; a sum of them shows it without a branch for each value. */
-function allFinite(values: Float32Array): boolean {
+export function allFinite(values: Float32Array): boolean {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += 0 * (values[i] as number);
   return sum === 0;

@@ -20,7 +20,7 @@ import { evaluate, type Metrics } from './evaluate.js';
 import type { BuiltModel } from './model.js';
 import { gatherOutputs } from './outputs.js';
 import type { Part } from './parts.js';
-import { attentionEntries } from './snapshot.js';
+import { attentionEntries, type Given } from './snapshot.js';
 import { gatherStatistics } from './statistics.js';
 import { createTrainer, type Trainer, type TrainerMode, type TrainerOptions } from './trainer.js';
 
@@ -109,6 +109,24 @@ export async function readyTrainer(
       const attention = await calibrate(trainer, model, model.attention, seen);
       trainer.restore(attentionEntries(attention));
     }
+    return trainer;
+  } catch (error) {
+    trainer.dispose();
+    throw error;
+  }
+}
+
+/** A trainer that goes on where another stopped. @param entries all that that one held */
+export function resumedTrainer(
+  config: Config,
+  built: BuiltModel,
+  part: Part,
+  mode: TrainerMode,
+  entries: readonly Given[],
+): Trainer {
+  const trainer = createTrainer(trainerOptions(config, built, part), mode);
+  try {
+    trainer.restore(entries);
     return trainer;
   } catch (error) {
     trainer.dispose();

@@ -26,6 +26,8 @@ export interface RunState {
   saved: { last: SavedModel | null; best: SavedModel | null };
   /** Why the model as it is was not saved. */
   notSaved: string | null;
+  /** Steps whose loss was not finite, and from which the run went back to the weights of a checkpoint. */
+  rollbacks: { step: number; to: number }[];
 }
 
 export interface EpochSums {
@@ -64,6 +66,7 @@ export const freshState = (totalSteps: number, scaled: boolean): RunState => ({
   stepsLeftOut: scaled ? 0 : null,
   saved: { last: null, best: null },
   notSaved: null,
+  rollbacks: [],
 });
 
 /** True whatever ended the run: which model lies where. */

@@ -60,6 +60,10 @@ async function ready(config: Config, folder: string, signal: AbortSignal, afterS
       fs.writeFileSync(file, Buffer.concat(parts));
       return file;
     },
+    async keep({ content }) {
+      content(() => {});
+    },
+    kept: async () => null,
     reached: ({ step }) => afterStep(step),
   };
   const trainer = await readyTrainer(config, built, pipeline, parts.train, parts.train, 'eager', watch);
@@ -68,7 +72,7 @@ async function ready(config: Config, folder: string, signal: AbortSignal, afterS
   const clock = runClock(quiet, { train: 0, evaluate: 0 });
   const run: Running = {
     ...{ config, classes: [...dataset.classes], parts, pipeline, built, teacher: null, mode: 'eager', watch },
-    ...{ trainer, clock, stepsPerEpoch, epochs },
+    ...{ trainer, clock, stepsPerEpoch, epochs, kept: { step: 0, at: performance.now() } },
   };
   const close = async (): Promise<void> => {
     trainer.dispose();

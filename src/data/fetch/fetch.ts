@@ -90,7 +90,8 @@ export async function fetchDataset(
 
   const work = join(root, `.${name}.fetch`);
   onDisk(`cannot make ${work}`, () => mkdirSync(work, { recursive: true }));
-  const release = claim(join(work, 'lock'), work);
+  const lock = join(work, 'lock');
+  const { release } = claim(lock, ({ pid }) => beingFetched(lock, work, pid));
   try {
     checkSpace(work, entry, files, options.freeBytes ?? freeBytes);
     const sources: Source[] = [];
@@ -289,3 +290,8 @@ function onDisk<T>(what: string, act: () => T): T {
     throw cause instanceof GqaError ? cause : fileError(what, cause);
   }
 }
+
+const beingFetched = (lock: string, work: string, pid: number): GqaError =>
+  new GqaError('io', `process ${Number.isNaN(pid) ? '(unknown)' : pid} is fetching into ${work} already`, {
+    hint: `Wait for it. Should there be none, remove ${lock}.`,
+  });

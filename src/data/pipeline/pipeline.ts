@@ -91,6 +91,10 @@ interface Common {
   note(used: boolean, image: Noted): void;
 }
 
+/** The images of an epoch, in its order. */
+export const epochOrder = (indices: Int32Array, seed: number, epoch: number): Int32Array =>
+  shuffle(indices.slice(), draws(seed, 'shuffle', epoch));
+
 async function* batches(
   { pool, reading, cache, note }: Common,
   split: Split,
@@ -100,8 +104,7 @@ async function* batches(
   const { source } = split;
   const sizeStays = source.kind === 'raw' && source.height === options.height && source.width === options.width;
   if (!sizeStays || options.fit?.resize === 'crop' || options.augment === 'paper') loadImages(); // before a worker does
-  const order =
-    options.epoch === null ? indices : shuffle(indices.slice(), draws(options.seed, 'shuffle', options.epoch));
+  const order = options.epoch === null ? indices : epochOrder(indices, options.seed, options.epoch);
   const pass = pool.open({ ...options, raw: source.kind === 'raw' ? source : null, reading, cache });
   const made: { job: BatchJob; making: Making }[] = [];
   try {
