@@ -1,5 +1,5 @@
 /** `gqa train --resume`: which run goes on, from which checkpoint, and what of its config may be another. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type ReadConfig, readConfig } from '../config/load.js';
@@ -9,7 +9,7 @@ import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import type { Lock } from '../files/lock.js';
 import { command } from '../invocation.js';
-import { type GoodState, goodState, statesOf } from '../run/checkpoints.js';
+import { checkpointsIn, type GoodState, goodState, statesOf } from '../run/checkpoints.js';
 import { readMeta } from '../run/meta.js';
 import { lockRun } from '../run/run-folder.js';
 import type { RunState } from '../train/run-state.js';
@@ -55,9 +55,9 @@ export function runToResume(options: ResumeOptions, sets: string[]): Again | nul
   const asked = options.resume === 'auto' ? autoRun(options, sets) : { folder: options.resume, read: null };
   const { folder } = asked;
   const file = path.join(folder, 'config.yaml');
-  if (!existsSync(file)) {
-    if (options.resume === 'auto' && !existsSync(folder)) return null;
-    throw new GqaError('usage', `${folder}: not a run folder: it holds no config.yaml`, {
+  if (options.resume === 'auto' && dropUnmade(folder)) return null;
+  if (!isMade(folder)) {
+    throw new GqaError('usage', `${folder}: not a run folder: it holds no config.yaml, meta.json and status.json`, {
       hint: `Give runs/<name>/<run>; ${command('runs')} lists them.`,
     });
   }
@@ -75,6 +75,21 @@ export function runToResume(options: ResumeOptions, sets: string[]): Again | nul
     lock.release();
     throw error;
   }
+}
+
+/** A run's folder is made once its status stands in it. */
+const isMade = (folder: string): boolean =>
+  ['config.yaml', 'meta.json', 'status.json'].every((file) => existsSync(path.join(folder, file)));
+
+/** Takes away what a process left that was ended while it made the folder. @returns whether there is no run now */
+function dropUnmade(folder: string): boolean {
+  if (!existsSync(folder)) return true;
+  if (isMade(folder) || existsSync(path.join(folder, 'status.json')) || checkpointsIn(statesOf(folder)).length > 0)
+    return false;
+  const { release } = lockRun(folder);
+  rmSync(folder, { recursive: true, force: true });
+  release();
+  return true;
 }
 
 function autoRun({ config, runName, runsDir }: ResumeOptions, sets: string[]): { folder: string; read: ReadConfig } {

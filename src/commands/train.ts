@@ -215,8 +215,8 @@ async function goOn(
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, read.config.train.protocol));
     return report;
   }
-  again.kept?.passedOver.forEach((line) => warn(`a checkpoint is passed over: ${line}`));
-  changes.forEach((line) => say(`changed: ${line}`));
+  for (const line of again.kept?.passedOver ?? []) warn(`a checkpoint is passed over: ${line}`);
+  for (const line of changes) say(`changed: ${line}`);
   const { takenFrom } = lock;
   if (takenFrom !== null)
     say(
