@@ -40,7 +40,7 @@ if (threads.isMainThread && kind !== '') {
     return written;
   }) as typeof writeSync;
   fs.openSync = (...args) => {
-    if (happened && process.env.THEN === 'full' && args[1] === 'w') throw fullDisk();
+    if (happened && process.env.THEN === 'full' && (args[1] === 'w' || args[1] === 'wx')) throw fullDisk();
     return openSync(...args);
   };
   timers.setImmediate = ((...args: Parameters<typeof setImmediate>) => {

@@ -59,7 +59,7 @@ for (const { phase, at, signal, code, sets, state, reported } of [
     sets: ['device=wasm'],
     state: ['interrupted', 2, 5],
     reported:
-      /\ngqa: stopped by SIGHUP after step 5 of 6 \(epoch 2\)\nThe model after step 5 is in .*last.model\.safetensors; the best one, after step 3, in .*\n$/,
+      /\ngqa: stopped by SIGHUP after step 5 of 6 \(epoch 2\)\nThe model after step 5 is in .*last.model\.safetensors; the best one, after step 3, in .*\nTo go on: .*train --resume .*\n$/,
   },
   {
     phase: 'validation',
@@ -69,7 +69,7 @@ for (const { phase, at, signal, code, sets, state, reported } of [
     sets: [],
     state: ['interrupted', 1, 3],
     reported:
-      /\ngqa: stopped by SIGINT after step 3 of 6 \(epoch 1\/2 validation\)\nThe model after step 3 is in .*last.model\.safetensors\.\n$/,
+      /\ngqa: stopped by SIGINT after step 3 of 6 \(epoch 1\/2 validation\)\nThe model after step 3 is in .*last.model\.safetensors\.\nTo go on: .*train --resume .*\n$/,
   },
   {
     phase: 'test',

@@ -1,7 +1,7 @@
 /** What is said, and kept with the run, of images that could not be read or that are damaged. */
 import path from 'node:path';
 import type { Pipeline } from '../data/pipeline/pipeline.js';
-import type { RunFolder } from '../run/run-folder.js';
+import type { RunFolder } from '../run/open-run.js';
 import { say } from './say.js';
 
 const KINDS = {

@@ -24,7 +24,7 @@ import {
 import path from 'node:path';
 import { z } from 'zod';
 import { GqaError } from '../errors.js';
-import { type Content, fileError, flushFolder, writeFileAtomic } from '../files/atomic.js';
+import { type Content, fileError, flushFolder, makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { requireFree } from '../files/space.js';
 
 const digestOf = z.strictObject({ bytes: z.number().int(), sha256: z.string() });
@@ -78,7 +78,7 @@ export function checkpointsIn(folder: string): string[] {
  * @throws GqaError `io` when it cannot be written, and nothing old is harmed
  */
 export function writeState({ folder, keep, state, bytes, best, manifest }: KeptState): string {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   dropLeftovers(folder);
   requireFree(folder, bytes, `the checkpoint of step ${manifest.step}`);
   const serial = Number(checkpointsIn(folder)[0]?.slice(0, 6) ?? 0) + 1;

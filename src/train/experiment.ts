@@ -16,14 +16,15 @@ import type { Values } from '../model/params.js';
 import type { EpochEnd } from '../run/epoch-line.js';
 import { interruption, isInterruption } from '../run/interrupt.js';
 import type { EpochResult } from '../run/results.js';
-import { type LogLine, lastRate, NotFinite, trainEpoch } from './epoch.js';
+import { type LogLine, lastRate } from './epoch.js';
 import type { Metrics } from './evaluate.js';
-import { entriesIn, type KeptRun, keepState, withoutStep } from './kept-state.js';
+import { badStepOf, entriesIn, type KeptRun, keepState } from './kept-state.js';
 import { type BuiltModel, writeTrainedModel } from './model.js';
 import type { Part, Parts } from './parts.js';
 import { planOf } from './plan.js';
 import { evaluateWithProgress, type Onlooker, readyTrainer, resumedTrainer } from './ready.js';
-import { type RunClock, runClock } from './run-clock.js';
+import { trainWithRollbacks } from './rollback.js';
+import { type RunClock, runClock, workOf } from './run-clock.js';
 import { emptySums, freshState, type RunState, savedModels } from './run-state.js';
 import { requireMostSteps } from './scaling.js';
 import { EVALUATED, evaluatedModel, teacherEntries } from './snapshot.js';
@@ -173,35 +174,7 @@ export async function proceed(run: Running, state: RunState): Promise<Outcome> {
   };
 }
 
-/** A run goes back so often at most. */
-const MOST_ROLLBACKS = 3;
-
-/** The epoch; with `on_nan: rollback` from a kept state's weights again, after the batch whose loss was not finite. */
-async function trainWithRollbacks(run: Running, state: RunState): Promise<void> {
-  const { config, trainer, watch, stepsPerEpoch, parts } = run;
-  for (;;) {
-    try {
-      return await trainEpoch(run, state);
-    } catch (error) {
-      if (!(error instanceof NotFinite) || config.train.onNan === 'stop') throw error;
-      if (state.rollbacks.length === MOST_ROLLBACKS)
-        throw withAfterthought(error, `It had gone back ${MOST_ROLLBACKS} times already.`);
-      const good = await watch.kept();
-      if (good === null) throw withAfterthought(error, 'There is no checkpoint yet to go back to.');
-      trainer.restore(withoutStep(entriesIn(good.file)));
-      state.rollbacks.push({ step: error.step, to: good.step });
-      const { batchSize, gradAccumSteps } = config.train;
-      const batches = Math.ceil(parts.train.indices.length / batchSize);
-      const inEpoch = error.step - (state.epoch - 1) * stepsPerEpoch;
-      Object.assign(state, { step: error.step, batch: Math.min(batches, inEpoch * gradAccumSteps) });
-      watch.notice(
-        `${error.message}\nback to the weights after step ${good.step}; on with the images after that batch`,
-      );
-    }
-  }
-}
-
-const isOnTest = ({ train }: Config): boolean => train.protocol === 'paper';
+export const isOnTest = ({ train }: Config): boolean => train.protocol === 'paper';
 
 function announce({ config, parts, watch }: Experiment): void {
   const selection = parts.selection.indices.length;
@@ -212,20 +185,6 @@ function announce({ config, parts, watch }: Experiment): void {
       ? counted(selection, 'validation image')
       : `${selection} validation, ${counted(parts.test.indices.length, 'test image')}`;
   watch.notice(`${parts.train.indices.length} training, ${onSelection}`);
-}
-
-/** Images of the whole run, for what is left of it. */
-function workOf({ config, parts, built }: Experiment, epochs: number, { totalSteps, step }: RunState) {
-  const { batchSize, gradAccumSteps } = config.train;
-  const evaluations = (built.fromKvHeads === null || built.freshHead !== null ? 0 : 1) + epochs;
-  return {
-    train: Math.max(
-      0,
-      Math.min(epochs * parts.train.indices.length, totalSteps * batchSize * gradAccumSteps) -
-        step * batchSize * gradAccumSteps,
-    ),
-    evaluate: evaluations * parts.selection.indices.length + (isOnTest(config) ? 0 : (parts.test?.indices.length ?? 0)),
-  };
 }
 
 /** A row for the model before training, where it came from a checkpoint; figures unless its head is a fresh one. */
@@ -308,16 +267,6 @@ async function saveUnfinished(run: Running, state: RunState): Promise<void> {
     await keepState(run, state, false);
   } catch (error) {
     state.notSaved = error instanceof Error ? error.message : String(error);
-  }
-}
-
-/** Left unread, so that the sums go on where they are (host sync). */
-function badStepOf(trainer: Trainer): number {
-  const snapshot = trainer.snapshot(['sums']);
-  try {
-    return snapshot.values[0]?.data()[3] ?? 0;
-  } finally {
-    snapshot.dispose();
   }
 }
 

@@ -33,8 +33,7 @@ export async function keepState(run: Running, state: RunState, beside: boolean):
   const { trainer, built, classes, watch, mode, kept } = run;
   const snapshot = trainer.snapshot();
   try {
-    const sums = snapshot.values.find(({ name }) => name === 'sums');
-    if ((sums?.data()[3] ?? 0) > 0) return; // the loss was not finite: the next log line tells
+    if (badStepOf(trainer) > 0) return; // the loss was not finite: the next log line tells
     const tensors = snapshot.values.map((value) => ({ ...value, data: () => finite(value, state.step) }));
     const bytes = 4 * tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
     const { fromKvHeads, freshHead, order, warnings } = built;
@@ -65,6 +64,16 @@ export function firstNotFinite(trainer: Trainer): string | null {
   const snapshot = trainer.snapshot(['params']);
   try {
     return snapshot.values.find(({ data }) => !allFinite(data()))?.name.slice('params/'.length) ?? null;
+  } finally {
+    snapshot.dispose();
+  }
+}
+
+/** Left unread, so that the sums go on where they are (host sync). */
+export function badStepOf(trainer: Trainer): number {
+  const snapshot = trainer.snapshot(['sums']);
+  try {
+    return snapshot.values[0]?.data()[3] ?? 0;
   } finally {
     snapshot.dispose();
   }

@@ -3,6 +3,8 @@
  * came last.
  */
 import type { Counted, Progress } from '../run/progress.js';
+import { type Experiment, isOnTest } from './experiment.js';
+import type { RunState } from './run-state.js';
 
 /** Images, by what is done with them. */
 export interface Work {
@@ -43,6 +45,20 @@ export function runClock(progress: Start, work: Work): RunClock {
       return { ...bar, stop };
     },
     left: () => secondsOf(left, pace),
+  };
+}
+
+/** Images of the whole run, for what is left of it. */
+export function workOf({ config, parts, built }: Experiment, epochs: number, { totalSteps, step }: RunState) {
+  const { batchSize, gradAccumSteps } = config.train;
+  const evaluations = (built.fromKvHeads === null || built.freshHead !== null ? 0 : 1) + epochs;
+  return {
+    train: Math.max(
+      0,
+      Math.min(epochs * parts.train.indices.length, totalSteps * batchSize * gradAccumSteps) -
+        step * batchSize * gradAccumSteps,
+    ),
+    evaluate: evaluations * parts.selection.indices.length + (isOnTest(config) ? 0 : (parts.test?.indices.length ?? 0)),
   };
 }
 

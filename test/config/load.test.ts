@@ -105,6 +105,9 @@ test('a config that names data and size gets every default of the schema', () =>
       precision: 'float32',
       recompute: 'none',
       logEvery: 10,
+      checkpointEvery: { minutes: 10 },
+      keep: 1,
+      onNan: 'stop',
     },
     eval: { batchSize: 64 },
   });

@@ -167,7 +167,7 @@ test('an empty anchor is the only one refused: anchors with a value are read', (
 const others: [line: string, message: RegExp][] = [
   ['train: { amp: true }', /train\.amp is not a known key: write train\.precision: float16 or bfloat16/],
   ['train: { fp16: true }', /write train\.precision: float16/],
-  ['train: { resume: x }', /a stopped run cannot be resumed in this version; model\.pretrained/],
+  ['train: { resume: x }', /a stopped run goes on by gqa train --resume RUN; model\.pretrained/],
   ['train: { drop_path: 0.1 }', /there is no stochastic depth here/],
   ['train: { dropout: 0.1 }', /there is no dropout here/],
   ['train: { optimizer: sgd }', /expected adamw; AdamW is the only one$/],
@@ -182,7 +182,7 @@ const others: [line: string, message: RegExp][] = [
   ['device: cuda', /did you mean gpu\?/],
   ['wandb: true', /results\.csv and metrics\.jsonl/],
   ['compile: true', /compiled on the native runtime by themselves; --eager/],
-  ['resume: true', /cannot be resumed/],
+  ['resume: true', /gqa train --resume RUN/],
   ['tiny: true', /ViT-Ti is model\.size: custom with .*embed_dim: 192, depth: 12, heads: 3/],
   ['model: { size: tiny }', /ViT-Ti is size: custom with .*embed_dim: 192, depth: 12, heads: 3/],
   ['model: { size: micro, pretrained: true }', /nothing is downloaded here: name a safetensors file/],
