@@ -156,6 +156,7 @@ const WRITERS: Record<string, string> = {
   'commands/data.ts': '--report and --overview',
   'commands/data-preview.ts': '--out',
   'commands/eval.ts': '--logits',
+  'commands/export.ts': '--out',
   'trace/session.ts': 'a temporary folder',
   'trace/temporary.ts': 'a temporary folder',
   'checkpoint/safetensors.ts': 'opens for reading',

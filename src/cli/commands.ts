@@ -2,11 +2,10 @@
 import { Argument, Option } from 'commander';
 import { GqaError } from '../errors.js';
 import { command } from '../invocation.js';
-import type { Stop } from '../run/interrupt.js';
+import { dataCommands } from './data-commands.js';
 import {
   aPath,
   config,
-  dataRoot,
   device,
   eager,
   json,
@@ -17,26 +16,7 @@ import {
   wholeNumber,
   wholeNumbers,
 } from './options.js';
-
-export interface CommandSpec {
-  /** Two words for a command of a group: `data fetch`. */
-  name: string;
-  summary: string;
-  arguments?: Argument[];
-  options: Option[];
-  example: string;
-  /** Options that only one value of the first argument uses, by commander's names. */
-  optionsOf?: Record<string, string>;
-  /**
-   * @param positional in the order of `arguments`; @param options by commander's camelCase names, as the command
-   *   declares them
-   * @param stop one that computes, or has something to tidy, ends by it; the others are left as they are and need not
-   *   take it
-   */
-  run(positional: (string | undefined)[], options: never, stop: Stop): Promise<unknown>;
-  /** Whether `run` ends by itself when it is asked to stop. */
-  endsItself?: true;
-}
+import type { CommandSpec } from './spec.js';
 
 export const commands: CommandSpec[] = [
   {
@@ -165,6 +145,36 @@ export const commands: CommandSpec[] = [
     endsItself: true,
   },
   {
+    name: 'runs',
+    summary: 'runs with their state, progress and figures; one of them closely; several side by side',
+    arguments: [
+      new Argument('[what]', 'list, show RUN or compare RUN…').choices(['list', 'show', 'compare']).default('list'),
+      new Argument('[runs...]', 'run folders'),
+    ],
+    options: [runsDir(), json()],
+    example: 'gqa runs show runs/smoke/20261122T161500Z',
+    run: async ([what, ...folders], options) =>
+      (await import('../commands/runs.js')).runs({
+        what: what as 'list',
+        runs: folders.flat() as string[],
+        ...(options as { runsDir: string; json: boolean }),
+      }),
+  },
+  {
+    name: 'export',
+    summary: "a run's best model, or a file of gqa's, as timm, Hugging Face or the paper's code load it",
+    arguments: [new Argument('<from>', 'run folder or model file').argParser(aPath)],
+    options: [
+      new Option('--format <format>', 'whose names').choices(['timm', 'huggingface', 'paper']).makeOptionMandatory(),
+      new Option('--expand', 'as MHA: every query head gets a copy of the K/V head that it reads').default(false),
+      new Option('--out <dir>', 'folder to write').argParser(aPath).makeOptionMandatory(),
+      json(),
+    ],
+    example: 'gqa export runs/smoke/20261122T161500Z --format timm --expand --out exported',
+    run: async ([from], options) =>
+      (await import('../commands/export.js')).exportModel({ from: from ?? '', ...(options as object) } as never),
+  },
+  {
     name: 'reference',
     summary: "compare with numbers of the paper's own code",
     arguments: [new Argument('<dir>', 'holds attention/ and/or preprocess/, or is one of them').argParser(aPath)],
@@ -219,59 +229,7 @@ export const commands: CommandSpec[] = [
     run: async (_, options, stop) => (await import('../commands/quickstart.js')).quickstart(options, stop),
     endsItself: true,
   },
-  {
-    name: 'data list',
-    summary: 'data sets that are known: size, where they are looked for, what is there',
-    options: [dataRoot(), json()],
-    example: 'gqa data list',
-    run: async (_, options) => (await import('../commands/data.js')).dataList(options),
-  },
-  {
-    name: 'data fetch',
-    summary: 'download a data set from its publisher, check it, unpack it where it is read',
-    arguments: [new Argument('<name>', 'as data.name of a config')],
-    options: [
-      dataRoot(),
-      new Option('--mirror <url>', 'folder that has the files instead of the publisher'),
-      new Option('--offline', 'connect to nothing: unpack what was placed by hand, or tell what is needed').default(
-        false,
-      ),
-      json(),
-    ],
-    example: 'gqa data fetch cifar10',
-    run: async ([name], options, stop) =>
-      (await import('../commands/data.js')).dataFetch({ name: name ?? '', ...(options as object) } as never, stop),
-    endsItself: true,
-  },
-  {
-    name: 'data verify',
-    summary: 'decode every image, count classes against the official counts, look for duplicates',
-    arguments: [new Argument('<name>', 'as data.name of a config')],
-    options: [
-      dataRoot(),
-      new Option('--overview <file>', 'write a PNG with 8 images of each class').argParser(aPath),
-      new Option('--report <file>', 'write the whole report as JSON').argParser(aPath),
-      json(),
-    ],
-    example: 'gqa data verify cifar10 --overview cifar10.png',
-    run: async ([name], options, stop) =>
-      (await import('../commands/data.js')).dataVerify({ name: name ?? '', ...(options as object) } as never, stop),
-    endsItself: true,
-  },
-  {
-    name: 'data preview',
-    summary: 'a PNG of training images beside what augmentation makes of them',
-    options: [
-      config().makeOptionMandatory(),
-      set(),
-      new Option('--out <file>', 'PNG to write').argParser(aPath).default('preview.png'),
-      new Option('--rows <n>', 'images').argParser(wholeNumber(1, 100)).default(8),
-      new Option('--columns <n>', 'the image as it is, and one less epochs').argParser(wholeNumber(2, 100)).default(8),
-      json(),
-    ],
-    example: 'gqa data preview --config configs/cifar10-small.yaml --out preview.png',
-    run: async (_, options) => (await import('../commands/data-preview.js')).dataPreview(options),
-  },
+  ...dataCommands,
   {
     name: 'doctor',
     summary: 'what this machine offers: Node, native runtime, GPU, data, settings',

@@ -1,0 +1,100 @@
+/** `gqa export`: a run's best model, or a file of ours, as timm, Hugging Face or the paper's code load it. */
+import { existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { EXPORT_FORMS } from '../checkpoint/export-forms.js';
+import { readModelCard } from '../checkpoint/model-file.js';
+import { readCheckpoint } from '../checkpoint/read.js';
+import { openSafetensors } from '../checkpoint/safetensors.js';
+import { writeSafetensors } from '../checkpoint/write-safetensors.js';
+import { DEFAULT_PREPROCESSING } from '../config/preprocessing.js';
+import { expanded } from '../convert/expand.js';
+import { folded } from '../convert/fold.js';
+import { GqaError } from '../errors.js';
+import { checkFolder, makeFolder, writeFileAtomic } from '../files/atomic.js';
+import { command } from '../invocation.js';
+import { sharesNothing, sharingInWords } from '../model/grouping.js';
+import { parameterSpecs } from '../model/params.js';
+import { layerShapes } from '../model/sizes.js';
+import { variantOf } from '../model/variants.js';
+import { startBackend } from '../native/backend.js';
+import { frozenReads } from '../train/frozen-reads.js';
+import { say } from './say.js';
+import { modelIn } from './source.js';
+
+export interface ExportOptions {
+  /** A run's folder, or a model file of ours. */
+  from: string;
+  format: keyof typeof EXPORT_FORMS;
+  expand: boolean;
+  /** A folder, which must not hold a model yet. */
+  out: string;
+  json: boolean;
+}
+
+/** @throws GqaError `usage` when the other program has no such heads, `io` when something cannot be read or written */
+export async function exportModel({ from, format, expand, out, json }: ExportOptions): Promise<void> {
+  const form = EXPORT_FORMS[format] as (typeof EXPORT_FORMS)[string];
+  const file = existsSync(from) && statSync(from).isDirectory() ? modelIn(from, 'best') : from;
+  const target = path.join(out, 'model.safetensors');
+  if (existsSync(target)) throw new GqaError('usage', `${target} exists already`, { hint: 'Give another --out.' });
+  checkFolder(out, `cannot write ${out}`);
+  const card = readModelCard(openSafetensors(file));
+  if (card === null)
+    throw new GqaError('usage', `${file} is no model that gqa wrote: it holds no card with its sizes`, {
+      hint: `Give a run folder or a file of ${command('convert')}.`,
+    });
+  const { variant, classes, images = DEFAULT_PREPROCESSING } = card;
+  const read = readCheckpoint(file, card.model, 0, null);
+  let model = { values: folded(read.values, read.shape, variant), shape: read.shape };
+  if (!form.grouped && !expand && !sharesNothing(model.shape))
+    throw new GqaError('usage', `${format} has no grouped heads, and ${file} has ${sharingInWords(model.shape)}`, {
+      hint: 'With --expand every query head gets a copy of the K/V head that it reads: the same logits, at the size of MHA.',
+    });
+  if (expand) {
+    const allocates = variantOf(variant).allocate !== undefined && card.state !== null;
+    if (allocates) await startBackend('auto');
+    model = expanded(
+      model.values,
+      model.shape,
+      allocates ? frozenReads(variant, model.shape, card.state ?? []) : undefined,
+    );
+  } else if (variantOf(variant).allocate !== undefined)
+    say(
+      `${variant}: the file keeps its KV heads; which query heads read them lies in its state, which the paper's code keeps elsewhere`,
+    );
+  if (variantOf(variant).perturb !== undefined) say(`${variant}: as it is evaluated without noise`);
+  const { values, shape } = model;
+  const names = Object.keys(parameterSpecs(shape)).filter((name) => name in values);
+  makeFolder(out);
+  const specs = parameterSpecs(shape);
+  const tensors = form.tensors(names).map(({ name, from: parts }) => {
+    const [rows = 0, ...others] = specs[parts[0] as string]?.shape ?? [];
+    const allRows = parts.length === 1 ? rows : parts.reduce((sum, part) => sum + (specs[part]?.shape[0] ?? 0), 0);
+    return { name, shape: [allRows, ...others], data: () => joined(parts.map((part) => values[part] as Float32Array)) };
+  });
+  for (const [name, content] of Object.entries(form.beside({ shape, classes, images })))
+    writeFileAtomic(path.join(out, name), `${JSON.stringify(content, null, 2)}\n`);
+  writeFileAtomic(target, (write) => writeSafetensors(write, tensors, { format: 'pt' }));
+  const report = {
+    out,
+    format,
+    variant,
+    expanded: expand,
+    heads: shape.heads,
+    kv_heads: layerShapes(shape)[0]?.kvHeads,
+  };
+  process.stdout.write(
+    json ? `${JSON.stringify(report)}\n` : `${target}: ${variant}, ${format}${expand ? ', expanded to MHA' : ''}\n`,
+  );
+}
+
+function joined(parts: Float32Array[]): Float32Array {
+  if (parts.length === 1) return parts[0] as Float32Array;
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
