@@ -46,6 +46,7 @@ export const commands: CommandSpec[] = [
       set(),
       new Option('--split <split>', 'which images').choices(['train', 'val', 'test']).default('test'),
       new Option('--logits <file>', 'write the logits as safetensors').argParser(aPath),
+      new Option('--predictions <file>', 'write what is predicted for every image, as CSV').argParser(aPath),
       device(),
       eager(),
       json(),
@@ -159,6 +160,19 @@ export const commands: CommandSpec[] = [
         runs: folders.flat() as string[],
         ...(options as { runsDir: string; json: boolean }),
       }),
+  },
+  {
+    name: 'predict',
+    summary: "what a run's best model sees in pictures: the likeliest classes",
+    arguments: [new Argument('<run>', 'run folder'), new Argument('<pictures...>', 'image files')],
+    options: [device(), json()],
+    example: 'gqa predict runs/smoke/20261122T161500Z cat.jpg dog.png',
+    endsItself: true,
+    run: async ([run, ...pictures], options, stop) =>
+      (await import('../commands/predict.js')).predict(
+        { run: run ?? '', pictures: pictures.flat() as string[], ...(options as object) } as never,
+        stop,
+      ),
   },
   {
     name: 'export',

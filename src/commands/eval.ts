@@ -8,7 +8,8 @@ import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
-import type { Evaluable } from '../data/dataset.js';
+import { type Evaluable, imageName } from '../data/dataset.js';
+import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
@@ -18,11 +19,12 @@ import type { Stop } from '../run/interrupt.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
 import { type BuiltModel, buildModel, forEvaluation } from '../train/model.js';
-import { evaluatedPart } from '../train/parts.js';
+import { evaluatedPart, type Part } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
 import { prepareSplit } from './data-and-backend.js';
 import { sayFlawed } from './flawed-images.js';
+import { confusionCsv, confusionOf, type Predictions, predictionsCsv, predictionsOf } from './predictions.js';
 import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
 import { modelIn, sourceOf } from './source.js';
@@ -37,6 +39,8 @@ export interface EvalOptions {
   json: boolean;
   /** Where to write the logits, as safetensors. */
   logits?: string;
+  /** Where to write what was predicted for every image, as CSV. */
+  predictions?: string;
   device?: string;
   /** Operation by operation instead of compiled. */
   eager: boolean;
@@ -73,7 +77,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     [...built.notices, ...notices].forEach(say);
     const warnings = [...built.warnings, ...doubts, ...changesInData(source.config, dataset)];
     warnings.forEach(warn);
-    const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
+    const kept = keptLogits(part.indices.length, dataset.classes.length);
     const trainer = await readyTrainer(config, forEvaluation(built), pipeline, train, part, mode, { progress, stop });
     const metrics = await evaluateWithProgress(
       config,
@@ -83,7 +87,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
       part,
       options.split,
       { progress, stop },
-      kept?.add ?? null,
+      kept.add,
     );
     trainer.dispose();
     sayFlawed(pipeline, null);
@@ -104,17 +108,26 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
         ? `${JSON.stringify(report)}\n`
         : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${counted(metrics.images, 'image')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
-    if (options.run !== undefined) {
-      writeEvaluation(options.run, options.split, report);
-    }
-    if (options.logits !== undefined && kept !== null) writeFileAtomic(options.logits, kept.file());
+    const predictions = kept.predictions();
+    const confusion = confusionCsv(confusionOf(predictions, dataset.classes.length), dataset.classes);
+    if (options.run !== undefined) writeEvaluation(options.run, options.split, report, { 'confusion.csv': confusion });
+    if (options.logits !== undefined) writeFileAtomic(options.logits, kept.file());
+    if (options.predictions !== undefined)
+      writeFileAtomic(options.predictions, predictionsCsv(predictions, dataset.classes, namesOf(part, pipeline)));
   } finally {
     await pipeline.close();
   }
 }
 
-function checkPlaces({ run, split, logits }: EvalOptions): void {
+/** Of the images that were measured, in order. */
+function namesOf({ split, indices }: Part, { skipped }: Pipeline): string[] {
+  const out = new Set(skipped.filter((image) => image.split === split.name).map(({ index }) => index));
+  return [...indices].filter((index) => !out.has(index)).map((index) => imageName(split, index));
+}
+
+function checkPlaces({ run, split, logits, predictions }: EvalOptions): void {
   if (logits !== undefined) checkFile(logits);
+  if (predictions !== undefined) checkFile(predictions);
   if (run === undefined) return;
   try {
     checkEvaluation(run, split);
@@ -130,7 +143,7 @@ function checkPlaces({ run, split, logits }: EvalOptions): void {
 function keptLogits(
   most: number,
   classes: number,
-): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array } {
+): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array; predictions(): Predictions } {
   const logits = new Float32Array(most * classes);
   const labels = new Int32Array(most);
   let images = 0;
@@ -140,6 +153,7 @@ function keptLogits(
       labels.set(batchLabels, images);
       images += batchLabels.length;
     },
+    predictions: () => predictionsOf(logits.subarray(0, images * classes), labels.subarray(0, images), classes),
     file: () =>
       encodeSafetensors({
         logits: { shape: [images, classes], data: logits.subarray(0, images * classes) },

@@ -10,7 +10,7 @@ import { GqaError } from '../errors.js';
 import type { Lock } from '../files/lock.js';
 import { command } from '../invocation.js';
 import { checkpointsIn, type GoodState, goodState, statesOf } from '../run/checkpoints.js';
-import { readMeta } from '../run/meta.js';
+import { readMeta, SCHEMA_VERSION } from '../run/meta.js';
 import { lockRun } from '../run/run-folder.js';
 import type { RunState } from '../train/run-state.js';
 import type { TrainReport } from './train-report.js';
@@ -61,6 +61,10 @@ export function runToResume(options: ResumeOptions, sets: string[]): Again | nul
       hint: `Give runs/<name>/<run>; ${command('runs')} lists them.`,
     });
   }
+  if (Number(readMeta(folder)?.schema_version ?? 0) < SCHEMA_VERSION)
+    throw new GqaError('usage', `run ${folder} is of an older version, which kept nothing to go on from`, {
+      hint: `A new run can begin with its weights: model.pretrained=${path.join(folder, 'checkpoints/last/model.safetensors')}`,
+    });
   const before = readConfig(file, []);
   const read =
     asked.read === null ? readConfig(file, sets) : { ...before, config: chosen(before.config, asked.read.config) };

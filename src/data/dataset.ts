@@ -70,6 +70,11 @@ export interface Split {
   source: Source;
 }
 
+/** What messages and tables call an image: its file, or its split and place. */
+export const imageName = ({ name, source }: Split, index: number): string =>
+  (source.kind === 'files' ? source.paths[index] : source.kind === 'encoded' ? source.names[index] : undefined) ??
+  `${name}[${index}]`;
+
 /** A split of image files. @param size of every image, where the data set has one */
 export function filesSplit(
   name: Split['name'],

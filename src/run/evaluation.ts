@@ -8,8 +8,14 @@ const folderOf = (run: string, split: string): string => path.join(run, 'eval', 
 export const checkEvaluation = (run: string, split: string): void =>
   checkFolder(folderOf(run, split), `cannot write ${path.join(folderOf(run, split), 'metrics.json')}`);
 
-/** @throws GqaError `io` */
-export function writeEvaluation(run: string, split: string, report: object): void {
+/** @param others files beside metrics.json. @throws GqaError `io` */
+export function writeEvaluation(
+  run: string,
+  split: string,
+  report: object,
+  others: Readonly<Record<string, string>> = {},
+): void {
   makeFolder(folderOf(run, split));
   writeFileAtomic(path.join(folderOf(run, split), 'metrics.json'), `${JSON.stringify(report, null, 2)}\n`);
+  for (const [name, text] of Object.entries(others)) writeFileAtomic(path.join(folderOf(run, split), name), text);
 }

@@ -45,10 +45,13 @@ export function readMeta(folder: string): Record<string, unknown> | null {
   }
 }
 
+/** 2: the run keeps checkpoints that it can go on from. */
+export const SCHEMA_VERSION = 2;
+
 /** meta.json: what the figures depend on beside the config. */
 export function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {
   return {
-    schema_version: 1,
+    schema_version: SCHEMA_VERSION,
     started: new Date().toISOString(),
     versions: {
       gqa: gqaVersion(),

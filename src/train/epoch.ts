@@ -1,6 +1,7 @@
 /** One epoch of training: batches in, steps, log lines out; what it found stands in the run's state. */
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
+import { imageName } from '../data/dataset.js';
 import { bytesOfMean } from '../data/images/erase.js';
 import { epochOrder } from '../data/pipeline/pipeline.js';
 import { GqaError } from '../errors.js';
@@ -8,7 +9,6 @@ import { draws } from '../random.js';
 import type { Running } from './experiment.js';
 import { firstNotFinite, keepState } from './kept-state.js';
 import { drawMix } from './mix.js';
-import type { Part } from './parts.js';
 import { imageForm } from './ready.js';
 import type { EpochSums, RunState } from './run-state.js';
 import { requireScale } from './scaling.js';
@@ -154,7 +154,7 @@ function notFinite(run: Running, state: RunState, step: number): NotFinite {
   const perStep = batchSize * gradAccumSteps;
   const first = (step - 1 - (state.epoch - 1) * stepsPerEpoch) * perStep;
   const images = epochOrder(indices, config.seed, state.epoch).subarray(first, first + perStep);
-  const names = [...images.subarray(0, 8)].map((index) => nameOf(split, index)).join(', ');
+  const names = [...images.subarray(0, 8)].map((index) => imageName(split, index)).join(', ');
   const tensor = firstNotFinite(trainer);
   const wider = precision === 'float16' ? 'Use train.precision: bfloat16 or float32, lower' : 'Lower';
   return new NotFinite(
@@ -166,10 +166,4 @@ function notFinite(run: Running, state: RunState, step: number): NotFinite {
     ].join('\n'),
     `${wider} train.lr, or add train.warmup_steps.`,
   );
-}
-
-function nameOf({ name, source }: Part['split'], index: number): string {
-  const known =
-    source.kind === 'files' ? source.paths[index] : source.kind === 'encoded' ? source.names[index] : undefined;
-  return known ?? `${name}[${index}]`;
 }

@@ -93,3 +93,29 @@ test('runs lists them with state and figures, shows one, compares several', () =
   assert.equal(gqa(['runs', 'show', folder]).code, 2);
   assert.equal(sparkline([0, null, 1, 0.5]), '▁ █▅');
 });
+
+test('--predictions and confusion.csv agree with top-1', () => {
+  const pictures = fs.mkdtempSync(path.join(folder, 'pictures-'));
+  const csv = path.join(pictures, 'predictions.csv');
+  const ran = gqa(['eval', run('gqa'), '--predictions', csv, '--json']);
+  assert.equal(ran.code, 0, ran.stderr);
+  const { top1, images } = JSON.parse(ran.stdout);
+  const rows = fs
+    .readFileSync(csv, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split(','));
+  assert.equal(rows.length, images);
+  assert.equal(rows.filter(([, label, predicted]) => label === predicted).length, Math.round(top1 * images));
+  const confusion = fs
+    .readFileSync(path.join(run('gqa'), 'eval/test/confusion.csv'), 'utf8')
+    .trimEnd()
+    .split('\n')
+    .slice(1);
+  const right = confusion.map((line, c) => Number(line.split(',')[3 + c]));
+  assert.equal(
+    right.reduce((sum, one) => sum + one, 0),
+    Math.round(top1 * images),
+  );
+});
