@@ -76,7 +76,10 @@ function exampleOf({ example }: CommandSpec): string {
   return `\nExample${elsewhere === null ? '' : `, in ${elsewhere}`}:\n  ${example.replace(/^gqa/, calledAs())}\n`;
 }
 
-const groups: Record<string, string> = { data: 'data sets: list, fetch, verify' };
+const groups: Record<string, string> = {
+  data: 'data sets: list, fetch, verify',
+  config: 'configs: what they may hold, what one comes to',
+};
 
 /** The command above others, made when the first of them is. */
 function groupOf(program: Command, name: string): Command {

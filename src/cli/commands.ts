@@ -245,6 +245,22 @@ export const commands: CommandSpec[] = [
   },
   ...dataCommands,
   {
+    name: 'config schema',
+    summary: 'the JSON Schema of a config, for editors',
+    options: [],
+    example: 'gqa config schema > schema.json',
+    run: async () => (await import('../commands/config.js')).configSchemaCommand(),
+  },
+  {
+    name: 'config show',
+    summary: 'every key of a config with its value, and where that comes from',
+    arguments: [new Argument('<file>', 'config').argParser(aPath)],
+    options: [set(), json()],
+    example: 'gqa config show configs/smoke.yaml --set train.lr=1e-4',
+    run: async ([file], options) =>
+      (await import('../commands/config.js')).configShow({ file: file ?? '', ...(options as object) } as never),
+  },
+  {
     name: 'doctor',
     summary: 'what this machine offers: Node, native runtime, GPU, data, settings',
     options: [

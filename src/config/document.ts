@@ -24,7 +24,7 @@ const cell = (text: string): string => text.replaceAll('|', '\\|');
 /** The whole document. */
 export function configDocument(): string {
   const schema = expectedBy(configSchema);
-  const leaves = leafPaths(schema).filter((key) => !/^data\.limit\./.test(key));
+  const leaves = leafPaths(schema).filter((key) => !/^(data\.limit|train\.checkpoint_every)\./.test(key));
   const sections = [...new Set(leaves.map((key) => (key.includes('.') ? (key.split('.')[0] as string) : '')))];
   const rows = (section: string): string[] =>
     leaves

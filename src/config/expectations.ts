@@ -34,7 +34,9 @@ export function expectedBy(schema: z.ZodType): Expected {
 
 /** The keys of a mapping; null where no mapping is accepted. Own keys only: `constructor` is none. */
 export function keysOf(expected: Expected | undefined): Record<string, Expected> | null {
-  return expected?.properties ?? expected?.anyOf?.find((option) => option.properties)?.properties ?? null;
+  if (expected?.properties) return expected.properties;
+  const mappings = expected?.anyOf?.flatMap(({ properties }) => (properties ? [properties] : [])) ?? [];
+  return mappings.length === 0 ? null : Object.assign({}, ...mappings);
 }
 
 export function expectedAt(expected: Expected, path: Path): Expected | undefined {

@@ -59,7 +59,10 @@ test('a bad image in the part that the epoch is measured on does not lose the ep
   assert.equal(ran.code, 3, ran.stderr);
   const run = path.join(runsDir, 'smoke/r');
   assert.equal(stepsIn(path.join(run, 'checkpoints/last/model.safetensors')), 3);
-  assert.match(ran.stderr, /b.2\.png[\s\S]*\nThe model after step 3 is in .*last.model\.safetensors\.\n$/);
+  assert.match(
+    ran.stderr,
+    /b.2\.png[\s\S]*\nThe model after step 3 is in .*last.model\.safetensors\.\nTo go on: .*train --resume .*\n$/,
+  );
   const { state, epoch, step } = statusOf(run);
   assert.deepEqual([state, epoch, step], ['failed', 1, 3]);
 
@@ -100,7 +103,7 @@ test('a disk that fills up: the first error is reported, with what is saved; the
   assert.equal(ran.code, 5, ran.stderr);
   assert.match(
     ran.stderr,
-    /\ngqa: cannot write .*best.model\.safetensors: the disk is full \(ENOSPC\)\nFree some space, or write elsewhere\.\nThe model after step 2 is in .*last.model\.safetensors\.\n$/,
+    /\ngqa: cannot write .*best.model\.safetensors: the disk is full \(ENOSPC\)\nFree some space, or write elsewhere\.\nThe model after step 2 is in .*last.model\.safetensors\.\nTo go on: .*train --resume .*\n$/,
   );
   assert.equal(statusOf(run).state, 'failed');
   assert.deepEqual(
