@@ -69,7 +69,7 @@ test('every command and flag of the documents is one that help names', () => {
   const help = new Map<string, string>();
   for (const { document, words } of commands) {
     const [group = '', second = ''] = words;
-    const name = group === 'data' ? `data ${second}` : group;
+    const name = ['data', 'config'].includes(group) ? `${group} ${second}` : group;
     if (!help.has(name)) help.set(name, gqa([...name.split(' '), '--help']).stdout);
     const flags = words.filter((word) => /^--[a-z]/.test(word));
     for (const flag of flags) assert.ok(help.get(name)?.includes(flag), `${document}: ${words.join(' ')}: ${flag}`);
