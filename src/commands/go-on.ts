@@ -68,7 +68,7 @@ export async function goOn(
   const record = good.manifest.run as unknown as KeptRun;
   const { config } = read;
   await requirePaths(file, read, ['data.root']);
-  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager, stop);
+  const { dataset, backend, mode, pipeline } = await prepare(config, options.eager || record.mode === 'eager', stop);
   try {
     requireSameData(file, dataset, folder);
     const parts = splitParts(config, dataset);
