@@ -19,15 +19,11 @@ if (linted !== 0) {
   process.exit(linted);
 }
 
-const LONG = ['sharing', 'grouping', 'combinations', 'quickstart', 'resume', 'compiled'];
-const baseOf = (file) => path.basename(file, '.test.js');
-
 // Node 20's test runner knows no globs.
 const folder = path.join(ROOT, 'dist/test');
 const files = (existsSync(folder) ? readdirSync(folder, { recursive: true }) : [])
   .filter((file) => file.endsWith('.test.js') && (filter === undefined || file.includes(filter)))
-  // the longest ones first, so that none of them is left alone at the end
-  .sort((a, b) => LONG.indexOf(baseOf(b)) - LONG.indexOf(baseOf(a)) || (a < b ? -1 : 1))
+  .sort()
   .map((file) => path.join('dist/test', file));
 if (files.length === 0) {
   console.error(

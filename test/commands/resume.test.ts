@@ -48,7 +48,7 @@ before(() => {
 });
 
 test('killed at changes on the disk, in either thread: no run is lost', { skip }, () => {
-  for (const change of ['main 3', 'main 45', 'thread 400']) {
+  for (const change of ['main 3', 'thread 400']) {
     const run = change.replace(' ', '-');
     assert.ok(killedAt(argsOf(run), change), change);
     finished(argsOf(run));
