@@ -1,3 +1,4 @@
+/** What a run that begins and one that goes on have in common: training in an open folder, and what is told of it. */
 import path from 'node:path';
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';

@@ -1,7 +1,7 @@
 /** `gqa config schema | show`: what a config may hold, and what one comes to. */
 import { configSchemaText } from '../config/json-schema.js';
 import { readConfig } from '../config/load.js';
-import { snakeKeys } from '../config/resolve.js';
+import { byDottedKey } from '../config/resolve.js';
 
 export async function configSchemaCommand(): Promise<void> {
   process.stdout.write(configSchemaText());
@@ -10,12 +10,7 @@ export async function configSchemaCommand(): Promise<void> {
 /** Every key with its value, and where that comes from: file:line:column, a flag, or the default. */
 export async function configShow({ file, set, json }: { file: string; set: string[]; json: boolean }): Promise<void> {
   const { config, given } = readConfig(file, set);
-  const rows = Object.entries(snakeKeys(config) as Record<string, unknown>).flatMap(
-    ([key, value]): [string, unknown][] =>
-      ['data', 'model', 'train', 'eval'].includes(key)
-        ? Object.entries(value as object).map(([inner, one]) => [`${key}.${inner}`, one])
-        : [[key, value]],
-  );
+  const rows = [...byDottedKey(config)];
   const from = (key: string): string =>
     given.get(key)?.at.replace(/:$/, '') ?? (key === 'name' ? 'file name' : 'default');
   if (json) {

@@ -18,6 +18,7 @@ import { layerShapes } from '../model/sizes.js';
 import { variantOf } from '../model/variants.js';
 import { startBackend } from '../native/backend.js';
 import { frozenReads } from '../train/frozen-reads.js';
+import { joined } from '../train/snapshot.js';
 import { say } from './say.js';
 import { modelIn } from './source.js';
 
@@ -64,12 +65,12 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
     );
   if (variantOf(variant).perturb !== undefined) say(`${variant}: as it is evaluated without noise`);
   const { values, shape } = model;
-  const names = Object.keys(parameterSpecs(shape)).filter((name) => name in values);
-  makeFolder(out);
   const specs = parameterSpecs(shape);
+  const names = Object.keys(specs).filter((name) => name in values);
+  makeFolder(out);
   const tensors = form.tensors(names).map(({ name, from: parts }) => {
-    const [rows = 0, ...others] = specs[parts[0] as string]?.shape ?? [];
-    const allRows = parts.length === 1 ? rows : parts.reduce((sum, part) => sum + (specs[part]?.shape[0] ?? 0), 0);
+    const [, ...others] = specs[parts[0] as string]?.shape ?? [];
+    const allRows = parts.reduce((sum, part) => sum + (specs[part]?.shape[0] ?? 0), 0);
     return { name, shape: [allRows, ...others], data: () => joined(parts.map((part) => values[part] as Float32Array)) };
   });
   for (const [name, content] of Object.entries(form.beside({ shape, classes, images })))
@@ -86,15 +87,4 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
   process.stdout.write(
     json ? `${JSON.stringify(report)}\n` : `${target}: ${variant}, ${format}${expand ? ', expanded to MHA' : ''}\n`,
   );
-}
-
-function joined(parts: Float32Array[]): Float32Array {
-  if (parts.length === 1) return parts[0] as Float32Array;
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type ReadConfig, readConfig } from '../config/load.js';
 import { absolutePaths } from '../config/paths.js';
-import { snakeKeys } from '../config/resolve.js';
+import { byDottedKey } from '../config/resolve.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import type { Lock } from '../files/lock.js';
@@ -13,6 +13,7 @@ import { checkpointsIn, type GoodState, goodState, statesOf } from '../run/check
 import { readMeta, SCHEMA_VERSION } from '../run/meta.js';
 import { lockRun } from '../run/run-folder.js';
 import type { RunState } from '../train/run-state.js';
+import { modelIn } from './source.js';
 import type { TrainReport } from './train-report.js';
 
 /** A run that goes on. */
@@ -34,8 +35,8 @@ const CHANGEABLE = new Set([
   ...['train.epochs', 'train.steps', 'train.log_every', 'train.checkpoint_every', 'train.keep', 'train.on_nan'],
 ]);
 
-/** What a config may leave to the checkpoint, and a run's has filled in. */
-const FROM_CHECKPOINT = new Set(['mean', 'std', 'resize', 'crop_pct', 'interpolation'].map((key) => `data.${key}`));
+/** Keys of `data` that a config may leave to the checkpoint, and a run's has filled in. */
+const FROM_CHECKPOINT = new Set(['mean', 'std', 'resize', 'cropPct', 'interpolation']);
 
 export interface ResumeOptions {
   /** A run folder, or `auto`. */
@@ -63,7 +64,7 @@ export function runToResume(options: ResumeOptions, sets: string[]): Again | nul
   }
   if (Number(readMeta(folder)?.schema_version ?? 0) < SCHEMA_VERSION)
     throw new GqaError('usage', `run ${folder} is of an older version, which kept nothing to go on from`, {
-      hint: `A new run can begin with its weights: model.pretrained=${path.join(folder, 'checkpoints/last/model.safetensors')}`,
+      hint: `A new run can begin with its weights: model.pretrained=${modelIn(folder, 'last')}`,
     });
   const before = readConfig(file, []);
   const read =
@@ -109,9 +110,7 @@ function chosen(run: Config, asked: Config): Config {
   const data = Object.fromEntries(
     Object.entries(absolute.data).map(([key, value]) => [
       key,
-      value === null && FROM_CHECKPOINT.has(`data.${key === 'cropPct' ? 'crop_pct' : key}`)
-        ? run.data[key as keyof Config['data']]
-        : value,
+      value === null && FROM_CHECKPOINT.has(key) ? run.data[key as keyof Config['data']] : value,
     ]),
   ) as Config['data'];
   return { ...absolute, name: run.name, data: { ...data, root: run.data.root } };
@@ -124,23 +123,10 @@ interface Difference {
 }
 
 function differences(before: Config, after: Config): Difference[] {
-  const [a, b] = [before, after].map((config) => flat(snakeKeys(config) as Record<string, unknown>)) as [Flat, Flat];
+  const [a, b] = [byDottedKey(before), byDottedKey(after)];
   return [...new Set([...a.keys(), ...b.keys()])]
     .filter((key) => !isDeepStrictEqual(a.get(key), b.get(key)))
     .map((key) => ({ key, was: a.get(key) ?? null, is: b.get(key) ?? null }));
-}
-
-type Flat = Map<string, unknown>;
-
-/** By dotted path, sections opened. */
-function flat(config: Record<string, unknown>): Flat {
-  return new Map(
-    Object.entries(config).flatMap(([key, value]): [string, unknown][] =>
-      ['data', 'model', 'train', 'eval'].includes(key)
-        ? Object.entries(value as object).map(([inner, one]) => [`${key}.${inner}`, one])
-        : [[key, value]],
-    ),
-  );
 }
 
 function requireChangeable(folder: string, changes: readonly Difference[]): void {
@@ -167,20 +153,19 @@ function reportIn(folder: string): TrainReport | null {
 /** The state in a checkpoint, with the paths of where the run lies now. */
 export function stateIn(folder: string, { manifest }: GoodState): RunState {
   const { state } = manifest.run as { state: RunState };
-  const model = (which: string): string => path.join(folder, 'checkpoints', which, 'model.safetensors');
   const { best, saved } = state;
   return {
     ...state,
-    best: best === null ? null : { ...best, path: model('best') },
+    best: best === null ? null : { ...best, path: modelIn(folder, 'best') },
     saved: {
-      last: saved.last === null ? null : { ...saved.last, path: model('last') },
-      best: saved.best === null ? null : { ...saved.best, path: model('best') },
+      last: saved.last === null ? null : { ...saved.last, path: modelIn(folder, 'last') },
+      best: saved.best === null ? null : { ...saved.best, path: modelIn(folder, 'best') },
     },
     notSaved: null,
   };
 }
 
-/** When the run was started first, and what computed it. */
+/** What computed the run when it was started. */
 export const deviceOf = (folder: string): string | null => {
   const meta = readMeta(folder);
   return meta === null ? null : `${String(meta.backend)} on the ${String(meta.device)}`;

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { byDottedKey } from '../config/resolve.js';
 import { configSchema } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { command } from '../invocation.js';
@@ -87,15 +88,9 @@ function changedKeys(config: ReturnType<typeof configIn>): Record<string, unknow
   const least = { name: config.name, data: { name: config.data?.name }, model: { size: config.model?.size } };
   const defaults = configSchema.safeParse(least).data as Record<string, unknown> | undefined;
   if (defaults === undefined) return {};
-  const flat = (of: Record<string, unknown>): [string, unknown][] =>
-    Object.entries(of).flatMap(([key, value]): [string, unknown][] =>
-      typeof value === 'object' && value !== null && ['data', 'model', 'train', 'eval'].includes(key)
-        ? Object.entries(value).map(([inner, one]) => [`${key}.${inner}`, one])
-        : [[key, value]],
-    );
-  const usual = new Map(flat(defaults));
+  const usual = byDottedKey(defaults);
   return Object.fromEntries(
-    flat(config).filter(([key, value]) => !isDeepStrictEqual(usual.get(key) ?? null, value ?? null)),
+    [...byDottedKey(config)].filter(([key, value]) => !isDeepStrictEqual(usual.get(key) ?? null, value ?? null)),
   );
 }
 

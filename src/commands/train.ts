@@ -1,3 +1,4 @@
+/** `gqa train`: one run, from a config to a run folder with its results; go-on.ts goes on with one that was stopped. */
 import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
 import { type ReadConfig, readConfig } from '../config/load.js';
@@ -69,7 +70,7 @@ type Made = Omit<Parameters<typeof createRun>[0], keyof RunPlace>;
  * @param file of the config, for messages
  * @param make the run's folder
  */
-export async function fresh(
+async function fresh(
   options: TrainOptions,
   { read, file, notices: ofConfig }: { read: ReadConfig; file: string; notices: readonly string[] },
   stop: Stop,

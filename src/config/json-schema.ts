@@ -1,5 +1,5 @@
 /** The config's JSON Schema, for editors: `gqa config schema`; configs/schema.json is it, and a test compares. */
-import { z } from 'zod';
+import { expectedBy } from './expectations.js';
 import { MEANINGS } from './meanings.js';
 import { configSchema } from './schema.js';
 
@@ -10,7 +10,7 @@ interface Node {
 
 /** With the meaning of every key as its description. */
 export function configJsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(configSchema, { io: 'input' }) as Node;
+  const schema: Node = expectedBy(configSchema);
   const described = (node: Node, path: string[]): Node => ({
     ...node,
     ...(MEANINGS[path.join('.')] === undefined ? {} : { description: MEANINGS[path.join('.')] as string }),

@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import { type ExitCodeName, GqaError } from '../errors.js';
 import { fileError } from '../files/atomic.js';
 import { closest, expectedBy, suggestKey } from './expectations.js';
+import { sectionNames } from './names.js';
 import { applyOverrides, parseOverrides } from './overrides.js';
 import { fromPaperFile, isFlat } from './paper.js';
 import { expandPaths } from './paths.js';
@@ -94,7 +95,7 @@ function draftOf(tree: Tree, unusable: (path: string) => boolean): Draft {
 
 /** A section that is not there is an empty one: its missing keys are then named one by one. The name is the file's. */
 function fillIn(tree: Tree, file: string): void {
-  for (const section of ['data', 'model', 'train', 'eval']) tree.value[section] ??= {};
+  for (const section of sectionNames) tree.value[section] ??= {};
   tree.value.name ??= path.basename(file).replace(/\.ya?ml$/i, '');
 }
 

@@ -17,6 +17,9 @@ export const dataNames = [
 ] as const;
 export type DataName = (typeof dataNames)[number];
 
+/** The sections of a config. */
+export const sectionNames: readonly string[] = ['data', 'model', 'train', 'eval'];
+
 /** Where data sets are looked for when the config does not say. */
 export const defaultDataRoot = 'datasets';
 

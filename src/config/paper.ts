@@ -4,10 +4,12 @@
  * squashed bilinearly, batch 32, AdamW at lr 1e-5, 5 epochs, seed 42. `--set` changes any of it by our own key, e.g.
  * `--set train.epochs=1`.
  */
+
 import { z } from 'zod';
 import { type VariantName, variantOf } from '../model/variants.js';
 import { closest, expectedAt, expectedBy, keysOf, leafPaths, suggestKey } from './expectations.js';
 import type { DataName } from './names.js';
+import { sectionNames } from './names.js';
 import { schemaProblems } from './problems.js';
 import type { configSchema } from './schema.js';
 import { type Problem, pathKey, problemAt, type Tree } from './source.js';
@@ -80,7 +82,6 @@ const nestedPaths: Record<string, string> = {
 
 /** Keys that only a flat file has at its top. */
 const flatKeys = [...Object.keys(nestedPaths).filter((key) => key !== nestedPaths[key]), 'in_chans', 'num_classes'];
-const sections = ['data', 'model', 'train', 'eval'];
 
 export interface Converted {
   tree: Tree;
@@ -94,11 +95,13 @@ export interface Converted {
 /** Does the file speak in the paper's keys? A mixture does, so that it is refused in words about both forms. */
 export const isFlat = (tree: Tree): boolean =>
   Object.keys(tree.value).some((key) => flatKeys.includes(key)) ||
-  (!sections.some((key) => key in tree.value) && looksFlat(tree));
+  (!sectionNames.some((key) => key in tree.value) && looksFlat(tree));
 
 /** Every key misspelt: still flat when it is nearer to the paper's keys than to our sections. */
 const looksFlat = (tree: Tree): boolean =>
-  Object.keys(tree.value).some((key) => closest(key, flatKeys) !== undefined && closest(key, sections) === undefined);
+  Object.keys(tree.value).some(
+    (key) => closest(key, flatKeys) !== undefined && closest(key, sectionNames) === undefined,
+  );
 
 /**
  * @param overridden dotted paths given by `--set`, which need no value in the file
@@ -106,7 +109,7 @@ const looksFlat = (tree: Tree): boolean =>
  */
 export function fromPaperFile(tree: Tree, overridden: ReadonlySet<string>, root: z.ZodType): Converted {
   const given = Object.keys(tree.value);
-  const mixed = given.filter((key) => sections.includes(key));
+  const mixed = given.filter((key) => sectionNames.includes(key));
   if (mixed.length > 0) return refuseMixture(tree, mixed);
 
   const expected = expectedBy(flatSchema);

@@ -7,6 +7,7 @@ import type { z } from 'zod';
 import { divisorsOf } from '../model/grouping.js';
 import { variantOf } from '../model/variants.js';
 import { listed } from './expectations.js';
+import { sectionNames } from './names.js';
 import { looksLikePath } from './paths.js';
 import { type Config, type configSchema, modelSizes, sizeKeys } from './schema.js';
 
@@ -238,6 +239,17 @@ function camelKeys(value: unknown): unknown {
 /** The config in the file's own names again. */
 export function snakeKeys(value: unknown): unknown {
   return renameKeys(value, (key) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+}
+
+/** Values in the file's own names, by dotted path: sections opened, nothing below them. */
+export function byDottedKey(config: Config | Record<string, unknown>): Map<string, unknown> {
+  return new Map(
+    Object.entries(snakeKeys(config) as Record<string, unknown>).flatMap(([key, value]): [string, unknown][] =>
+      sectionNames.includes(key)
+        ? Object.entries(value as object).map(([inner, one]) => [`${key}.${inner}`, one])
+        : [[key, value]],
+    ),
+  );
 }
 
 function renameKeys(value: unknown, rename: (key: string) => string): unknown {

@@ -4,7 +4,7 @@ import { parameterSpecs, type Values } from '../model/params.js';
 import { layerShapes, type ModelShape } from '../model/sizes.js';
 
 /**
- * @param keys, values of a plain GQA model (a variant's own parameters folded)
+ * @param values of a plain GQA model (a variant's own parameters folded)
  * @param reads by layer and query head the key head that it reads, where that is not its group's: a frozen allocation
  */
 export function expanded(

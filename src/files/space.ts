@@ -3,6 +3,12 @@ import { existsSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { GqaError } from '../errors.js';
 
+/** Bytes that are free where the folder lies. @throws what the file system says */
+export function freeBytes(folder: string): number {
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize;
+}
+
 /**
  * @param folder need not be there yet
  * @param what   is to be written, for the message
@@ -13,8 +19,7 @@ export function requireFree(folder: string, bytes: number, what: string): void {
   while (!existsSync(nearest)) nearest = path.dirname(nearest);
   let free: number;
   try {
-    const { bavail, bsize } = statfsSync(nearest);
-    free = bavail * bsize;
+    free = freeBytes(nearest);
   } catch {
     return; // the writing itself will tell
   }

@@ -5,7 +5,8 @@ import { type KeptState, writeState } from './checkpoints.js';
 
 parentPort?.on('message', (kept: KeptState) => {
   try {
-    parentPort?.postMessage({ folder: writeState(kept) });
+    writeState(kept);
+    parentPort?.postMessage({});
   } catch (error) {
     const { message } = error as Error;
     parentPort?.postMessage({ failure: message, hint: error instanceof GqaError ? (error.hint ?? null) : null });

@@ -124,7 +124,7 @@ function remove(folder: string): void {
 }
 
 /** The same file under a second name where the file system can, else a copy: replacing the first leaves the second. */
-function linked(from: string, to: string): void {
+export function linked(from: string, to: string): void {
   try {
     linkSync(from, to);
   } catch {

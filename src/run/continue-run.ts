@@ -1,22 +1,12 @@
 /** A run that was stopped, opened to go on: its files as its checkpoint knows them. */
-import {
-  copyFileSync,
-  existsSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  truncateSync,
-} from 'node:fs';
+import { existsSync, openSync, readFileSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import path from 'node:path';
 import { dumpConfig } from '../config/load.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../files/atomic.js';
 import type { Lock } from '../files/lock.js';
-import type { GoodState } from './checkpoints.js';
+import { type GoodState, linked } from './checkpoints.js';
 import { GROWING, openRun, type RunFolder } from './open-run.js';
 import { resultColumns } from './results.js';
 import { toCsv } from './table.js';
@@ -47,11 +37,7 @@ export function continueRun(
     writeFileAtomic(place('config.yaml'), dumpConfig(config));
     const meta = JSON.parse(readFileSync(place('meta.json'), 'utf8')) as { resumed?: unknown[] };
     const resumed = [...(meta.resumed ?? []), note];
-    writeFileAtomic(
-      place('meta.json'),
-      `${JSON.stringify({ ...meta, resumed }, null, 2)}
-`,
-    );
+    writeFileAtomic(place('meta.json'), `${JSON.stringify({ ...meta, resumed }, null, 2)}\n`);
     const [log, results, metrics] = ['log.txt', 'results.csv', 'metrics.jsonl'].map((file) =>
       openSync(place(file), 'a'),
     ) as [number, number, number];
@@ -82,11 +68,7 @@ function putBack(from: string, to: string): void {
   }
   const aside = `${to}.tmp`;
   rmSync(aside, { force: true });
-  try {
-    linkSync(from, aside);
-  } catch {
-    copyFileSync(from, aside);
-  }
+  linked(from, aside);
   renameSync(aside, to);
   rmSync(aside, { force: true }); // a rename of two names of one file leaves both
 }

@@ -20,8 +20,6 @@ export interface Saver {
   ): Promise<void>;
   /** Waits for what is being written. @throws GqaError `io` */
   settle(): Promise<void>;
-  /** Whether one is being written. */
-  readonly busy: boolean;
   /** Ends the thread. */
   close(): void;
 }
@@ -30,7 +28,6 @@ export interface Saver {
 const SHARE_OF_MEMORY = 0.5;
 
 interface Answer {
-  folder?: string;
   failure?: string;
   hint?: string | null;
 }
@@ -82,9 +79,6 @@ export function openSaver(): Saver {
       pending.catch(() => {}); // told by the next call
     },
     settle,
-    get busy() {
-      return pending !== null;
-    },
     close() {
       void thread?.terminate();
       thread = null;

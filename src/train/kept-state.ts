@@ -1,12 +1,11 @@
 /** All that a run goes on from, on its way to the disk and back: what the trainer holds, how far it is, what its model is. */
 import { openSafetensors, readTensor } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/write-safetensors.js';
-import { GqaError } from '../errors.js';
 import type { VariantName } from '../model/variants.js';
 import type { Running } from './experiment.js';
-import { allFinite, type BuiltModel } from './model.js';
+import { allFinite, type BuiltModel, finite } from './model.js';
 import type { RunState } from './run-state.js';
-import type { Given, NamedValue } from './snapshot.js';
+import type { Given } from './snapshot.js';
 import type { Trainer } from './trainer.js';
 
 /** What is kept of how a run's model came to be, since the checkpoint that it began with is not read again. */
@@ -31,10 +30,13 @@ export interface KeptRun {
  */
 export async function keepState(run: Running, state: RunState, beside: boolean): Promise<void> {
   const { trainer, built, classes, watch, mode, kept } = run;
+  if (badStepOf(trainer) > 0) return; // the loss was not finite: the next log line tells
   const snapshot = trainer.snapshot();
   try {
-    if (badStepOf(trainer) > 0) return; // the loss was not finite: the next log line tells
-    const tensors = snapshot.values.map((value) => ({ ...value, data: () => finite(value, state.step) }));
+    const tensors = snapshot.values.map(({ name, shape, data }) => {
+      const parameter = name.startsWith('params/') ? name.slice('params/'.length) : null;
+      return { name, shape, data: () => (parameter === null ? data() : finite(parameter, data(), state.step)) };
+    });
     const bytes = 4 * tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
     const { fromKvHeads, freshHead, order, warnings } = built;
     const { shape, variant } = built.model;
@@ -48,15 +50,6 @@ export async function keepState(run: Running, state: RunState, beside: boolean):
   } finally {
     snapshot.dispose();
   }
-}
-
-function finite({ name, data }: NamedValue, step: number): Float32Array {
-  const values = data();
-  if (name.startsWith('params/') && !allFinite(values))
-    throw new GqaError('training', `${name.slice('params/'.length)} is not finite after step ${step}`, {
-      hint: 'Lower train.lr, or add train.warmup_steps.',
-    });
-  return values;
 }
 
 /** The first parameter, in the model's order, that is not finite; null: all are (host sync). */

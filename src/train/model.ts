@@ -244,15 +244,17 @@ export function writeTrainedModel(
   steps: number,
   record: { warnings: readonly string[]; images: Preprocessing },
 ): void {
-  const finiteValueOf = (name: string): Float32Array => {
-    const values = read(name);
-    if (!allFinite(values))
-      throw new GqaError('training', `${name} is not finite after step ${steps}`, {
-        hint: 'Lower train.lr, or add train.warmup_steps.',
-      });
-    return values;
-  };
+  const finiteValueOf = (name: string): Float32Array => finite(name, read(name), steps);
   writeModel(write, finiteValueOf, { variant, model: shape, classes, state: attention, steps, ...record });
+}
+
+/** The values. @throws GqaError `training` when one is not finite. @param steps optimizer steps behind them */
+export function finite(name: string, values: Float32Array, steps: number): Float32Array {
+  if (!allFinite(values))
+    throw new GqaError('training', `${name} is not finite after step ${steps}`, {
+      hint: 'Lower train.lr, or add train.warmup_steps.',
+    });
+  return values;
 }
 
 /** 0 · x is 0 for every finite x, and NaN for the others; a sum of them shows it without a branch for each value. */

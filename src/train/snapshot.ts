@@ -85,7 +85,8 @@ export function fill(writers: Record<string, WriteEntryPoint>, run: Run, values:
 /** `first/head.weight` → `first` */
 const kindOf = (name: string): string => name.split('/', 1)[0] as string;
 
-function joined(pieces: Float32Array[]): Float32Array {
+/** The pieces, one behind the other. */
+export function joined(pieces: Float32Array[]): Float32Array {
   if (pieces.length === 1) return pieces[0] as Float32Array;
   const whole = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;

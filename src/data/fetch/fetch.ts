@@ -3,11 +3,12 @@
  * rename. All that is in progress lies in `<root>/.<name>.fetch/`, on the same file system, and goes when it is done;
  * what was placed by hand is read and left alone.
  */
-import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { GqaError } from '../../errors.js';
 import { fileError } from '../../files/atomic.js';
 import { claim } from '../../files/lock.js';
+import { freeBytes } from '../../files/space.js';
 import { interruption } from '../../run/interrupt.js';
 import type { CatalogueEntry, Download } from '../sets/published.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
@@ -257,11 +258,6 @@ function checkSpace(
     `${work}: ${megabytes(found)} are free; ${megabytes(toDownload + unpacked)} are needed (${megabytes(toDownload)} to download, about ${megabytes(unpacked)} unpacked)`,
     { hint: 'Free some space, or choose another --root.' },
   );
-}
-
-function freeBytes(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
