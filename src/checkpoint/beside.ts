@@ -14,6 +14,8 @@ export interface Beside {
   /** Names in the order of the head's outputs; null when it has none, or only numbers (LABEL_0, …). */
   classes: string[] | null;
   layerNormEps: number | null;
+  /** timm's `global_pool`: what the head reads. */
+  globalPool: string | null;
   /** What it says that gqa does not compute. */
   refused: string[];
 }
@@ -99,6 +101,7 @@ export function readBeside(checkpoint: string, embedDim: number): { beside: Besi
         headsOfArchitecture(config.architecture, embedDim),
       classes: classesOf(config),
       layerNormEps: config.layer_norm_eps ?? null,
+      globalPool: config.global_pool || null,
       refused: RULES.flatMap((rule) => rule(config) ?? []),
     },
     notice: null,
@@ -131,8 +134,6 @@ const RULES: readonly ((config: ConfigJson) => string | null)[] = [
       ? 'use_mean_pooling: its head reads the mean of all patches'
       : null,
   ({ use_swiglu_ffn: gated }) => (gated ? 'use_swiglu_ffn: a gated MLP (SwiGLU)' : null),
-  ({ global_pool: pool }) =>
-    pool && pool !== 'token' ? `global_pool is ${pool}; gqa’s head reads the class token` : null,
   ({ model_type: type }) =>
     type && !PLAIN_TYPES.includes(type) ? `model_type is ${type}; gqa computes ${PLAIN_TYPES.join(', ')}` : null,
   ({ architecture: name }) =>

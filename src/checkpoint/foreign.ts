@@ -4,7 +4,6 @@
  * HDF5, GGUF, Git LFS pointer v1).
  */
 import fs from 'node:fs';
-import path from 'node:path';
 import { GqaError } from '../errors.js';
 
 /** How much of a file's beginning `foreignKind` looks at. */
@@ -89,8 +88,8 @@ const KINDS: readonly Kind[] = [
   },
   {
     is: (_, text) => /^\s*\{/.test(text) && text.includes('"weight_map"'),
-    what: () => 'the index of a checkpoint in several parts, not the checkpoint',
-    hint: 'gqa reads one file. Join the parts: load them into the model, and save its state_dict with safetensors.torch.save_file.',
+    what: () => 'the index of a checkpoint in several parts, not a part',
+    hint: 'An index of safetensors files ends in .safetensors.index.json and lies beside them; one of .bin files must be saved anew: model.save_pretrained(FOLDER).',
   },
   {
     is: (_, text) => /^\s*[{[]/.test(text) && isText(text),
@@ -119,8 +118,7 @@ export function foreignKind(head: Buffer): { what: string; hint: string } | null
 }
 
 /**
- * @throws GqaError `io` when there is no regular file at `file`: nothing, a folder (it names the checkpoints in it), a
- *   pipe or a device
+ * @throws GqaError `io` when there is no regular file at `file`: nothing, a folder, a pipe or a device
  */
 export function requireRegularFile(file: string): void {
   let stats: fs.Stats;
@@ -132,29 +130,12 @@ export function requireRegularFile(file: string): void {
       hint: 'Check the path; it is taken relative to the working directory.',
     });
   }
-  if (stats.isDirectory()) throw isFolder(file);
   if (!stats.isFile())
-    throw new GqaError('io', `${file} is no regular file but a pipe, socket or device`, {
-      hint: 'Give a .safetensors file.',
-    });
-}
-
-function isFolder(folder: string): GqaError {
-  const inside = filesOf(folder).filter((name) => name.endsWith('.safetensors'));
-  const named = inside.slice(0, 3).map((name) => path.join(folder, name));
-  const best = path.join('checkpoints', 'best', 'model.safetensors');
-  if (inside.length === 0 && fs.existsSync(path.join(folder, best))) named.push(path.join(folder, best));
-  const hint =
-    named.length === 0
-      ? 'There is no .safetensors file in it.'
-      : `Give the file: ${named.join(', ')}${inside.length > 3 ? ` or another of ${inside.length}` : ''}`;
-  return new GqaError('io', `${folder} is a folder; a checkpoint is one .safetensors file`, { hint });
-}
-
-function filesOf(folder: string): string[] {
-  try {
-    return fs.readdirSync(folder).sort();
-  } catch {
-    return []; // it is refused as a folder in any case; what lies in it would only help
-  }
+    throw new GqaError(
+      'io',
+      `${file} is no regular file but a ${stats.isDirectory() ? 'folder' : 'pipe, socket or device'}`,
+      {
+        hint: 'Give a .safetensors file.',
+      },
+    );
 }

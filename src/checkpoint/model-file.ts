@@ -25,6 +25,7 @@ const sizes = {
   mlpRatio: z.number().positive(),
   numClasses: z.number().int().nonnegative(),
   layerNormEps: z.number().positive().optional(),
+  globalPool: z.literal('avg').optional(),
 };
 
 const imagesSchema = z.strictObject({

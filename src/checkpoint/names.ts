@@ -17,7 +17,7 @@ export const SCHEMES: readonly Scheme[] = [
   {
     name: 'timm’s names',
     patterns: [
-      [/^(cls_token|pos_embed|(?:patch_embed\.proj|norm|head)\.(?:weight|bias))$/, '$1'],
+      [/^(cls_token|pos_embed|(?:patch_embed\.proj|norm|fc_norm|head)\.(?:weight|bias))$/, '$1'],
       [/^(blocks\.\d+\.(?:norm[12]|attn\.(?:qkv|[qkv]|proj)|mlp\.fc[12])\.(?:weight|bias))$/, '$1'],
       [/^(blocks\.\d+\.ls[12]\.gamma)$/, '$1'],
       [/^blocks\.(\d+)\.gamma_([12])$/, 'blocks.$1.ls$2.gamma'], // BEiT, DeiT III before timm 0.9

@@ -8,7 +8,7 @@ import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { type Geometry, type Stated, type StatedValue, statedBeside } from './images-beside.js';
 import { readModelCard } from './model-file.js';
-import { openSafetensors } from './safetensors.js';
+import { openCheckpoint } from './open.js';
 
 export interface Resolved {
   /** With mean, std, resize, cropPct and interpolation filled in. */
@@ -55,7 +55,7 @@ export function resolvePreprocessing(config: Config, checkpoint: string | null):
  * lies beside it.
  */
 export function statedBy(checkpoint: string, embedDim: number): Stated[] {
-  const card = readModelCard(openSafetensors(checkpoint));
+  const card = readModelCard(openCheckpoint(checkpoint));
   if (card === null) return statedBeside(checkpoint, embedDim);
   const { mean, std, resize, cropPct, interpolation } = card.images ?? DEFAULT_PREPROCESSING;
   const geometry = { value: { resize, cropPct } };

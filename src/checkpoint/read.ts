@@ -11,7 +11,9 @@ import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { VariantName } from '../model/variants.js';
 import { type Beside, readBeside, usualHeads } from './beside.js';
 import { type ModelCard, readModelCard } from './model-file.js';
-import { openSafetensors, readTensor, type Safetensors, shown } from './safetensors.js';
+import { openCheckpoint } from './open.js';
+import { resizedPositions } from './positions.js';
+import { readTensor, type Safetensors, shown } from './safetensors.js';
 import { type Source, type Survey, survey } from './survey.js';
 
 export interface ReadCheckpoint {
@@ -56,7 +58,7 @@ export function readCheckpoint(
   seed: number,
   classes: readonly string[] | null = null,
 ): ReadCheckpoint {
-  const file = openSafetensors(path);
+  const file = openCheckpoint(path);
   const card = readModelCard(file);
   if (card !== null && card.model.heads !== shape.heads) throw otherHeads(file, card, shape);
   const expected = card?.model ?? shape;
@@ -70,8 +72,8 @@ export function readCheckpoint(
     },
     card?.variant,
   );
-  const { beside, notice } = card === null ? readBeside(path, shape.embedDim) : { beside: null, notice: null };
-  if (beside !== null) requireComputed(path, beside);
+  const { beside, notice } = card === null ? readBeside(file.path, shape.embedDim) : { beside: null, notice: null };
+  if (beside !== null) requireComputed(path, beside, found);
   const heads = card === null ? headsWarning(path, beside, shape) : null;
   const eps =
     card === null ? (beside?.layerNormEps ?? found.layerNormEps) : (card.model.layerNormEps ?? LAYER_NORM_EPS);
@@ -87,7 +89,9 @@ export function readCheckpoint(
     ...(valueGrouping === undefined ? {} : { valueGrouping }),
     numClasses,
     ...(eps === LAYER_NORM_EPS ? {} : { layerNormEps: eps }),
+    ...(found.globalPool === undefined ? {} : { globalPool: found.globalPool }),
   };
+  const grid = shape.imageSize / shape.patchSize;
   return {
     ...valuesFor(file, found, own, card?.variant, seed, freshBecause !== null),
     shape: own,
@@ -100,6 +104,12 @@ export function readCheckpoint(
         ? []
         : [
             `layer norm’s eps is ${eps}${beside === null && card === null ? ', as such checkpoints of Hugging Face have it' : ''}`,
+          ]),
+      ...(found.globalPool === 'avg' ? ['its head reads the mean of all patches (global_pool avg, fc_norm)'] : []),
+      ...(found.grid === grid
+        ? []
+        : [
+            `position embeddings resized from ${found.grid} × ${found.grid} to ${grid} × ${grid} patches, bicubic with antialias as timm does`,
           ]),
       ...(freshBecause === null ? [] : [`fresh head for ${counted(numClasses, 'class')}: ${freshBecause}`]),
       ...(freshBecause === null && classes !== null && named.length === 0
@@ -138,7 +148,16 @@ function groupingIn({ sources }: Survey, { grouping, heads, embedDim }: WantedSh
   );
 }
 
-function requireComputed(path: string, { file, refused }: Beside): void {
+function requireComputed(path: string, { file, refused: ofConfig, globalPool }: Beside, found: Survey): void {
+  const pool = globalPool ?? 'token';
+  const pooled = found.globalPool ?? 'token';
+  const refused =
+    globalPool === null || pool === pooled
+      ? ofConfig
+      : [
+          `global_pool is ${pool}, with ${found.globalPool === 'avg' ? 'fc_norm' : 'norm'} as the last norm: gqa computes token with norm, and avg with fc_norm`,
+          ...ofConfig,
+        ];
   if (refused.length === 0) return;
   throw new GqaError(
     'usage',
@@ -196,7 +215,7 @@ const plain = (name: string): string =>
 
 function valuesFor(
   file: Safetensors,
-  { sources, gammas }: Survey,
+  { sources, gammas, grid }: Survey,
   shape: ModelShape,
   variant: VariantName | undefined,
   seed: number,
@@ -220,10 +239,15 @@ function valuesFor(
     const read =
       gamma === undefined ? readSource(file, source) : scaledRows(readSource(file, source), readFinite(file, gamma));
     if (gamma !== undefined) requireFinite(file, gamma, read);
-    values[name] = read;
+    values[name] =
+      name === 'pos_embed' && read.length !== sizeOf(size)
+        ? resizedPositions(read, grid, shape.imageSize / shape.patchSize)
+        : read;
   }
   return { values, fresh };
 }
+
+const sizeOf = (shape: readonly number[]): number => shape.reduce((product, size) => product * size, 1);
 
 function readSource(file: Safetensors, { tensor, third }: Source): Float32Array {
   const all = readFinite(file, tensor);

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { modelSizes } from '../config/schema.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { type ModelShape, tokens } from '../model/sizes.js';
+import type { ModelShape } from '../model/sizes.js';
 import type { Place } from './names.js';
 import { type Safetensors, shown } from './safetensors.js';
 
@@ -50,15 +50,7 @@ export function doesNotFit(
     what: `${SIZE_KEYS[key]} is ${is[key]}, in the config ${shape[key]}`,
     names: [],
   }));
-  const positions = differing.includes('imageSize')
-    ? [
-        {
-          what: `position embeddings of ${tokens({ ...is } as ModelShape)} tokens: ${is.imageSize} pixels with patch ${is.patchSize}; gqa does not resize them`,
-          names: [],
-        },
-      ]
-    : [];
-  return refuse(file, describe(place, is), 'it does not fit the model of the config', [...lines, ...positions], hint);
+  return refuse(file, describe(place, is), 'it does not fit the model of the config', lines, hint);
 }
 
 export const describe = ({ scheme, prefix }: Place, { imageSize, patchSize, embedDim, depth }: Sizes): string =>
@@ -80,7 +72,7 @@ export function refuse(file: Safetensors, what: string, why: string, reasons: Re
         hint ??
         (part === undefined
           ? 'Give a plain ViT: pre-norm blocks, a class token, learned positions, a linear head.'
-          : 'Join its parts in torch, and save them as one file.'),
+          : 'Give the index beside it, model.safetensors.index.json, or their folder.'),
     },
   );
 }

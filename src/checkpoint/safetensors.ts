@@ -14,12 +14,14 @@ const MAX_HEADER_BYTES = 100_000_000;
 export interface TensorEntry {
   dtype: Dtype;
   shape: number[];
-  /** Byte offsets in the file. */
+  /** The file that holds it, and its byte offsets there. */
+  file: string;
   begin: number;
   end: number;
 }
 
 export interface Safetensors {
+  /** For messages: of a checkpoint in several files, the index. */
   path: string;
   metadata: Record<string, string>;
   tensors: Map<string, TensorEntry>;
@@ -58,7 +60,7 @@ export function openSafetensors(path: string): Safetensors {
     if (bytes[0] !== 0x7b) throw wrong('its header does not begin with {');
     // it is safetensors: what its first bytes look like says nothing
     const whole = (what: string): GqaError => notReadable(path, what, null);
-    return { path, ...checkLayout(parseHeader(bytes, whole), 8 + headerBytes, fileBytes, whole) };
+    return { path, ...checkLayout(parseHeader(bytes, whole), path, 8 + headerBytes, fileBytes, whole) };
   } finally {
     fs.closeSync(fd);
   }
@@ -87,9 +89,9 @@ export function readTensor(file: Safetensors, name: string): Float32Array {
       hint: 'Save it as float32 (in torch: tensor.float()).',
     });
   }
-  const fd = openForReading(file.path);
+  const fd = openForReading(entry.file);
   try {
-    const bytes = readRange(fd, file.path, entry.begin, entry.end - entry.begin);
+    const bytes = readRange(fd, entry.file, entry.begin, entry.end - entry.begin);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     return decode(view, (8 * (entry.end - entry.begin)) / ELEMENT_BITS[entry.dtype], (value) => {
       throw new GqaError(
@@ -185,6 +187,7 @@ function endOfString(json: string, start: number): number {
 
 function checkLayout(
   header: Record<string, unknown>,
+  file: string,
   dataStart: number,
   fileBytes: number,
   wrong: (what: string) => GqaError,
@@ -206,7 +209,7 @@ function checkLayout(
       throw wrong(
         `tensor ${shown(name)} of shape [${shape.join(', ')}] ${dtype} needs ${bytes} bytes, its offsets ${begin}–${end} hold ${end - begin}`,
       );
-    tensors.set(name, { dtype, shape, begin: dataStart + begin, end: dataStart + end });
+    tensors.set(name, { dtype, shape, file, begin: dataStart + begin, end: dataStart + end });
   }
   let expected = dataStart;
   for (const [name, entry] of [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {

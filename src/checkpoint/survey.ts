@@ -4,11 +4,11 @@ import type { Grouping, Groups } from '../model/grouping.js';
 import { parameterSpecs } from '../model/params.js';
 import { LAYER_NORM_EPS, type ModelShape } from '../model/sizes.js';
 import type { VariantName } from '../model/variants.js';
-import { extraOf, FAMILIES } from './extras.js';
 import { foreignLayers } from './foreign-layers.js';
-import { isAveraged, type Place, placesOf, withoutWrappers } from './names.js';
-import { describe, differences, doesNotFit, noVit, type Reason, refuse, type Sizes } from './refusal.js';
+import type { Place } from './names.js';
+import { describe, differences, doesNotFit, type Reason, refuse } from './refusal.js';
 import { type Safetensors, shown } from './safetensors.js';
+import { placeIn, sizesOf } from './sizes-in.js';
 import { type Sorted, sortNames } from './sort-names.js';
 
 /** Where a parameter's values stand: a tensor of the file, or a third of it (timm's fused `attn.qkv`, query first). */
@@ -34,6 +34,10 @@ export interface Survey {
   headClasses: number | null;
   /** Why there is none, for a message. */
   headless: string | null;
+  /** As in `ModelShape`. */
+  globalPool: 'avg' | undefined;
+  /** Patches in a row, of which there are position embeddings. */
+  grid: number;
   /** Layer norm's eps, as models with these names have it unless something says otherwise. */
   layerNormEps: number;
   notices: string[];
@@ -57,29 +61,27 @@ export function survey(file: Safetensors, shape: ModelShape, variant?: VariantNa
         hint: 'Load it into timm’s or Hugging Face’s torch model, and save its state_dict as safetensors.',
       },
     );
-  const places = placesOf([...file.tensors.keys()].map(withoutWrappers));
-  const place = places.find(({ prefix }) => !isAveraged(`${prefix}x`)) ?? places[0];
-  const family = [...file.tensors.keys()].map((name) => extraOf(FAMILIES, name)).find((what) => what !== null);
-  if (place === undefined || (family !== undefined && !hasOneStem(place))) throw noVit(file, family ?? null);
-
+  const { place, places } = placeIn(file);
   const sorted = sortNames(file, place, places, new Set(Object.keys(parameterSpecs(shape, variant))));
   const is = sizesOf(sorted.ours, shape);
   const reasons = [...refusals(sorted), ...foreignLayers(sorted.ours, is)];
   const head = headOf(sorted, is.embedDim);
   for (const name of ['head.weight', 'head.bias']) if (head.headless !== null) sorted.ours.delete(name);
   const sources = sourcesOf(sorted.ours);
-  reasons.push(
-    ...(reasons.length > 0
-      ? []
-      : holes(sources, sorted.ours, { ...shape, ...is, numClasses: head.headClasses ?? 0 }, variant)),
-  );
+  const globalPool: Survey['globalPool'] =
+    sorted.ours.has('fc_norm.weight') && !sorted.ours.has('norm.weight') ? 'avg' : undefined;
+  const own = { ...shape, ...is, globalPool, numClasses: head.headClasses ?? 0 };
+  reasons.push(...(reasons.length > 0 ? [] : holes(sources, sorted.ours, own, variant)));
   if (reasons.length > 0) throw refuse(file, describe(place, is), 'gqa cannot compute it exactly', reasons);
   const differing = differences(is, shape);
-  if (differing.length > 0) throw doesNotFit(file, place, is, shape, differing);
+  // patches of the same size in another number: positions are resized
+  if (differing.some((key) => key !== 'imageSize')) throw doesNotFit(file, place, is, shape, differing);
   return {
     sources,
     gammas: gammasOf(sorted.ours),
     ...head,
+    globalPool,
+    grid: is.imageSize / is.patchSize,
     layerNormEps: usualEps(place, sorted.ours),
     notices: noticesOf(place, sorted, sources, head.headless),
     warnings: sorted.outsideHead
@@ -98,34 +100,6 @@ const usualEps = ({ scheme }: Place, ours: Sorted['ours']): number =>
   scheme.name === 'Hugging Face’s names' && /layernorm_before/.test(ours.get('blocks.0.norm1.weight')?.tensor ?? '')
     ? 1e-12
     : LAYER_NORM_EPS;
-
-/**
- * `layers.0.` of Swin has blocks with timm's names too, and CLIP's MLPs have Hugging Face's; neither has a ViT's patch
- * projection with them.
- */
-const hasOneStem = ({ prefix, found }: Place): boolean =>
-  !/\.\d+\.$/.test(prefix) && found.has('patch_embed.proj.weight');
-
-/** What the tensors alone say of the sizes; what they do not say is taken to be as the config has it. */
-function sizesOf(ours: Sorted['ours'], shape: ModelShape): Sizes {
-  const shapeOf = (name: string): number[] | undefined => ours.get(name)?.entry.shape;
-  const kernel = shapeOf('patch_embed.proj.weight') ?? [];
-  const embedDim = kernel[0] ?? shapeOf('norm.weight')?.[0] ?? shape.embedDim;
-  const patchSize = kernel.length === 4 ? (kernel[3] as number) : shape.patchSize;
-  const blocks = [...ours.keys()].flatMap((name) => /^blocks\.(\d+)\./.exec(name)?.[1] ?? []).map(Number);
-  const hidden = shapeOf('blocks.0.mlp.fc1.weight')?.[0];
-  const positions = shapeOf('pos_embed') ?? [];
-  const side = Math.sqrt((positions[1] ?? 0) - 1);
-  const whole = positions.length === 3 && side >= 1 && Number.isInteger(side);
-  const own = hidden === Math.round(embedDim * shape.mlpRatio) ? shape.mlpRatio : (hidden ?? 0) / embedDim;
-  return {
-    imageSize: whole ? side * patchSize : shape.imageSize,
-    patchSize,
-    embedDim,
-    depth: blocks.length > 0 ? Math.max(...blocks) + 1 : shape.depth,
-    mlpRatio: hidden === undefined ? shape.mlpRatio : own,
-  };
-}
 
 const refusals = ({ refused, unknown }: Sorted): Reason[] => [
   ...[...refused].map(([what, names]) => ({ what, names })),

@@ -1,8 +1,8 @@
 /** `gqa eval`: measures a run's best checkpoint, or any checkpoint under a config (converted first where need be). */
 import path from 'node:path';
 import { readModelCard } from '../checkpoint/model-file.js';
+import { openCheckpoint } from '../checkpoint/open.js';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
-import { openSafetensors } from '../checkpoint/safetensors.js';
 import { encodeSafetensors } from '../checkpoint/write-safetensors.js';
 import { requireEffect } from '../config/idle.js';
 import { readConfig } from '../config/load.js';
@@ -65,7 +65,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
   const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, source.checkpoint);
   const wantedSplit = {
     split: options.split,
-    classes: readModelCard(openSafetensors(source.checkpoint))?.classes ?? null,
+    classes: readModelCard(openCheckpoint(source.checkpoint))?.classes ?? null,
   };
   const { dataset, backend, mode, pipeline } = await prepareSplit(config, options.eager, wantedSplit, stop);
   try {

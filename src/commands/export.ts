@@ -3,8 +3,8 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { EXPORT_FORMS } from '../checkpoint/export-forms.js';
 import { readModelCard } from '../checkpoint/model-file.js';
+import { openCheckpoint } from '../checkpoint/open.js';
 import { readCheckpoint } from '../checkpoint/read.js';
-import { openSafetensors } from '../checkpoint/safetensors.js';
 import { writeSafetensors } from '../checkpoint/write-safetensors.js';
 import { DEFAULT_PREPROCESSING } from '../config/preprocessing.js';
 import { expanded } from '../convert/expand.js';
@@ -39,7 +39,7 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
   const target = path.join(out, 'model.safetensors');
   if (existsSync(target)) throw new GqaError('usage', `${target} exists already`, { hint: 'Give another --out.' });
   checkFolder(out, `cannot write ${out}`);
-  const card = readModelCard(openSafetensors(file));
+  const card = readModelCard(openCheckpoint(file));
   if (card === null)
     throw new GqaError('usage', `${file} is no model that gqa wrote: it holds no card with its sizes`, {
       hint: `Give a run folder or a file of ${command('convert')}.`,

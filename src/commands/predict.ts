@@ -1,7 +1,7 @@
 /** `gqa predict`: what a run's best model sees in pictures of the user's own. */
 import path from 'node:path';
 import { readModelCard } from '../checkpoint/model-file.js';
-import { openSafetensors } from '../checkpoint/safetensors.js';
+import { openCheckpoint } from '../checkpoint/open.js';
 import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { filesSplit } from '../data/dataset.js';
@@ -36,7 +36,7 @@ export async function predict({ run, pictures, device, json }: PredictOptions, s
   if (pictures.length === 0) throw new GqaError('usage', 'predict needs pictures: gqa predict RUN PICTURE…');
   const source = sourceOf({ run }, 'predict');
   const { config } = readConfig(source.config, deviceOverride(device));
-  const classes = readModelCard(openSafetensors(source.checkpoint))?.classes ?? [];
+  const classes = readModelCard(openCheckpoint(source.checkpoint))?.classes ?? [];
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
   const mode = backend.name === 'tensorflow' ? 'compiled' : 'eager';

@@ -5,7 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { drawn, draws } from '../random.js';
-import { type LayerShape, layerShapes, type ModelShape, tokens } from './sizes.js';
+import { finalNorm, type LayerShape, layerShapes, type ModelShape, tokens } from './sizes.js';
 import { type VariantName, variantOf } from './variants.js';
 
 export type Params = Record<string, tf.Tensor>;
@@ -65,7 +65,7 @@ export function parameterSpecs(shape: ModelShape, variant: VariantName = 'gqa'):
     },
     'patch_embed.proj.bias': { shape: [embedDim], initial: 'uniform fan-in', role: 'embed' },
     ...Object.assign({}, ...layerShapes(shape).map(block)),
-    ...norm('norm'),
+    ...norm(finalNorm(shape)),
     ...linear('head', 'head', numClasses, embedDim),
   };
 }

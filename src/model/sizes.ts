@@ -18,10 +18,19 @@ export interface ModelShape {
   numClasses: number;
   /** Left out: `LAYER_NORM_EPS`. */
   layerNormEps?: number | undefined;
+  /**
+   * What the head reads: `avg` the mean of all patches, normalised after it (timm's `global_pool: avg` with `fc_norm`).
+   * Left out: the class token after the last norm.
+   */
+  globalPool?: 'avg' | undefined;
 }
 
 /** Of timm's and torchvision's ViTs; torch's own default is 1e-5, Hugging Face's ViT has 1e-12. */
 export const LAYER_NORM_EPS = 1e-6;
+
+/** The last norm, by timm's name of it. */
+export const finalNorm = (shape: Pick<ModelShape, 'globalPool'>): 'norm' | 'fc_norm' =>
+  shape.globalPool === 'avg' ? 'fc_norm' : 'norm';
 
 export const headDim = (shape: ModelShape): number => shape.embedDim / shape.heads;
 

@@ -10,7 +10,7 @@ import { attend, readingOf } from './attend.js';
 import { gelu, layerNorm, linear, withoutGradient } from './layers.js';
 import type { Params } from './params.js';
 import { recomputed } from './recompute.js';
-import { layerShape, type ModelShape, tokens } from './sizes.js';
+import { finalNorm, layerShape, type ModelShape, tokens } from './sizes.js';
 import type { KeysAndValues } from './variants/hooks.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
 import { type VariantName, variantOf } from './variants.js';
@@ -55,6 +55,8 @@ export interface Observed {
 export interface ForwardResult {
   /** [B, C] */
   logits: tf.Tensor;
+  /** What the head reads, [B, D]: the class token or the mean of the patches, normalised. */
+  pooled: tf.Tensor;
   /** With `features`: all tokens after the last norm, [B·N, D]; else null. */
   features: tf.Tensor | null;
   /** The blocks' states after the pass. */
@@ -67,27 +69,43 @@ export interface ForwardResult {
 
 /** @param images [B, imageSize, imageSize, 3] float32, normalised */
 export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardResult {
-  const result: ForwardResult = { logits: images, features: null, state: [], keyNorms: [], counts: [] };
+  const result: ForwardResult = { logits: images, pooled: images, features: null, state: [], keyNorms: [], counts: [] };
   // [B·N, D]: tokens are rows, except where attention tells images apart
   let x = tf.reshape(embed(params, images, pass.shape), [-1, pass.shape.embedDim]);
   for (let i = 0; i < pass.shape.depth; i++)
     x = pass.recompute ? blockAgain(x, params, i, pass, result, pass.recompute) : block(x, params, i, pass, result);
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
-  const normalised = layerNorm(x, of('norm.weight'), of('norm.bias'), pass.shape.layerNormEps);
-  if (pass.features) result.features = normalised;
-  const classToken = pass.features ? firstTokens(normalised, 1, pass.shape) : normalised;
-  result.logits = linear(classToken, of('head.weight'), of('head.bias'));
+  const norm = finalNorm(pass.shape);
+  const normalised = (rows: tf.Tensor): tf.Tensor =>
+    layerNorm(rows, of(`${norm}.weight`), of(`${norm}.bias`), pass.shape.layerNormEps);
+  if (pass.features) result.features = normalised(x);
+  result.pooled =
+    pass.shape.globalPool === 'avg'
+      ? normalised(meanOfPatches(x, pass.shape))
+      : result.features === null
+        ? normalised(x)
+        : firstTokens(result.features, 1, pass.shape);
+  result.logits = linear(result.pooled, of('head.weight'), of('head.bias'));
   return result;
 }
 
-/** What blocks add to a result as they are computed. */
-type Gathered = Omit<ForwardResult, 'logits' | 'features'>;
+/** [B·N, D] → [B, D], without the class token. */
+function meanOfPatches(rows: tf.Tensor, shape: ModelShape): tf.Tensor {
+  const all = tf.reshape(rows, [-1, tokens(shape), shape.embedDim]);
+  return tf.mean(tf.slice(all, [0, 1, 0], [-1, -1, -1]), 1);
+}
 
-/** Block i on x [B·N, D]: [B·N, D], of the last block [B, D]; what its state becomes is added to `result`. */
+/** Whether nothing but the class token counts after the last block. */
+const readsClassToken = ({ shape, features }: Pass): boolean => !features && shape.globalPool === undefined;
+
+/** What blocks add to a result as they are computed. */
+type Gathered = Omit<ForwardResult, 'logits' | 'pooled' | 'features'>;
+
+/** Block i on x [B·N, D]: [B·N, D], of the last block [B, D] where only the class token counts; what its state becomes is added to `result`. */
 function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Gathered): tf.Tensor {
   const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
-  // the head reads the class token of the last block only
-  const needed = i === pass.shape.depth - 1 && !pass.features ? 1 : tokens(pass.shape);
+  const last = i === pass.shape.depth - 1;
+  const needed = last && readsClassToken(pass) ? 1 : tokens(pass.shape);
   const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'), pass.shape.layerNormEps);
   const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, x, needed, at, i, pass, result));
   const again = layerNorm(attended, at('norm2.weight'), at('norm2.bias'), pass.shape.layerNormEps);

@@ -12,7 +12,7 @@ import { MODES, type TrainerMode } from './trainer.js';
 
 /**
  * @param batches called for each model
- * @returns `of`: Σ |f − f'|² / Σ |f|² over images, f the class token after the last norm of MHA, f' of the model
+ * @returns `of`: Σ |f − f'|² / Σ |f|² over images, f what the head of MHA reads (the class token after the last norm), f' of the model
  */
 export function openDistances(
   { values: mha, shape }: Weighted,
@@ -24,9 +24,7 @@ export function openDistances(
   const sums = variable('sums', [2]);
   const featuresOf = (params: Params, images: tf.Tensor, weights: tf.Tensor): tf.Tensor => {
     const pass = { shape, variant: 'mha', state: [], allocation: { by: 'state' as const }, noise: null, weights };
-    const all = forward(params, images, { ...pass, features: true }).features as tf.Tensor;
-    const byImage = tf.reshape(all, [batchSize, -1, shape.embedDim]);
-    return tf.reshape(tf.slice(byImage, [0, 0, 0], [-1, 1, -1]), [batchSize, shape.embedDim]);
+    return forward(params, images, pass).pooled;
   };
   const program = MODES[mode](
     {

@@ -1,7 +1,6 @@
 /** What people give in place of a safetensors file: each is recognised by what it is, in a line, with what to do. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -52,7 +51,7 @@ const FILES: [what: string, bytes: Buffer, message: RegExp, hint: RegExp][] = [
     'the index of parts',
     latin1('{"metadata": {"total_size": 1}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}'),
     /the index of a checkpoint in several parts/,
-    /Join the parts/,
+    /\.safetensors\.index\.json/,
   ],
   ['config.json', latin1('{"model_type": "vit", "hidden_size": 768}'), /a text file \(JSON\)/, /\.safetensors/],
   ['a download that was cut at once', Buffer.alloc(4096), /begins with zeros only/, /hf download/],
@@ -73,21 +72,15 @@ for (const [what, bytes, message, hint] of FILES) {
   });
 }
 
-test('a folder is refused with the checkpoints in it named; a pipe is not waited for', (t) => {
-  const inside = writeCheckpoint({ a: { shape: [1], data: new Float32Array(1) } }, null, 'model.safetensors');
-  const folder = path.dirname(inside);
+test('a pipe is not waited for', (t) => {
+  const folder = path.dirname(writeCheckpoint(Buffer.alloc(0)));
   const refused = (file: string, message: RegExp, hint: RegExp): void =>
     assert.throws(
       () => openSafetensors(file),
       (error) =>
         error instanceof GqaError && error.code === 'io' && message.test(error.message) && hint.test(error.hint ?? ''),
     );
-  refused(folder, /is a folder; a checkpoint is one \.safetensors file/, /Give the file: .*model\.safetensors$/);
-  fs.rmSync(inside);
-  refused(folder, /is a folder/, /no \.safetensors file in it/);
-  fs.mkdirSync(path.join(folder, 'checkpoints/best'), { recursive: true });
-  fs.writeFileSync(path.join(folder, 'checkpoints/best/model.safetensors'), '');
-  refused(folder, /is a folder/, /checkpoints.best.model\.safetensors/);
+  refused(folder, /is no regular file but a folder/, /./);
   if (process.platform === 'win32') return t.skip('no pipes in the file system here');
   const pipe = path.join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);

@@ -63,6 +63,9 @@ const notices: Record<string, RegExp[]> = {
     /LayerScale is folded/,
   ],
   torchvision: [/torchvision’s names/],
+  'timm-avg': [/reads the mean of all patches/],
+  'timm-resized': [/resized from 6 × 6 to 2 × 2 patches/],
+  'hf-sharded': [/Hugging Face’s names behind “vit\.”/, /eps is 1e-12$/],
 };
 
 test('every model of models/ has its line here', () => {
@@ -71,7 +74,7 @@ test('every model of models/ has its line here', () => {
 
 for (const [name, patterns] of Object.entries(notices)) {
   test(`${name}: torch’s logits, and what was done is said`, () => {
-    const converted = convertCheckpoint(`${MODELS}/${name}/model.safetensors`, wanted, 0);
+    const converted = convertCheckpoint(`${MODELS}/${name}`, wanted, 0);
     assert.equal(converted.freshBecause, null);
     assert.equal(converted.notices.length, patterns.length, converted.notices.join('\n'));
     for (const [i, pattern] of patterns.entries()) assert.match(converted.notices[i] as string, pattern);

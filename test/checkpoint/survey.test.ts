@@ -56,11 +56,7 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
   ['a norm before the blocks', add('norm_pre.weight', 'norm_pre.bias'), /a norm before the blocks.*norm_pre/],
   ['registers', add('reg_token'), /register tokens.*reg_token/],
   ['a distillation token', add('dist_token', 'head_dist.weight'), /a distillation token.*dist_token/],
-  [
-    'fc_norm in place of norm',
-    renamed((name) => name.replace(/^norm\./, 'fc_norm.')),
-    /fc_norm.*reads the mean of all patches/,
-  ],
+  ['fc_norm beside norm', add('fc_norm.weight', 'fc_norm.bias'), /nothing of the model is left for: fc_norm/],
   [
     'a norm inside attention',
     add('blocks.0.attn.norm.weight'),
@@ -179,11 +175,6 @@ const REFUSED: [what: string, change: (tensors: Tensors) => unknown, message: Re
     /does not fit the model of the config:\n {2}depth is 3, in the config 2/,
   ],
   ['a block too few', without(/^blocks\.1\./), /depth is 1, in the config 2/],
-  [
-    'positions of more pixels',
-    (t) => Object.assign(t, { pos_embed: filled(1, 10, 12) }),
-    /image_size is 24, in the config 16\n {2}position embeddings of 10 tokens: 24 pixels with patch 8/,
-  ],
   [
     'no ViT at all',
     renamed((name) => name.replace(/^(blocks|patch_embed)/, 'things')),

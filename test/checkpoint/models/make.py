@@ -12,6 +12,7 @@ import torch
 import torchvision
 import transformers
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -84,6 +85,32 @@ save("hf-dinov2", tensors, lambda x: head(dino(x).last_hidden_state[:, 0]), conf
 
 tv = torchvision.models.vision_transformer.VisionTransformer(8, 4, 2, 4, 24, 48, num_classes=5)
 save("torchvision", randomised(tv).state_dict(), tv)
+
+# Heads that read the mean of all patches, normalised after it.
+avg = randomised(VisionTransformer(**SIZES, global_pool="avg"))
+save("timm-avg", avg.state_dict(), avg, {"architecture": "vit_tiny_patch16_224", "num_features": 24, "global_pool": "avg", "model_args": {"embed_dim": 24, "num_heads": 4}})
+
+# Positions of 6 × 6 patches for a model of 2 × 2, as timm resizes them; and a table of sizes, up and down.
+large = randomised(VisionTransformer(**{**SIZES, "img_size": 24}))
+small = VisionTransformer(**SIZES)
+resized = dict(large.state_dict(), pos_embed=resample_abs_pos_embed(large.state_dict()["pos_embed"], [2, 2]))
+small.load_state_dict(resized)
+save("timm-resized", large.state_dict(), small.eval())
+positions = []
+for before, after in [(2, 2), (2, 3), (3, 2), (7, 5), (5, 14), (14, 7), (16, 14)]:
+    values = torch.randn(1, 1 + before * before, 3)
+    positions.append(dict(before=before, after=after, values=values.flatten().tolist(), resized=resample_abs_pos_embed(values, [after, after]).flatten().tolist()))
+with open(os.path.join(HERE, "positions.json"), "w") as file:
+    json.dump(positions, file)
+
+# In several files, as transformers writes large models.
+sharded = randomised(transformers.ViTForImageClassification(transformers.ViTConfig(**HF, intermediate_size=48)))
+sharded.save_pretrained(temporary, max_shard_size="16KB")
+config = json.load(open(os.path.join(temporary, "config.json")))
+with torch.no_grad():
+    logits["hf-sharded"] = sharded(images).logits.flatten().tolist()
+shutil.rmtree(os.path.join(HERE, "hf-sharded"), ignore_errors=True)
+os.rename(temporary, os.path.join(HERE, "hf-sharded"))
 
 versions = {module.__name__: module.__version__ for module in (torch, timm, transformers, torchvision)}
 with open(os.path.join(HERE, "expected.json"), "w") as file:
