@@ -78,7 +78,7 @@ function exampleOf({ example }: CommandSpec): string {
 
 const groups: Record<string, string> = {
   data: 'data sets: list, fetch, verify',
-  config: 'configs: what they may hold, what one comes to',
+  config: 'configs: one to begin with, what they may hold, what one comes to',
 };
 
 /** The command above others, made when the first of them is. */

@@ -15,6 +15,8 @@ export interface ExportedTensor {
 export interface ExportForm {
   /** Whether the program knows grouped heads. */
   grouped: boolean;
+  /** Whether it knows heads that read the mean of all patches. */
+  pooled: boolean;
   tensors(names: readonly string[]): ExportedTensor[];
   /** JSON files beside `model.safetensors`. */
   beside(model: { shape: ModelShape; classes: readonly string[]; images: Preprocessing }): Record<string, unknown>;
@@ -47,6 +49,7 @@ function architectureOf({ embedDim, patchSize, imageSize }: ModelShape): string 
 export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
   timm: {
     grouped: false,
+    pooled: true,
     tensors: fused,
     beside({ shape, classes, images }) {
       const { embedDim, imageSize, patchSize, depth, heads, mlpRatio, numClasses } = shape;
@@ -56,8 +59,9 @@ export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
           architecture: architectureOf(shape),
           num_classes: numClasses,
           num_features: embedDim,
-          global_pool: 'token',
+          global_pool: shape.globalPool ?? 'token',
           model_args: {
+            ...(shape.globalPool === undefined ? {} : { global_pool: shape.globalPool }),
             ...{ img_size: imageSize, patch_size: patchSize, embed_dim: embedDim, depth },
             ...{ num_heads: heads, mlp_ratio: mlpRatio },
           },
@@ -73,6 +77,7 @@ export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
   },
   huggingface: {
     grouped: false,
+    pooled: false,
     tensors: renamed([
       [/^cls_token$/, 'vit.embeddings.cls_token'],
       [/^pos_embed$/, 'vit.embeddings.position_embeddings'],
@@ -125,5 +130,5 @@ export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
       };
     },
   },
-  paper: { grouped: true, tensors: renamed([]), beside: () => ({}) },
+  paper: { grouped: true, pooled: false, tensors: renamed([]), beside: () => ({}) },
 };

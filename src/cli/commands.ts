@@ -2,6 +2,8 @@
 import { Argument, Option } from 'commander';
 import { GqaError } from '../errors.js';
 import { command } from '../invocation.js';
+import { SHELLS, type Shell } from './completion.js';
+import { configCommands } from './config-commands.js';
 import { dataCommands } from './data-commands.js';
 import {
   aPath,
@@ -243,22 +245,27 @@ export const commands: CommandSpec[] = [
     run: async (_, options, stop) => (await import('../commands/quickstart.js')).quickstart(options, stop),
     endsItself: true,
   },
-  ...dataCommands,
   {
-    name: 'config schema',
-    summary: 'the JSON Schema of a config, for editors',
-    options: [],
-    example: 'gqa config schema > schema.json',
-    run: async () => (await import('../commands/config.js')).configSchemaCommand(),
+    name: 'inspect',
+    summary: 'what a checkpoint is, and what gqa would do with it; nothing is computed',
+    arguments: [new Argument('<from>', 'file, folder, run, or a model of the hub (OWNER/NAME)').argParser(aPath)],
+    options: [json()],
+    example: 'gqa inspect timm/vit_small_patch16_224.augreg_in21k_ft_in1k',
+    run: async ([from], options) =>
+      (await import('../commands/inspect.js')).inspect({ from: from ?? '', ...(options as object) } as never),
   },
+  ...dataCommands,
+  ...configCommands,
   {
-    name: 'config show',
-    summary: 'every key of a config with its value, and where that comes from',
-    arguments: [new Argument('<file>', 'config').argParser(aPath)],
-    options: [set(), json()],
-    example: 'gqa config show configs/smoke.yaml --set train.lr=1e-4',
-    run: async ([file], options) =>
-      (await import('../commands/config.js')).configShow({ file: file ?? '', ...(options as object) } as never),
+    name: 'completion',
+    summary: 'the script by which a shell completes commands and options',
+    arguments: [new Argument('<shell>', 'which shell').choices(SHELLS)],
+    options: [],
+    example: 'gqa completion bash > /etc/bash_completion.d/gqa',
+    run: async ([shell]) => {
+      const { completion } = await import('./completion.js');
+      process.stdout.write(completion(shell as Shell, commands));
+    },
   },
   {
     name: 'doctor',

@@ -5,7 +5,6 @@
 import path from 'node:path';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
-import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import { analyseLayer, type LayerAnalysis } from '../convert/analysis.js';
@@ -35,7 +34,7 @@ import { type Accuracy, analysisTables, type CombinationRow, wantedInWords } fro
 import { prepare } from './data-and-backend.js';
 import { heatMaps } from './heat-map.js';
 import { say } from './say.js';
-import { sourceOf } from './source.js';
+import { foundSource, readConfigAndWeights } from './weights.js';
 
 export interface AnalyzeOptions {
   /** A run folder; or `checkpoint` and `config`. */
@@ -60,9 +59,9 @@ export interface AnalyzeOptions {
 }
 
 export async function analyze(options: AnalyzeOptions, stop: Stop): Promise<void> {
-  const source = sourceOf(options, 'analyze');
+  const source = await foundSource(options, 'analyze');
   const sets = [...options.set, 'model.variant=mha', 'model.kv_heads=null', ...deviceOverride(options.device)];
-  const read = readConfig(source.config, sets);
+  const read = await readConfigAndWeights(source.config, sets, stop, source.checkpoint);
   [...read.notices, ...requireEffect(source.config, [read], 'analyze')].forEach(say);
   const { config } = resolvePreprocessing(read.config, source.checkpoint);
   const { dataset, mode, pipeline } = await prepare(config, false, stop);

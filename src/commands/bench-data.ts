@@ -3,7 +3,6 @@
  */
 import { availableParallelism } from 'node:os';
 import { requireEffect } from '../config/idle.js';
-import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import { partOf } from '../data/dataset.js';
@@ -21,6 +20,7 @@ import { formatTable } from '../run/table.js';
 import { withPreprocessing } from './images.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
+import { readConfigAndWeights } from './weights.js';
 
 export interface BenchDataOptions {
   config: string;
@@ -118,7 +118,7 @@ export async function openDataBench(
 }
 
 export async function benchData(options: BenchDataOptions, stop: Stop): Promise<void> {
-  const read = readConfig(options.config, options.set);
+  const read = await readConfigAndWeights(options.config, options.set);
   [...read.notices, ...requireEffect(options.config, [read], 'bench data')].forEach(say);
   await requirePaths(options.config, read, ['data.root']);
   const config = withPreprocessing(read.config);

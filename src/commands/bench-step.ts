@@ -4,7 +4,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { requireEffect } from '../config/idle.js';
-import { type ReadConfig, readConfig } from '../config/load.js';
+import { type FoundWeights, type ReadConfig, readConfig } from '../config/load.js';
 import { deviceOverride, hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
@@ -22,6 +22,7 @@ import { scratchShape } from '../train/model.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 import { CLASSES, openStepBench, type StepBench } from './step-bench.js';
+import { weightsFor } from './weights.js';
 
 export interface BenchOptions {
   config: string;
@@ -77,10 +78,11 @@ const inLine = (values: Record<string, string | number | number[]>): string =>
 export async function benchStep(options: BenchOptions, stop: Stop): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
   const { compare } = options;
-  const read = readConfig(options.config, sets);
+  const found = await weightsFor(options.config, sets, stop);
+  const read = readConfig(options.config, sets, found);
   const { config } = read;
   const other =
-    compare === undefined || compare === 'eager' ? null : comparedConfig(options.config, sets, compare, config);
+    compare === undefined || compare === 'eager' ? null : comparedConfig(options.config, sets, found, compare, config);
   [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(
     say,
   );
@@ -184,9 +186,15 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
 }
 
 /** The config with another variant. @throws GqaError `usage` when it does not fit the rest of the config */
-function comparedConfig(file: string, sets: string[], variant: VariantName, { model }: Config): ReadConfig {
+function comparedConfig(
+  file: string,
+  sets: string[],
+  found: FoundWeights,
+  variant: VariantName,
+  { model }: Config,
+): ReadConfig {
   try {
-    return readConfig(file, [...sets, ...variantOverride(variant)]);
+    return readConfig(file, [...sets, ...variantOverride(variant)], found);
   } catch (error) {
     if (!(error instanceof GqaError) || error.code !== 'usage') throw error;
     const hint = hasFixedKvHeads(model.variant)

@@ -6,7 +6,6 @@ import fs from 'node:fs';
 import { writeModel } from '../checkpoint/model-file.js';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
-import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import type { Config } from '../config/schema.js';
 import type { Gather, LayerRecord } from '../convert/checkpoint.js';
@@ -24,22 +23,24 @@ import { splitParts } from '../train/parts.js';
 import { gatherOn } from '../train/ready.js';
 import { prepare } from './data-and-backend.js';
 import { say, warningLine } from './say.js';
+import { readConfigAndWeights, weightsFile } from './weights.js';
 
 /** @param options.out must not exist. @param options.report also the error of each layer */
 export async function convert(
   options: { checkpoint: string; config: string; set: string[]; out: string; report: boolean; json: boolean },
   stop: Stop,
 ): Promise<void> {
-  const read = readConfig(options.config, options.set);
+  const checkpoint = await weightsFile(options.checkpoint, stop);
+  const read = await readConfigAndWeights(options.config, options.set, stop, checkpoint);
   [...read.notices, ...requireEffect(options.config, [read], 'convert')].forEach(say);
   if (fs.existsSync(options.out))
     throw new GqaError('usage', `${options.out} exists already`, { hint: 'Remove it, or give another --out.' });
   checkFile(options.out);
-  const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, options.checkpoint);
+  const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, checkpoint);
   const { variant } = config.model;
   const { gather, close } = gatherWhenAsked(config, stop);
   try {
-    const built = await buildModel(options.checkpoint, config, null, gather, options.report);
+    const built = await buildModel(checkpoint, config, null, gather, options.report);
     const { shape, values } = built.model;
     const warnings = [...built.warnings, ...doubts];
     const found = [...built.notices.slice(1), ...notices]; // the first counts tensors

@@ -1,6 +1,5 @@
 /** `gqa data preview`: a PNG of training images beside what augmentation makes of them. */
 import { requireEffect } from '../config/idle.js';
-import { readConfig } from '../config/load.js';
 import { preprocessingOf } from '../config/preprocessing.js';
 import { counted } from '../counted.js';
 import { encodePng } from '../data/images/decode.js';
@@ -14,6 +13,7 @@ import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { withPreprocessing } from './images.js';
 import { requirePaths } from './require-paths.js';
 import { say } from './say.js';
+import { readConfigAndWeights } from './weights.js';
 
 export interface DataPreviewOptions {
   config: string;
@@ -28,7 +28,7 @@ export interface DataPreviewOptions {
 
 /** Errors: exit 2 for the config, 3 for the data, 5 when the file cannot be written. */
 export async function dataPreview({ config: file, set, out, rows, columns, json }: DataPreviewOptions): Promise<void> {
-  const read = readConfig(file, set);
+  const read = await readConfigAndWeights(file, set);
   [...read.notices, ...requireEffect(file, [read], 'data preview')].forEach(say);
   await requirePaths(file, read, ['data.root']);
   checkFile(out);

@@ -5,7 +5,6 @@ import { openCheckpoint } from '../checkpoint/open.js';
 import { resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { encodeSafetensors } from '../checkpoint/write-safetensors.js';
 import { requireEffect } from '../config/idle.js';
-import { readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
 import { type Evaluable, imageName } from '../data/dataset.js';
@@ -27,7 +26,8 @@ import { sayFlawed } from './flawed-images.js';
 import { confusionCsv, confusionOf, type Predictions, predictionsCsv, predictionsOf } from './predictions.js';
 import { requirePaths } from './require-paths.js';
 import { say, warn, warningLine } from './say.js';
-import { modelIn, sourceOf } from './source.js';
+import { modelIn } from './source.js';
+import { foundSource, readConfigAndWeights } from './weights.js';
 
 export interface EvalOptions {
   /** A run folder; or `checkpoint` and `config`. */
@@ -52,15 +52,20 @@ export interface EvalOptions {
  *   when that shows only then
  */
 export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> {
-  const source = sourceOf(options);
+  const source = await foundSource(options);
   checkPlaces(options);
-  const read = readConfig(source.config, [...options.set, ...deviceOverride(options.device)]);
+  const read = await readConfigAndWeights(
+    source.config,
+    [...options.set, ...deviceOverride(options.device)],
+    stop,
+    source.checkpoint,
+  );
   [...read.notices, ...requireEffect(source.config, [read], 'eval')].forEach(say);
   await requirePaths(
     source.config,
     read,
     ['data.root'],
-    options.checkpoint === undefined ? {} : { '--checkpoint': options.checkpoint },
+    options.checkpoint === undefined ? {} : { '--checkpoint': source.checkpoint },
   );
   const { config, notices, warnings: doubts } = resolvePreprocessing(read.config, source.checkpoint);
   const wantedSplit = {

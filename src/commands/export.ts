@@ -1,5 +1,5 @@
 /** `gqa export`: a run's best model, or a file of ours, as timm, Hugging Face or the paper's code load it. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { EXPORT_FORMS } from '../checkpoint/export-forms.js';
 import { readModelCard } from '../checkpoint/model-file.js';
@@ -20,7 +20,7 @@ import { startBackend } from '../native/backend.js';
 import { frozenReads } from '../train/frozen-reads.js';
 import { joined } from '../train/snapshot.js';
 import { say } from './say.js';
-import { modelIn } from './source.js';
+import { weightsFile } from './weights.js';
 
 export interface ExportOptions {
   /** A run's folder, or a model file of ours. */
@@ -35,7 +35,7 @@ export interface ExportOptions {
 /** @throws GqaError `usage` when the other program has no such heads, `io` when something cannot be read or written */
 export async function exportModel({ from, format, expand, out, json }: ExportOptions): Promise<void> {
   const form = EXPORT_FORMS[format] as (typeof EXPORT_FORMS)[string];
-  const file = existsSync(from) && statSync(from).isDirectory() ? modelIn(from, 'best') : from;
+  const file = await weightsFile(from);
   const target = path.join(out, 'model.safetensors');
   if (existsSync(target)) throw new GqaError('usage', `${target} exists already`, { hint: 'Give another --out.' });
   checkFolder(out, `cannot write ${out}`);
@@ -50,6 +50,10 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
   if (!form.grouped && !expand && !sharesNothing(model.shape))
     throw new GqaError('usage', `${format} has no grouped heads, and ${file} has ${sharingInWords(model.shape)}`, {
       hint: 'With --expand every query head gets a copy of the K/V head that it reads: the same logits, at the size of MHA.',
+    });
+  if (!form.pooled && read.shape.globalPool !== undefined)
+    throw new GqaError('usage', `${format} has no head that reads the mean of all patches, as ${file} has`, {
+      hint: 'timm has: --format timm.',
     });
   if (expand) {
     const allocates = variantOf(variant).allocate !== undefined && card.state !== null;

@@ -14,7 +14,7 @@ import { type Column, formatTable, percent } from '../run/table.js';
 import { buildModel, forEvaluation } from '../train/model.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { say } from './say.js';
-import { sourceOf } from './source.js';
+import { foundSource } from './weights.js';
 
 export interface PredictOptions {
   run: string;
@@ -34,7 +34,7 @@ const SHOWN = 5;
 /** @throws GqaError `usage` without pictures; `data` naming a picture that cannot be read */
 export async function predict({ run, pictures, device, json }: PredictOptions, stop: Stop): Promise<void> {
   if (pictures.length === 0) throw new GqaError('usage', 'predict needs pictures: gqa predict RUN PICTURE…');
-  const source = sourceOf({ run }, 'predict');
+  const source = await foundSource({ run }, 'predict');
   const { config } = readConfig(source.config, deviceOverride(device));
   const classes = readModelCard(openCheckpoint(source.checkpoint))?.classes ?? [];
   const backend = await startBackend(config.device);

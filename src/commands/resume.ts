@@ -15,6 +15,7 @@ import { lockRun } from '../run/run-folder.js';
 import type { RunState } from '../train/run-state.js';
 import { modelIn } from './source.js';
 import type { TrainReport } from './train-report.js';
+import { readConfigAndWeights } from './weights.js';
 
 /** A run that goes on. */
 export interface Again {
@@ -52,8 +53,8 @@ export interface ResumeOptions {
  * @throws GqaError `usage` when it is no run, or something is asked for that would make it another; `io` when another
  *   process works on it, or no checkpoint is whole
  */
-export function runToResume(options: ResumeOptions, sets: string[]): Again | null {
-  const asked = options.resume === 'auto' ? autoRun(options, sets) : { folder: options.resume, read: null };
+export async function runToResume(options: ResumeOptions, sets: string[]): Promise<Again | null> {
+  const asked = options.resume === 'auto' ? await autoRun(options, sets) : { folder: options.resume, read: null };
   const { folder } = asked;
   const file = path.join(folder, 'config.yaml');
   if (options.resume === 'auto' && dropUnmade(folder)) return null;
@@ -97,10 +98,13 @@ function dropUnmade(folder: string): boolean {
   return true;
 }
 
-function autoRun({ config, runName, runsDir }: ResumeOptions, sets: string[]): { folder: string; read: ReadConfig } {
+async function autoRun(
+  { config, runName, runsDir }: ResumeOptions,
+  sets: string[],
+): Promise<{ folder: string; read: ReadConfig }> {
   if (config === undefined || runName === undefined)
     throw new GqaError('usage', '--resume auto needs --config and --run-name, which say which run it is');
-  const read = readConfig(config, sets);
+  const read = await readConfigAndWeights(config, sets);
   return { folder: path.join(runsDir, read.config.name, runName), read };
 }
 

@@ -24,6 +24,7 @@ import { describePoint, planGrid } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row, reportOf, stateOf } from '../sweep/leaderboard.js';
 import { requirePaths } from './require-paths.js';
 import { say, warningLine } from './say.js';
+import { weightsFor } from './weights.js';
 
 export interface SweepOptions {
   config: string;
@@ -52,7 +53,12 @@ export async function sweep(
 ): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
   const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
-  const { points, notices } = planGrid(options.config, [...sets, ...named], options);
+  const { points, notices } = planGrid(
+    options.config,
+    [...sets, ...named],
+    options,
+    await weightsFor(options.config, sets, stop),
+  );
   const [first] = points;
   if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
   await requirePaths(options.config, first.read, [

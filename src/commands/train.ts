@@ -1,7 +1,7 @@
 /** `gqa train`: one run, from a config to a run folder with its results; go-on.ts goes on with one that was stopped. */
 import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
 import { requireEffect } from '../config/idle.js';
-import { type ReadConfig, readConfig } from '../config/load.js';
+import type { ReadConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
 import { preprocessingOf } from '../config/preprocessing.js';
@@ -29,6 +29,7 @@ import { requirePaths } from './require-paths.js';
 import { runToResume } from './resume.js';
 import { say, warn } from './say.js';
 import type { TrainReport } from './train-report.js';
+import { readConfigAndWeights } from './weights.js';
 
 export async function train(options: TrainOptions, stop: Stop): Promise<TrainReport> {
   const kept = keepLines();
@@ -45,7 +46,7 @@ async function trainLogged(
   kept: ReturnType<typeof keepLines>,
 ): Promise<TrainReport> {
   const sets = [...options.set, ...deviceOverride(options.device)];
-  const again = options.resume === undefined ? null : runToResume({ ...options, resume: options.resume }, sets);
+  const again = options.resume === undefined ? null : await runToResume({ ...options, resume: options.resume }, sets);
   if (again !== null) {
     try {
       return await goOn(options, again, stop, kept, fresh);
@@ -54,7 +55,7 @@ async function trainLogged(
     }
   }
   if (options.config === undefined) throw new GqaError('usage', "required option '--config <file>' not specified");
-  const read = readConfig(options.config, sets);
+  const read = await readConfigAndWeights(options.config, sets, stop);
   const ofConfig = [...read.notices, ...requireEffect(options.config, [read], 'train')];
   ofConfig.forEach(say);
   const place = { runsDir: options.runsDir, name: read.config.name, runName: options.runName };

@@ -41,13 +41,48 @@ export interface ReadConfig {
   written: boolean;
 }
 
-/** `loadConfig`, with how it came about. */
-export function readConfig(file: string, sets: readonly string[]): ReadConfig {
-  return parseConfig(readText(file), file, sets);
+/** What was found out of the weights that a config names. */
+export interface FoundWeights {
+  /** The file that stands for `model.pretrained`; null: it stays as it is. */
+  pretrained: string | null;
+  /** Sizes of the checkpoint, for those that the config leaves out, by their keys; null: none are filled in. */
+  sizes: Record<string, unknown> | null;
+}
+
+const NOTHING_FOUND: FoundWeights = { pretrained: null, sizes: null };
+
+/** `loadConfig`, with how it came about. @param found of the weights that it names */
+export function readConfig(file: string, sets: readonly string[], found = NOTHING_FOUND): ReadConfig {
+  return parseConfig(readText(file), file, sets, found);
+}
+
+/**
+ * The weights that a config names and its section `model` (null of the paper's flat files, whose sizes are fixed), as far
+ * as they can be told before it is checked.
+ */
+export function namedIn(
+  file: string,
+  sets: readonly string[],
+): { pretrained: string | null; model: Record<string, unknown> | null } {
+  const { tree } = parseSource(readText(file), file);
+  if (tree === null) return { pretrained: null, model: null };
+  const flat = isFlat(tree);
+  const named = applyOverrides(tree, parseOverrides(sets, expectedBy(configSchema)).overrides);
+  fillIn(named, file, NOTHING_FOUND);
+  expandPaths(named);
+  const model = named.value.model as Record<string, unknown>;
+  const isMapping = typeof model === 'object' && model !== null;
+  const pretrained = isMapping && typeof model.pretrained === 'string' ? model.pretrained : null;
+  return { pretrained, model: flat || !isMapping ? null : model };
 }
 
 /** @param file names the text in messages, and the run when the text does not */
-export function parseConfig(text: string, file: string, sets: readonly string[]): ReadConfig {
+export function parseConfig(
+  text: string,
+  file: string,
+  sets: readonly string[],
+  found: FoundWeights = NOTHING_FOUND,
+): ReadConfig {
   const expected = expectedBy(configSchema);
   const source = parseSource(text, file);
   const { overrides, problems: flagProblems } = parseOverrides(sets, expected);
@@ -59,7 +94,7 @@ export function parseConfig(text: string, file: string, sets: readonly string[])
     : { tree: source.tree, problems: [], unusable: new Set<string>(), notices: [] };
   const problems = [...source.problems, ...flagProblems, ...converted.problems];
   const tree = applyOverrides(converted.tree, overrides);
-  fillIn(tree, file);
+  fillIn(tree, file, found);
   problems.push(...expandPaths(tree));
   if (!converted.unusable.has('*'))
     problems.push(...checkTree(tree, new Set([...converted.unusable].filter((key) => !overridden.has(key)))));
@@ -94,8 +129,15 @@ function draftOf(tree: Tree, unusable: (path: string) => boolean): Draft {
 }
 
 /** A section that is not there is an empty one: its missing keys are then named one by one. The name is the file's. */
-function fillIn(tree: Tree, file: string): void {
+function fillIn(tree: Tree, file: string, { pretrained, sizes }: FoundWeights): void {
   for (const section of sectionNames) tree.value[section] ??= {};
+  const { model } = tree.value;
+  if (typeof model === 'object' && model !== null)
+    tree.value.model = {
+      ...(sizes === null ? {} : { size: 'custom', ...sizes }),
+      ...model,
+      ...(pretrained === null ? {} : { pretrained }),
+    };
   tree.value.name ??= path.basename(file).replace(/\.ya?ml$/i, '');
 }
 

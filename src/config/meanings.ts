@@ -43,7 +43,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'model.heads': 'Query heads H of a block',
   'model.mlp_ratio': 'Hidden width of the MLP by embed_dim; 4 when left out',
   'model.pretrained':
-    'Safetensors checkpoint with timm’s, Hugging Face’s or torchvision’s names, relative to the working directory; null: from scratch',
+    'Weights with timm’s, Hugging Face’s or torchvision’s names: a safetensors file, a folder or index of several, relative to the working directory, or a model of the hub (OWNER/NAME, OWNER/NAME@REVISION); null: from scratch',
   'model.variant': 'What the step does with the groups: README.md',
   'model.kv_heads':
     'Key-value heads K of every layer; must divide heads. null: as the variant says (mha: all heads, mqa: 1; the others need it), or as the file of `grouping` says',

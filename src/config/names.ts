@@ -17,6 +17,10 @@ export const dataNames = [
 ] as const;
 export type DataName = (typeof dataNames)[number];
 
+/** Sizes of a model that have a name. */
+export const sizeNames = ['micro', 'tiny', 'small', 'base', 'large'] as const;
+export type SizeName = (typeof sizeNames)[number];
+
 /** The sections of a config. */
 export const sectionNames: readonly string[] = ['data', 'model', 'train', 'eval'];
 

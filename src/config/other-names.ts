@@ -19,7 +19,7 @@ const keys: Record<string, string> = {
   weights: 'model.pretrained',
   'model.name': 'model.size',
   arch: 'model.size',
-  tiny: 'ViT-Ti is model.size: custom with image_size: 224, patch_size: 16, embed_dim: 192, depth: 12, heads: 3',
+  tiny: 'ViT-Ti is model.size: tiny',
   teacher: 'train.distill_from',
   learning_rate: 'train.lr',
   wd: 'train.weight_decay',
@@ -126,8 +126,7 @@ const values: Record<string, Record<string, string>> = {
     null: 'did you mean none?',
   },
   'model.size': {
-    tiny: 'ViT-Ti is size: custom with image_size: 224, patch_size: 16, embed_dim: 192, depth: 12, heads: 3',
-    ti: 'ViT-Ti is size: custom with image_size: 224, patch_size: 16, embed_dim: 192, depth: 12, heads: 3',
+    ti: 'did you mean tiny?',
     huge: 'ViT-H/14 is size: custom with image_size: 224, patch_size: 14, embed_dim: 1280, depth: 32, heads: 16',
     s: 'did you mean small?',
     b: 'did you mean base?',

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { VARIANTS, type VariantName } from '../model/variants.js';
-import { dataNames, defaultDataRoot, deviceNames } from './names.js';
+import { dataNames, defaultDataRoot, deviceNames, sizeNames } from './names.js';
 
 /**
  * What a model's size fixes; in timm's vision_transformer.py these are vit_{small,base,large}_patch16_224. Image and
@@ -13,6 +13,7 @@ import { dataNames, defaultDataRoot, deviceNames } from './names.js';
  */
 export const modelSizes = {
   micro: { image_size: 32, patch_size: 4, embed_dim: 192, depth: 4, heads: 12, mlp_ratio: 4 },
+  tiny: { image_size: 224, patch_size: 16, embed_dim: 192, depth: 12, heads: 3, mlp_ratio: 4 },
   small: { image_size: 224, patch_size: 16, embed_dim: 384, depth: 12, heads: 6, mlp_ratio: 4 },
   base: { image_size: 224, patch_size: 16, embed_dim: 768, depth: 12, heads: 12, mlp_ratio: 4 },
   large: { image_size: 224, patch_size: 16, embed_dim: 1024, depth: 24, heads: 16, mlp_ratio: 4 },
@@ -74,7 +75,7 @@ export const configSchema = z.strictObject({
     cache_gb: z.number().gt(0).default(20),
   }),
   model: z.strictObject({
-    size: z.enum(['micro', 'small', 'base', 'large', 'custom']),
+    size: z.enum([...sizeNames, 'custom']),
     image_size: count(1, 4096).optional(),
     patch_size: count(1, 4096).optional(),
     embed_dim: count(1, 65536).optional(),

@@ -4,7 +4,7 @@
  */
 import { closest } from '../config/expectations.js';
 import { requireEffect } from '../config/idle.js';
-import { parseConfig, type ReadConfig, readText } from '../config/load.js';
+import { type FoundWeights, parseConfig, type ReadConfig, readText } from '../config/load.js';
 import { hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
@@ -35,9 +35,10 @@ export interface Grid {
 
 /**
  * @param file base config, read once; @param sets its overrides, to which the points' own are added
+ * @param found of the weights that they name
  * @throws GqaError `usage` listing every invalid point, before anything is started
  */
-export function planGrid(file: string, sets: readonly string[], axes: SweepAxes): Grid {
+export function planGrid(file: string, sets: readonly string[], axes: SweepAxes, found?: FoundWeights): Grid {
   const unknown = (axes.variants ?? []).filter((variant) => !Object.keys(VARIANTS).includes(variant));
   if (unknown.length > 0) {
     const described = unknown.map(
@@ -63,7 +64,7 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes)
         const own = pointSets(variant, kvHeads, seed);
         let read: ReadConfig;
         try {
-          read = parseConfig(text, file, [...sets, ...own]);
+          read = parseConfig(text, file, [...sets, ...own], found);
         } catch (error) {
           if (!(error instanceof GqaError) || error.code !== 'usage') throw error;
           invalid.set(error.message, [...(invalid.get(error.message) ?? []), own.join(', ') || 'the config']);

@@ -5,6 +5,8 @@
  */
 import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { download, type Patience, patience } from '../../download/download.js';
+import { algorithmOf, checksum } from '../../download/part.js';
 import { GqaError } from '../../errors.js';
 import { fileError } from '../../files/atomic.js';
 import { claim } from '../../files/lock.js';
@@ -12,8 +14,8 @@ import { freeBytes } from '../../files/space.js';
 import { interruption } from '../../run/interrupt.js';
 import type { CatalogueEntry, Download } from '../sets/published.js';
 import { type ArchiveKind, type Limits, unpack } from './archive.js';
-import { download, type Patience, patience } from './download.js';
-import { algorithmOf, checksum } from './part.js';
+
+const otherwise = 'Try --mirror URL for another place that has the file, or --offline to see what to place where.';
 
 /** What is reported while it runs. */
 export interface FetchWatch {
@@ -155,7 +157,13 @@ async function downloadOne(
   const bar = watch.progress(`fetching ${wanted.file}`, wanted.bytes, have);
   try {
     const { notice, signal } = watch;
-    await download(url, wanted, part, { progress: bar.update, notice, signal }, options.patient ?? patience);
+    await download(
+      url,
+      { ...wanted, otherwise },
+      part,
+      { progress: bar.update, notice, signal },
+      options.patient ?? patience,
+    );
   } finally {
     bar.stop();
   }
@@ -262,7 +270,6 @@ function checkSpace(
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
-/** Keeps a folder in which there is something to go on from. */
 function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder);

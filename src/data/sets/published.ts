@@ -1,12 +1,10 @@
 /** What a publisher says of a data set: addresses, checksums, counts. */
 
-export interface Download {
-  url: string;
+import type { Wanted } from '../../download/wanted.js';
+
+export interface Download extends Pick<Wanted, 'url' | 'bytes' | 'sha256'> {
   /** The file's name: below a mirror, and when placed by hand. */
   file: string;
-  bytes: number;
-  /** In hexadecimal; null where nobody published one. */
-  sha256: string | null;
   md5: string;
   /** null: stays as it is, a file of the folder. */
   unpack: 'tar.gz' | 'zip' | null;

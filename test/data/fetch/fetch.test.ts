@@ -6,10 +6,10 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { redirected } from '../../../src/data/fetch/download.js';
 import { type Fetched, type FetchOptions, fetchDataset } from '../../../src/data/fetch/fetch.js';
 import type { CatalogueEntry, Download } from '../../../src/data/sets/published.js';
 import { catalogue } from '../../../src/data/sets.js';
+import { redirected } from '../../../src/download/download.js';
 import { failure, place, testFolder } from '../files.js';
 import { md5, type Packed, sha256, tarGz, zip } from './archives.js';
 import { type Faults, type Served, serveFolder } from './serve.js';
@@ -278,10 +278,10 @@ test('redirects are followed, but not in circles, and not from https to less', a
   assertInstalled(set);
   const circle = await scene(t, { faults: { redirect: '' } });
   await assert.rejects(circle.fetch(), failure('environment', 'more than 5 redirects'));
-  assert.equal(redirected(new URL('http://a/b'), '//c/d').href, 'http://c/d');
-  assert.equal(redirected(new URL('https://a/b'), '/d').href, 'https://a/d');
+  assert.equal(redirected(new URL('http://a/b'), '//c/d', '').href, 'http://c/d');
+  assert.equal(redirected(new URL('https://a/b'), '/d', '').href, 'https://a/d');
   assert.throws(
-    () => redirected(new URL('https://a/b'), 'http://a/b'),
+    () => redirected(new URL('https://a/b'), 'http://a/b', ''),
     failure('environment', 'from https to http is refused'),
   );
 });

@@ -1,9 +1,8 @@
 /** What a server’s answer tells: whether it goes on with a part, whether it is the file at all. */
 import type http from 'node:http';
-import { GqaError } from '../../errors.js';
-import type { Download } from '../sets/published.js';
-import { otherWays } from './download.js';
+import { GqaError } from '../errors.js';
 import { type Part, readState } from './part.js';
+import type { Wanted } from './wanted.js';
 
 /** A server that asks for more time gets no more than this. */
 export const MAX_RETRY_AFTER_MS = 60_000;
@@ -11,17 +10,19 @@ export const MAX_RETRY_AFTER_MS = 60_000;
 export const HEAD_BYTES = 512;
 
 const SIGNATURES = { gzip: '1f8b', zip: '504b0304' };
-const signatureOf = (file: string): keyof typeof SIGNATURES => (file.endsWith('.zip') ? 'zip' : 'gzip');
+/** null: a file that is known by its checksum alone. */
+const signatureOf = (file: string): keyof typeof SIGNATURES | null =>
+  file.endsWith('.zip') ? 'zip' : /\.(?:safetensors|json)$/.test(file) ? null : 'gzip';
 
 /** Says what came instead of an archive, before a byte of it is kept. */
-export function checkHead(url: string, response: http.IncomingMessage, wanted: Download, head: Buffer): void {
+export function checkHead(url: string, response: http.IncomingMessage, wanted: Wanted, head: Buffer): void {
   const expected = signatureOf(wanted.file);
-  if (!head.toString('hex', 0, 4).startsWith(SIGNATURES[expected])) {
+  if (expected !== null && !head.toString('hex', 0, 4).startsWith(SIGNATURES[expected])) {
     throw new GqaError(
       'data',
       `${url}: what came is ${describeContent(head)}; expected a ${expected} file of ${wanted.bytes} bytes. Nothing of it was kept`,
       {
-        hint: `A log-in page, a proxy or a notice that the file has moved looks like this: open the address in a browser. ${otherWays}`,
+        hint: `A log-in page, a proxy or a notice that the file has moved looks like this: open the address in a browser. ${wanted.otherwise}`,
       },
     );
   }
@@ -29,9 +30,9 @@ export function checkHead(url: string, response: http.IncomingMessage, wanted: D
   if (said !== undefined && Number(said) !== wanted.bytes) throw otherSize(url, wanted, said);
 }
 
-export function otherSize(url: string, wanted: Download, found: string): GqaError {
+export function otherSize(url: string, wanted: Wanted, found: string): GqaError {
   return new GqaError('data', `${url} has ${found} bytes; expected ${wanted.bytes}: it is another file or version`, {
-    hint: otherWays,
+    hint: wanted.otherwise,
   });
 }
 

@@ -1,8 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GqaError } from '../../errors.js';
-import type { Download } from '../sets/published.js';
+import { GqaError } from '../errors.js';
 import {
   checkHead,
   continues,
@@ -15,6 +14,7 @@ import {
   validatorOf,
 } from './answer.js';
 import { algorithmOf, beginAnew, keepState, onPart, openPart, type Part, removePart } from './part.js';
+import type { Wanted } from './wanted.js';
 
 export interface DownloadWatch {
   /** @param done bytes that are in the file */
@@ -50,7 +50,7 @@ type Attempt = { reason: string; afterMs?: number } | null;
  */
 export async function download(
   url: string,
-  wanted: Download,
+  wanted: Wanted,
   path: string,
   watch: DownloadWatch,
   patient: Patience,
@@ -68,7 +68,7 @@ export async function download(
           'environment',
           `${url}: given up after ${failures} tries: ${attempt.reason}; ${part.have} of ${wanted.bytes} bytes are in ${path}`,
           {
-            hint: `The same command goes on from there. ${otherWays}`,
+            hint: `The same command goes on from there. ${wanted.otherwise}`,
           },
         );
       }
@@ -85,36 +85,34 @@ export async function download(
   }
   const found = part.hash.digest('hex');
   const algorithm = algorithmOf(wanted);
-  if (found !== wanted[algorithm]) {
+  if (wanted[algorithm] !== null && found !== wanted[algorithm]) {
     removePart(path);
     throw new GqaError(
       'data',
       `${url}: the ${algorithm.toUpperCase()} is ${found}, expected ${wanted[algorithm]}; the download was removed`,
       {
-        hint: `It was damaged on its way, or is another version. Run the same command again; should it happen twice, ${otherWays.toLowerCase()}`,
+        hint: `It was damaged on its way, or is another version. Run the same command again; should it happen twice, ${wanted.otherwise.toLowerCase()}`,
       },
     );
   }
 }
 
-export const otherWays =
-  'Try --mirror URL for another place that has the file, or --offline to see what to place where.';
-
 /** One request, from where the file ends. */
 async function attemptOnce(
   url: string,
-  wanted: Download,
+  wanted: Wanted,
   part: Part,
   watch: DownloadWatch,
   stallMs: number,
 ): Promise<Attempt> {
   let response: http.IncomingMessage;
   try {
-    response = await request(url, rangeHeaders(url, part), stallMs, watch.signal);
+    response = await request(url, { ...wanted, headers: rangeHeaders(url, part), stallMs, signal: watch.signal });
   } catch (cause) {
     if (cause instanceof GqaError || watch.signal?.aborted === true) throw cause;
     const { code = '', message } = cause as NodeJS.ErrnoException;
-    if (UNTRUSTED.test(code) || (part.have === 0 && UNREACHABLE.test(code))) throw unreachable(url, code, message);
+    if (UNTRUSTED.test(code) || (part.have === 0 && UNREACHABLE.test(code)))
+      throw unreachable(url, code, message, wanted.otherwise);
     return { reason: `${new URL(url).host}: ${message || code}` };
   }
   try {
@@ -129,7 +127,9 @@ async function attemptOnce(
       };
     }
     if (status !== 200 && status !== 206) {
-      throw new GqaError('environment', `${url}: the server answered ${describeStatus(response)}`, { hint: otherWays });
+      throw new GqaError('environment', `${url}: the server answered ${describeStatus(response)}`, {
+        hint: wanted.otherwise,
+      });
     }
     if (status === 200 && part.have > 0) {
       watch.notice(
@@ -146,7 +146,7 @@ async function attemptOnce(
 async function receive(
   url: string,
   response: http.IncomingMessage,
-  wanted: Download,
+  wanted: Wanted,
   part: Part,
   watch: DownloadWatch,
 ): Promise<Attempt> {
@@ -185,53 +185,66 @@ async function receive(
   return part.have === wanted.bytes ? null : { reason: `${new URL(url).host}: the answer ended early` };
 }
 
-/** The answer to a GET, after redirects. Never from https to http: who listens could send what they like. */
-async function request(
-  url: string,
-  headers: Record<string, string>,
-  stallMs: number,
-  signal: AbortSignal | undefined,
-): Promise<http.IncomingMessage> {
-  let at = new URL(url);
+/** What is asked of a server, and how patiently. */
+export interface Asked extends Pick<Wanted, 'authorization' | 'otherwise'> {
+  method?: 'GET' | 'HEAD';
+  headers?: Record<string, string>;
+  stallMs: number;
+  signal?: AbortSignal | undefined;
+  /** Whether a redirect to this address is answered by it, and not followed. */
+  stopAt?: (next: URL) => boolean;
+}
+
+/** The answer, after redirects. Never from https to http: who listens could send what they like. */
+export async function request(url: string, asked: Asked): Promise<http.IncomingMessage> {
+  const first = new URL(url);
+  let at = first;
   for (let redirects = 0; ; redirects++) {
-    const response = await get(at, headers, stallMs, signal);
+    const response = await get(at, asked, at.origin === first.origin ? asked.authorization : undefined);
     const { location } = response.headers;
     if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || location === undefined) return response;
+    const next = redirected(at, location, asked.otherwise);
+    if (asked.stopAt?.(next) === true) return response;
     response.destroy();
     if (redirects === MAX_REDIRECTS)
       throw new GqaError('environment', `${url}: more than ${MAX_REDIRECTS} redirects, the last to ${location}`, {
-        hint: otherWays,
+        hint: asked.otherwise,
       });
-    at = redirected(at, location);
+    at = next;
   }
 }
 
 /** Where a redirect leads. Errors: exit 4 from https to anything less. */
-export function redirected(at: URL, location: string): URL {
+export function redirected(at: URL, location: string, otherwise: string): URL {
   const next = new URL(location, at);
   if (at.protocol !== 'https:' || next.protocol === 'https:') return next;
   throw new GqaError(
     'environment',
     `${at.href} redirects to ${next.href}: from https to ${next.protocol.slice(0, -1)} is refused`,
     {
-      hint: otherWays,
+      hint: otherwise,
     },
   );
 }
 
 function get(
   url: URL,
-  headers: Record<string, string>,
-  stallMs: number,
-  signal: AbortSignal | undefined,
+  { method = 'GET', headers, stallMs, signal }: Asked,
+  authorization: string | undefined,
 ): Promise<http.IncomingMessage> {
   const client = { 'http:': http, 'https:': https }[url.protocol];
   if (client === undefined) {
     throw new GqaError('usage', `${url.href} is of no kind that is fetched; expected http:// or https://`);
   }
   return new Promise((resolve, reject) => {
-    const asked = client.get(url, {
-      headers: { 'accept-encoding': 'identity', 'user-agent': 'gqa', ...headers },
+    const asked = client.request(url, {
+      method,
+      headers: {
+        'accept-encoding': 'identity',
+        'user-agent': 'gqa',
+        ...headers,
+        ...(authorization === undefined ? {} : { authorization }),
+      },
       timeout: stallMs,
       agent: false,
       ...(signal === undefined ? {} : { signal }),
@@ -243,21 +256,22 @@ function get(
     const silent = new Error(`nothing came for ${stallMs / 1000} s`);
     asked.on('timeout', () => asked.destroy(silent));
     asked.on('error', reject);
+    asked.end();
   });
 }
 
-function unreachable(url: string, code: string, message: string): GqaError {
+export function unreachable(url: string, code: string, message: string, otherwise: string): GqaError {
   const { host } = new URL(url);
   const proxy = ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY'].find((name) => process.env[name]);
   const aside =
     proxy === undefined
       ? ''
-      : ` ${proxy} is set, but downloads do not go through a proxy: fetch the file with a program that does, and place it (--offline).`;
+      : ` ${proxy} is set, but downloads do not go through a proxy: fetch the file with a program that does.`;
   return new GqaError(
     'environment',
     `${host} cannot be reached${UNTRUSTED.test(code) ? ' safely' : ''}: ${message || code}`,
     {
-      hint: `${otherWays}${aside}`,
+      hint: `${otherwise}${aside}`,
     },
   );
 }

@@ -2,10 +2,10 @@
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { GqaError } from '../../errors.js';
-import { fileError } from '../../files/atomic.js';
-import type { Download } from '../sets/published.js';
+import { GqaError } from '../errors.js';
+import { fileError } from '../files/atomic.js';
 import type { DownloadWatch } from './download.js';
+import type { Wanted } from './wanted.js';
 
 /** Kept beside a `.part`, so that a later call knows what it would go on with. */
 interface PartState {
@@ -22,7 +22,7 @@ export interface Part {
   hash: Hash;
 }
 
-export const algorithmOf = (wanted: Pick<Download, 'sha256'>): 'sha256' | 'md5' =>
+export const algorithmOf = (wanted: Pick<Wanted, 'sha256'>): 'sha256' | 'md5' =>
   wanted.sha256 === null ? 'md5' : 'sha256';
 
 /** Removes a `.part` and what is known about it. */
@@ -48,7 +48,7 @@ export async function checksum(path: string, algorithm: 'sha256' | 'md5', signal
   return hash;
 }
 
-export async function openPart(path: string, wanted: Download, watch: DownloadWatch): Promise<Part> {
+export async function openPart(path: string, wanted: Wanted, watch: DownloadWatch): Promise<Part> {
   let handle: FileHandle;
   try {
     handle = await open(path, 'a+').then(async (made) => {
@@ -68,7 +68,7 @@ export async function openPart(path: string, wanted: Download, watch: DownloadWa
   return part;
 }
 
-export async function beginAnew(part: Part, wanted: Download): Promise<void> {
+export async function beginAnew(part: Part, wanted: Wanted): Promise<void> {
   await onPart(part, () => part.handle.truncate(0));
   part.have = 0;
   part.hash = createHash(algorithmOf(wanted));
