@@ -46,6 +46,30 @@ function architectureOf({ embedDim, patchSize, imageSize }: ModelShape): string 
   return `vit_${size}_patch${known}_${imageSize === 384 ? 384 : 224}`;
 }
 
+/** Hugging Face's file of what is done with images. */
+function imagesOnly({
+  shape: { imageSize },
+  images,
+}: {
+  shape: ModelShape;
+  images: Preprocessing;
+}): Record<string, unknown> {
+  const edge = images.cropPct === null ? imageSize : Math.floor(imageSize / images.cropPct);
+  return {
+    'preprocessor_config.json': {
+      ...{ image_processor_type: 'ViTImageProcessor', do_resize: true, do_rescale: true, do_normalize: true },
+      ...{ rescale_factor: 1 / 255, image_mean: images.mean, image_std: images.std },
+      resample: images.interpolation === 'bicubic' ? 3 : 2,
+      ...(images.resize === 'squash'
+        ? { size: { height: imageSize, width: imageSize } }
+        : {
+            ...{ size: { shortest_edge: edge }, do_center_crop: true },
+            crop_size: { height: imageSize, width: imageSize },
+          }),
+    },
+  };
+}
+
 export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
   timm: {
     grouped: false,
@@ -105,7 +129,6 @@ export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
         layerNormEps = LAYER_NORM_EPS,
       } = shape;
       const names = Array.from({ length: numClasses }, (_, i) => classes[i] ?? `LABEL_${i}`);
-      const edge = images.cropPct === null ? imageSize : Math.floor(imageSize / images.cropPct);
       return {
         'config.json': {
           ...{ architectures: ['ViTForImageClassification'], model_type: 'vit', hidden_act: 'gelu', qkv_bias: true },
@@ -116,19 +139,12 @@ export const EXPORT_FORMS: Readonly<Record<string, ExportForm>> = {
           label2id: Object.fromEntries(names.map((name, i) => [name, i])),
           torch_dtype: 'float32',
         },
-        'preprocessor_config.json': {
-          ...{ image_processor_type: 'ViTImageProcessor', do_resize: true, do_rescale: true, do_normalize: true },
-          ...{ rescale_factor: 1 / 255, image_mean: images.mean, image_std: images.std },
-          resample: images.interpolation === 'bicubic' ? 3 : 2,
-          ...(images.resize === 'squash'
-            ? { size: { height: imageSize, width: imageSize } }
-            : {
-                ...{ size: { shortest_edge: edge }, do_center_crop: true },
-                crop_size: { height: imageSize, width: imageSize },
-              }),
-        },
+        ...imagesOnly({ shape, images }),
       };
     },
   },
+  // whole graphs, which know every way of sharing heads: their files are commands/graph-export.ts's
+  savedmodel: { grouped: true, pooled: true, tensors: renamed([]), beside: imagesOnly },
+  onnx: { grouped: true, pooled: true, tensors: renamed([]), beside: imagesOnly },
   paper: { grouped: true, pooled: false, tensors: renamed([]), beside: () => ({}) },
 };

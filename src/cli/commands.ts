@@ -178,11 +178,14 @@ export const commands: CommandSpec[] = [
   },
   {
     name: 'export',
-    summary: "a run's best model, or a file of gqa's, as timm, Hugging Face or the paper's code load it",
+    summary: "a run's best model, or a file of gqa's, for timm, Hugging Face, the paper's code, TensorFlow or ONNX",
     arguments: [new Argument('<from>', 'run folder or model file').argParser(aPath)],
     options: [
-      new Option('--format <format>', 'whose names').choices(['timm', 'huggingface', 'paper']).makeOptionMandatory(),
+      new Option('--format <format>', 'whose names, or which graph')
+        .choices(['timm', 'huggingface', 'paper', 'savedmodel', 'onnx'])
+        .makeOptionMandatory(),
       new Option('--expand', 'as MHA: every query head gets a copy of the K/V head that it reads').default(false),
+      new Option('--batch-size <n>', 'savedmodel, onnx: images of a call').argParser(wholeNumber(1, 65536)).default(1),
       new Option('--out <dir>', 'folder to write').argParser(aPath).makeOptionMandatory(),
       json(),
     ],

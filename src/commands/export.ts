@@ -1,4 +1,7 @@
-/** `gqa export`: a run's best model, or a file of ours, as timm, Hugging Face or the paper's code load it. */
+/**
+ * `gqa export`: a run's best model, or a file of ours, as timm, Hugging Face or the paper's code load it, or as a graph
+ * that TensorFlow or ONNX Runtime runs.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { EXPORT_FORMS } from '../checkpoint/export-forms.js';
@@ -12,13 +15,13 @@ import { folded } from '../convert/fold.js';
 import { GqaError } from '../errors.js';
 import { checkFolder, makeFolder, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
-import { sharesNothing, sharingInWords } from '../model/grouping.js';
+import { sharesNothing, sharingInWords, sharingRecord } from '../model/grouping.js';
 import { parameterSpecs } from '../model/params.js';
-import { layerShapes } from '../model/sizes.js';
 import { variantOf } from '../model/variants.js';
 import { startBackend } from '../native/backend.js';
 import { frozenReads } from '../train/frozen-reads.js';
 import { joined } from '../train/snapshot.js';
+import { GRAPH_FORMS, modelGraph } from './graph-export.js';
 import { say } from './say.js';
 import { weightsFile } from './weights.js';
 
@@ -27,16 +30,19 @@ export interface ExportOptions {
   from: string;
   format: keyof typeof EXPORT_FORMS;
   expand: boolean;
+  /** Images of a call, for graphs. */
+  batchSize: number;
   /** A folder, which must not hold a model yet. */
   out: string;
   json: boolean;
 }
 
 /** @throws GqaError `usage` when the other program has no such heads, `io` when something cannot be read or written */
-export async function exportModel({ from, format, expand, out, json }: ExportOptions): Promise<void> {
+export async function exportModel({ from, format, out, json, ...options }: ExportOptions): Promise<void> {
   const form = EXPORT_FORMS[format] as (typeof EXPORT_FORMS)[string];
   const file = await weightsFile(from);
-  const target = path.join(out, 'model.safetensors');
+  const graphForm = GRAPH_FORMS[format];
+  const target = path.join(out, graphForm?.file ?? 'model.safetensors');
   if (existsSync(target)) throw new GqaError('usage', `${target} exists already`, { hint: 'Give another --out.' });
   checkFolder(out, `cannot write ${out}`);
   const card = readModelCard(openCheckpoint(file));
@@ -45,6 +51,9 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
       hint: `Give a run folder or a file of ${command('convert')}.`,
     });
   const { variant, classes, images = DEFAULT_PREPROCESSING } = card;
+  const allocation = variantOf(variant).allocate !== undefined && card.state !== null;
+  // a graph holds the frozen allocation as heads that are there
+  const expand = options.expand || (graphForm !== undefined && variantOf(variant).allocate !== undefined);
   const read = readCheckpoint(file, card.model, 0, null);
   let model = { values: folded(read.values, read.shape, variant), shape: read.shape };
   if (!form.grouped && !expand && !sharesNothing(model.shape))
@@ -56,12 +65,11 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
       hint: 'timm has: --format timm.',
     });
   if (expand) {
-    const allocates = variantOf(variant).allocate !== undefined && card.state !== null;
-    if (allocates) await startBackend('auto');
+    if (allocation) await startBackend('auto');
     model = expanded(
       model.values,
       model.shape,
-      allocates ? frozenReads(variant, model.shape, card.state ?? []) : undefined,
+      allocation ? frozenReads(variant, model.shape, card.state ?? []) : undefined,
     );
   } else if (variantOf(variant).allocate !== undefined)
     say(
@@ -79,14 +87,17 @@ export async function exportModel({ from, format, expand, out, json }: ExportOpt
   });
   for (const [name, content] of Object.entries(form.beside({ shape, classes, images })))
     writeFileAtomic(path.join(out, name), `${JSON.stringify(content, null, 2)}\n`);
-  writeFileAtomic(target, (write) => writeSafetensors(write, tensors, { format: 'pt' }));
+  if (graphForm !== undefined) {
+    const bytes = modelGraph(graphForm, model, options.batchSize);
+    writeFileAtomic(target, (write) => write(bytes));
+  } else writeFileAtomic(target, (write) => writeSafetensors(write, tensors, { format: 'pt' }));
   const report = {
     out,
     format,
     variant,
     expanded: expand,
     heads: shape.heads,
-    kv_heads: layerShapes(shape)[0]?.kvHeads,
+    ...sharingRecord(shape),
   };
   process.stdout.write(
     json ? `${JSON.stringify(report)}\n` : `${target}: ${variant}, ${format}${expand ? ', expanded to MHA' : ''}\n`,

@@ -1,9 +1,10 @@
 /**
- * Writes a graph as the SavedModel message of TensorFlow, in protobuf's wire format: a tag (field number and wire type)
- * before each value, messages inside messages by their length. Only the fields that loading a session needs. Field
- * numbers: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/*.proto.
+ * Writes a graph as the SavedModel message of TensorFlow. Only the fields that loading a session needs, and the
+ * signature by which others find inputs and outputs. Field numbers: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/*.proto.
  */
 import type { Attribute, ConstantValue, ElementType, Graph, Node } from './graph.js';
+import type { Port } from './onnx.js';
+import { bytesField, intField, message, textField } from './protobuf.js';
 
 /** DataType in types.proto. */
 const DATA_TYPES: Record<ElementType, number> = {
@@ -23,14 +24,37 @@ const PRODUCER = 1882;
 /** The tag under which the graph is loaded. */
 export const TAG = 'serve';
 
-export function encodeSavedModel(graph: Graph): Buffer {
+/** @param signature by which Python's `tf.saved_model.load` offers the graph; a session needs none */
+export function encodeSavedModel(graph: Graph, signature?: { inputs: Port[]; outputs: Port[] }): Buffer {
   const graphDef = message([
     ...[...graph.nodes.values()].map((node) => bytesField(1, nodeDef(node))),
     bytesField(4, intField(1, PRODUCER)),
   ]);
   const metaInfo = textField(4, TAG);
-  const metaGraph = message([bytesField(1, metaInfo), bytesField(2, graphDef)]);
+  const metaGraph = message([
+    bytesField(1, metaInfo),
+    bytesField(2, graphDef),
+    ...(signature === undefined ? [] : [bytesField(5, signatureEntry(signature))]),
+  ]);
   return message([intField(1, 1), bytesField(2, metaGraph)]);
+}
+
+/** The entry `serving_default` of the signatures. */
+function signatureEntry({ inputs, outputs }: { inputs: Port[]; outputs: Port[] }): Buffer {
+  const info = ({ name, output, shape }: Port): Buffer =>
+    message([
+      textField(1, name),
+      bytesField(
+        2,
+        message([textField(1, `${output}:0`), intField(2, DATA_TYPES.float32), bytesField(3, tensorShape(shape))]),
+      ),
+    ]);
+  const definition = message([
+    ...inputs.map((port) => bytesField(1, info(port))),
+    ...outputs.map((port) => bytesField(2, info(port))),
+    textField(3, 'tensorflow/serving/predict'),
+  ]);
+  return message([textField(1, 'serving_default'), bytesField(2, definition)]);
 }
 
 function nodeDef(node: Node): Buffer {
@@ -71,20 +95,4 @@ function tensor({ type, shape, bytes }: ConstantValue): Buffer {
     if (type === 'bool') return message([...head, intField(11, buffer.readUInt8())]);
   }
   return message([...head, bytesField(4, buffer)]);
-}
-
-const message = (fields: Buffer[]): Buffer => Buffer.concat(fields);
-const textField = (field: number, text: string): Buffer => bytesField(field, Buffer.from(text));
-const intField = (field: number, value: number): Buffer => Buffer.from([...varint(field << 3), ...varint(value)]);
-const bytesField = (field: number, bytes: Buffer): Buffer =>
-  Buffer.concat([Buffer.from([...varint((field << 3) | 2), ...varint(bytes.length)]), bytes]);
-
-/** Seven bits a byte, the lowest first; negative numbers as 64-bit two's complement. */
-function varint(value: number): number[] {
-  const out: number[] = [];
-  let rest = BigInt.asUintN(64, BigInt(value));
-  if (value >= 0 && value < 128) return [value];
-  for (; rest >= 128n; rest >>= 7n) out.push(Number(rest & 127n) | 128);
-  out.push(Number(rest));
-  return out;
 }
