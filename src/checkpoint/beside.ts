@@ -52,18 +52,18 @@ const configSchema = z.object({
 type ConfigJson = z.output<typeof configSchema>;
 
 /**
- * timm's architectures by the word behind `vit_` or `deit_`: width and heads. Source: timm vision_transformer.py,
- * deit.py.
+ * timm's architectures by the word behind `vit_` or `deit_`: width, blocks and heads. Source: timm
+ * vision_transformer.py, deit.py.
  */
-const TIMM_SIZES: Record<string, { embedDim: number; heads: number }> = {
-  tiny: { embedDim: 192, heads: 3 },
-  little: { embedDim: 320, heads: 5 },
-  small: { embedDim: 384, heads: 6 },
-  medium: { embedDim: 512, heads: 8 },
-  betwixt: { embedDim: 640, heads: 10 },
-  base: { embedDim: 768, heads: 12 },
-  large: { embedDim: 1024, heads: 16 },
-  huge: { embedDim: 1280, heads: 16 },
+export const TIMM_SIZES: Readonly<Record<string, { embedDim: number; depth: number; heads: number }>> = {
+  tiny: { embedDim: 192, depth: 12, heads: 3 },
+  little: { embedDim: 320, depth: 14, heads: 5 },
+  small: { embedDim: 384, depth: 12, heads: 6 },
+  medium: { embedDim: 512, depth: 12, heads: 8 },
+  betwixt: { embedDim: 640, depth: 12, heads: 10 },
+  base: { embedDim: 768, depth: 12, heads: 12 },
+  large: { embedDim: 1024, depth: 24, heads: 16 },
+  huge: { embedDim: 1280, depth: 32, heads: 16 },
 };
 
 /** Heads that timm's ViTs of a width have. */

@@ -1,5 +1,5 @@
 /** Where in a file the ViT lies, and the sizes that the forms of its tensors show. */
-import { readBeside, usualHeads } from './beside.js';
+import { readBeside, TIMM_SIZES } from './beside.js';
 import { extraOf, FAMILIES } from './extras.js';
 import { readModelCard } from './model-file.js';
 import { isAveraged, type Place, placesOf, withoutWrappers } from './names.js';
@@ -44,12 +44,16 @@ export function sizesOf(ours: Sorted['ours'], shape: Sizes): Sizes {
   };
 }
 
+/** A width alone says little: a model of another depth is not timm's, and may have any number of heads. */
+const headsOfTimm = ({ embedDim, depth }: Sizes): number | null =>
+  Object.values(TIMM_SIZES).find((size) => size.embedDim === embedDim && size.depth === depth)?.heads ?? null;
+
 /** Where no tensor shows a size: timm's ViT-S/16 at 224 pixels. A file that needs them is refused when it is read. */
 const ASSUMED: Sizes = { imageSize: 224, patchSize: 16, embedDim: 384, depth: 12, mlpRatio: 4 };
 
 /**
  * The sizes of a checkpoint, for a config that leaves them out. `heads` is what its card or the config.json beside it
- * says, else what timm's ViTs of that width have; null: nothing says it.
+ * says, else what timm's ViTs of that width and depth have; null: nothing says it.
  * @throws GqaError `usage` when the file holds no ViT whose names are known
  */
 export function sizesIn(file: Safetensors): Sizes & { heads: number | null } {
@@ -63,6 +67,6 @@ export function sizesIn(file: Safetensors): Sizes & { heads: number | null } {
   const { beside } = readBeside(file.path, sizes.embedDim);
   return {
     ...sizes,
-    heads: beside?.heads ?? usualHeads(sizes.embedDim),
+    heads: beside?.heads ?? headsOfTimm(sizes),
   };
 }

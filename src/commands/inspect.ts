@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { readBeside } from '../checkpoint/beside.js';
+import { readBeside, TIMM_SIZES } from '../checkpoint/beside.js';
 import { type ModelCard, readModelCard } from '../checkpoint/model-file.js';
 import { openCheckpoint } from '../checkpoint/open.js';
 import type { Safetensors } from '../checkpoint/safetensors.js';
@@ -130,14 +130,8 @@ type Sizes = Omit<ReturnType<typeof sizesIn>, 'heads'>;
 
 /** timm's name for these sizes, or that there is none. */
 function likeness({ embedDim, depth, patchSize, imageSize, mlpRatio }: Sizes, classes: number): string {
-  const known: Record<string, [embedDim: number, depth: number]> = {
-    tiny: [192, 12],
-    small: [384, 12],
-    base: [768, 12],
-    large: [1024, 24],
-    huge: [1280, 32],
-  };
-  const [name] = Object.entries(known).find(([, [dim, blocks]]) => dim === embedDim && blocks === depth) ?? [];
+  const [name] =
+    Object.entries(TIMM_SIZES).find(([, size]) => size.embedDim === embedDim && size.depth === depth) ?? [];
   if (name === undefined || mlpRatio !== 4) return 'no size that has a name';
   return `vit_${name}_patch${patchSize}_${imageSize}${classes === 1000 ? ' (1,000 classes, as ImageNet)' : ''}`;
 }

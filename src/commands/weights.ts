@@ -69,9 +69,10 @@ function sizesFor(at: string, given: Record<string, unknown>): FoundWeights['siz
   if (heads === null && given.heads === undefined)
     throw new GqaError(
       'usage',
-      `${at} does not show its number of heads: no config.json beside it says it, and timm has no ViT of embed_dim ${embedDim}`,
+      `${at} does not show its number of heads: no config.json beside it says it, and timm has no ViT of embed_dim ${embedDim} and depth ${depth}`,
       { hint: 'Set model.heads to the number that it was trained with.' },
     );
+  if (given.heads === undefined) say(`heads: ${heads}, and the other sizes: as ${at} has them`);
   const all = { image_size: imageSize, patch_size: patchSize, embed_dim: embedDim, depth, heads, mlp_ratio: mlpRatio };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null));
 }

@@ -78,8 +78,13 @@ test('sizes are read off a checkpoint: every model of models/, and one of ours',
   const wide = timmTensors((tensors) => {
     tensors['patch_embed.proj.weight'] = filled(192, 3, 16, 16);
     tensors.pos_embed = filled(1, 197, 192);
+    for (let i = 2; i < 12; i++) tensors[`blocks.${i}.norm1.weight`] = filled(192);
   });
   const { heads, imageSize, patchSize } = sizesIn(openCheckpoint(writeCheckpoint(wide)));
+  assert.equal(
+    sizesIn(openCheckpoint(writeCheckpoint({ ...wide, 'blocks.12.norm1.weight': filled(192) }))).heads,
+    null,
+  );
   assert.deepEqual({ heads, imageSize, patchSize }, { heads: 3, imageSize: 224, patchSize: 16 });
 });
 

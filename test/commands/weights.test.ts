@@ -40,6 +40,7 @@ test('a model of the hub: found, its sizes taken, the file in the cache as model
   const { code, stdout, stderr } = await show();
   assert.equal(code, 0, stderr);
   assert.match(stderr, new RegExp(`google/vit-odd: commit ${COMMIT}`));
+  assert.match(stderr, /heads: 4, and the other sizes: as .*index\.json has them/);
   const shown = JSON.parse(stdout) as Record<string, { value: unknown }>;
   const model = Object.fromEntries(
     ['size', 'image_size', 'patch_size', 'embed_dim', 'depth', 'heads', 'mlp_ratio'].map((key) => [
