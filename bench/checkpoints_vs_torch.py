@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 from timm.models import save_for_hf
+from timm.models.vision_transformer import checkpoint_filter_fn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -42,14 +43,22 @@ def randomised(model):
     return model.eval()
 
 
-def of_timm(architecture, sizes, **arguments):
+def of_timm(architecture, sizes, resized=None, num_classes=None, **arguments):
     def make(classes, paths, out):
-        model = randomised(timm.create_model(architecture, num_classes=len(classes), **arguments))
-        save_for_hf(model, out, safe_serialization=True)
-        transform = create_transform(**resolve_data_config({}, model=model), is_training=False)
+        model = randomised(timm.create_model(architecture, num_classes=num_classes or len(classes), **arguments))
+        save_for_hf(model, out, safe_serialization=True, model_args=arguments)
+        data = resolve_data_config({}, model=model)
+        if resized is not None:  # timm resizes the positions of the checkpoint for a model of another size
+            other = timm.create_model(architecture, num_classes=len(classes), img_size=resized, **arguments).eval()
+            other.load_state_dict(checkpoint_filter_fn(model.state_dict(), other))
+            model, data = other, {**data, "input_size": (3, resized, resized)}
+        transform = create_transform(**data, is_training=False)
         return model, torch.stack([transform(Image.open(path).convert("RGB")) for path in paths])
 
-    return architecture, sizes, make
+    more = [f"{key}={value}" for key, value in arguments.items()]
+    more += [f"at {resized} pixels"] if resized else []
+    more += [f"{num_classes} classes"] if num_classes else []
+    return f"{architecture} ({', '.join(more)})" if more else architecture, sizes, make
 
 
 def of_hugging_face(prefix):
@@ -58,25 +67,44 @@ def of_hugging_face(prefix):
     def make(classes, paths, out):
         config = ViTConfig(hidden_size=192, num_hidden_layers=4, num_attention_heads=3, intermediate_size=768, num_labels=len(classes))
         model = randomised(ViTForImageClassification(config))
-        model.save_pretrained(out)
+        model.save_pretrained(out, **({} if prefix is not None else {"max_shard_size": "2MB"}))
         ViTImageProcessor(size={"height": 224, "width": 224}, image_mean=mean, image_std=std).save_pretrained(out)
-        save_file({prefix + name: value.contiguous() for name, value in model.state_dict().items()}, f"{out}/model.safetensors")
+        if prefix is not None:
+            save_file({prefix + name: value.contiguous() for name, value in model.state_dict().items()}, f"{out}/model.safetensors")
         squashed = [numpy.array(Image.open(path).convert("RGB").resize((224, 224), Image.BILINEAR)) for path in paths]
         pixels = torch.from_numpy(numpy.stack(squashed)).permute(0, 3, 1, 2) / 255.0
         return lambda x: model(x).logits, (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
-    return f"Hugging Face’s ViTForImageClassification behind “{prefix}”", "image_size: 224, patch_size: 16, embed_dim: 192, depth: 4, heads: 3", make
+    how = "in several files" if prefix is None else f"behind “{prefix}”"
+    return f"Hugging Face’s ViTForImageClassification {how}", READ_OFF if prefix is None else "image_size: 224, patch_size: 16, embed_dim: 192, depth: 4, heads: 3", make
 
 
-SMALL = "image_size: 224, patch_size: 16, embed_dim: 384, depth: 12, heads: 6"
-DINO = "image_size: 518, patch_size: 14, embed_dim: 384, depth: 12, heads: 6"
+SIZES = {
+    "tiny": "image_size: 224, patch_size: 16, embed_dim: 192, depth: 12, heads: 3",
+    "dino": "image_size: 518, patch_size: 14, embed_dim: 384, depth: 12, heads: 6",
+}
+READ_OFF = None  # model.size is left out
 CASES = [
-    of_timm("deit_small_patch16_224", SMALL),
-    of_timm("vit_tiny_patch16_224", "image_size: 224, patch_size: 16, embed_dim: 192, depth: 12, heads: 3"),
-    of_timm("vit_small_patch14_dinov2", DINO),
+    of_timm("deit_small_patch16_224", READ_OFF),
+    of_timm("vit_tiny_patch16_224", SIZES["tiny"]),
+    of_timm("vit_small_patch14_dinov2", SIZES["dino"]),
+    of_timm("vit_small_patch8_224", READ_OFF),
+    of_timm("vit_small_patch32_384", READ_OFF),
+    of_timm("vit_base_patch32_224", READ_OFF, num_classes=21843),
+    of_timm("vit_large_patch16_224", READ_OFF),
+    of_timm("vit_small_patch16_224", READ_OFF, global_pool="avg"),
+    of_timm("vit_small_patch16_224", READ_OFF, qkv_bias=False),
+    of_timm("vit_small_patch16_384", "image_size: 224", resized=224),
+    of_timm("vit_small_patch16_224", "image_size: 384", resized=384),
     of_hugging_face("module."),
-    of_timm("deit_small_distilled_patch16_224", SMALL),
-    of_timm("vit_small_patch14_reg4_dinov2", DINO),
+    of_hugging_face(None),
+    of_timm("deit_small_distilled_patch16_224", READ_OFF),
+    of_timm("vit_small_patch14_reg4_dinov2", READ_OFF),
+    of_timm("vit_base_patch16_siglip_224", READ_OFF),
+    of_timm("vit_base_patch16_clip_224", READ_OFF),
+    of_timm("vit_little_patch16_reg4_gap_256", READ_OFF),
+    of_timm("beit_base_patch16_224", READ_OFF),
+    of_timm("eva02_tiny_patch14_224", READ_OFF),
 ]
 
 
@@ -85,9 +113,10 @@ def compare(folder, work, name, sizes, make):
     checkpoint = tempfile.mkdtemp(dir=work)
     model, x = make(classes, paths, checkpoint)
     config, logits = f"{checkpoint}/mine.yaml", f"{checkpoint}/logits.safetensors"
+    keys = "" if sizes is None else f"size: custom, {sizes}, " if "depth" in sizes else f"{sizes}, "
     with open(config, "w", encoding="utf8") as file:
-        file.write(f"data: {{ name: image-folder, root: {json.dumps(os.path.abspath(folder))} }}\nmodel: {{ size: custom, {sizes}, variant: mha }}\neval: {{ batch_size: 8 }}\n")
-    program = ["node", f"{ROOT}/bin/gqa.js", "eval", "--checkpoint", f"{checkpoint}/model.safetensors", "--config", config, "--logits", logits]
+        file.write(f"data: {{ name: image-folder, root: {json.dumps(os.path.abspath(folder))} }}\nmodel: {{ {keys}variant: mha }}\neval: {{ batch_size: 8 }}\n")
+    program = ["node", f"{ROOT}/bin/gqa.js", "eval", "--checkpoint", checkpoint, "--config", config, "--logits", logits]
     ran = subprocess.run(program, capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         told = ran.stderr[ran.stderr.rindex("gqa: ") :].strip()

@@ -17,7 +17,7 @@ import type { LoggedLine } from '../run/run-folder.js';
 import { type Experiment, runExperiment, type Watch } from '../train/experiment.js';
 import type { Prepared } from './data-and-backend.js';
 import { keepFlawed, sayFlawed } from './flawed-images.js';
-import { listen, say, sayShorter } from './say.js';
+import { listen, say, sayNext, sayShorter } from './say.js';
 import { describe, type TrainReport } from './train-report.js';
 
 export interface TrainOptions {
@@ -92,6 +92,7 @@ export async function conduct(
     // before a disk that is full can lose it
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
     run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
+    if (!options.json) sayNext(`runs show ${report.run}`);
     run.writeReport(report);
     run.setStatus('done');
     run.close();

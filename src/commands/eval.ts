@@ -25,7 +25,7 @@ import { prepareSplit } from './data-and-backend.js';
 import { sayFlawed } from './flawed-images.js';
 import { confusionCsv, confusionOf, type Predictions, predictionsCsv, predictionsOf } from './predictions.js';
 import { requirePaths } from './require-paths.js';
-import { say, warn, warningLine } from './say.js';
+import { say, sayNext, warn, warningLine } from './say.js';
 import { modelIn } from './source.js';
 import { foundSource, readConfigAndWeights } from './weights.js';
 
@@ -119,6 +119,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     if (options.logits !== undefined) writeFileAtomic(options.logits, kept.file());
     if (options.predictions !== undefined)
       writeFileAtomic(options.predictions, predictionsCsv(predictions, dataset.classes, namesOf(part, pipeline)));
+    if (!options.json && options.run !== undefined) sayNext(`predict ${options.run} PICTURE…`);
   } finally {
     await pipeline.close();
   }

@@ -22,7 +22,7 @@ import { startBackend } from '../native/backend.js';
 import { frozenReads } from '../train/frozen-reads.js';
 import { joined } from '../train/snapshot.js';
 import { GRAPH_FORMS, modelGraph } from './graph-export.js';
-import { say } from './say.js';
+import { say, sayNext } from './say.js';
 import { weightsFile } from './weights.js';
 
 export interface ExportOptions {
@@ -102,4 +102,5 @@ export async function exportModel({ from, format, out, json, ...options }: Expor
   process.stdout.write(
     json ? `${JSON.stringify(report)}\n` : `${target}: ${variant}, ${format}${expand ? ', expanded to MHA' : ''}\n`,
   );
+  if (!json && graphForm === undefined) sayNext(`inspect ${out}`);
 }

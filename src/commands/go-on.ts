@@ -20,7 +20,7 @@ import { bytesOfState, conduct, type keepLines, type TrainOptions } from './cond
 import { prepare } from './data-and-backend.js';
 import { requirePaths } from './require-paths.js';
 import { type Again, deviceOf, stateIn } from './resume.js';
-import { say, warn } from './say.js';
+import { say, sayNext, warn } from './say.js';
 import { describe, type TrainReport } from './train-report.js';
 
 /** Begins a run in a folder that is there already. */
@@ -44,6 +44,7 @@ export async function goOn(
   if (report !== null && !changes.some((change) => /^train\.(epochs|steps):/.test(change))) {
     say(`run ${folder} is done; for more epochs: ${command(`train --resume ${folder} --set train.epochs=N`)}`);
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, read.config.train.protocol));
+    if (!options.json) sayNext(`runs show ${report.run}`);
     return report;
   }
   for (const line of again.kept?.passedOver ?? []) warn(`a checkpoint is passed over: ${line}`);

@@ -13,7 +13,7 @@ import { progress } from '../run/progress.js';
 import { type Column, formatTable, percent } from '../run/table.js';
 import { buildModel, forEvaluation } from '../train/model.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
-import { say } from './say.js';
+import { say, sayNext } from './say.js';
 import { foundSource } from './weights.js';
 
 export interface PredictOptions {
@@ -61,6 +61,7 @@ export async function predict({ run, pictures, device, json }: PredictOptions, s
     await evaluateWithProgress(config, trainer, classes.length, pipeline, part, 'predicting', watch, keep);
     trainer.dispose();
     process.stdout.write(json ? `${JSON.stringify(found)}\n` : tableOf(found));
+    if (!json) sayNext(`export ${run} --format timm --expand --out exported`);
   } finally {
     await pipeline.close();
   }

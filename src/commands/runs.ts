@@ -10,6 +10,7 @@ import { columnsOf } from '../run/fit.js';
 import { configIn, numberOf, overviewOf, type RunOverview, resultsIn, runsBelow } from '../run/overview.js';
 import { clock } from '../run/progress.js';
 import { type Column, formatTable, percent } from '../run/table.js';
+import { sayNext } from './say.js';
 
 export interface RunsOptions {
   what: 'list' | 'show' | 'compare';
@@ -30,8 +31,11 @@ export async function runs({ what, runs: given, runsDir, json }: RunsOptions): P
     process.stdout.write(
       `${JSON.stringify(what === 'show' ? { ...found[0], ...detailsOf(folders[0] as string) } : found)}\n`,
     );
-  else if (what === 'list') process.stdout.write(found.length === 0 ? `no runs below ${runsDir}\n` : listed(found));
-  else process.stdout.write(what === 'show' ? shown(found[0] as RunOverview) : compared(found));
+  else if (what === 'list') {
+    process.stdout.write(found.length === 0 ? `no runs below ${runsDir}\n` : listed(found));
+    const newest = found.at(-1);
+    if (newest !== undefined) sayNext(`runs show ${newest.run}`);
+  } else process.stdout.write(what === 'show' ? shown(found[0] as RunOverview) : compared(found));
 }
 
 function required(folder: string): string {

@@ -2,6 +2,7 @@
  * A line for people, on stderr, above the bar where one is drawn; stdout is for results. Apart from the rest, so that a
  * command that only speaks loads nothing else.
  */
+import { command } from '../invocation.js';
 import { printLine } from '../run/status-line.js';
 
 const listeners = new Set<(line: string) => void>();
@@ -15,6 +16,9 @@ export function sayShorter(line: string, shown: string): void {
   printLine(process.stderr, shown);
   for (const hear of listeners) hear(line);
 }
+
+/** What a user would type next, as a command's last line. */
+export const sayNext = (args: string): void => say(`next: ${command(args)}`);
 
 /**
  * Gives `hear` every line that is said from now on, by whatever part of the program, until the function that comes back

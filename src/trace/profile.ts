@@ -38,7 +38,7 @@ export function recordedOperations(call: () => void): Operation[] | null {
  * @param bytes a RunMetadata message. Field numbers: tensorflow/core/protobuf/config.proto and
  *   tensorflow/core/framework/step_stats.proto
  */
-function operationsOf(bytes: Buffer): Operation[] {
+export function operationsOf(bytes: Buffer): Operation[] {
   const nodes = messages(bytes, 1) // step_stats
     .flatMap((stats) => messages(stats, 1)) // dev_stats
     .flatMap((device) => messages(device, 2)); // node_stats
@@ -51,7 +51,8 @@ function operationsOf(bytes: Buffer): Operation[] {
     const nanoseconds = number(15) - number(14); // op_end_rel_nanos − op_start_rel_nanos
     return {
       name,
-      op: / = (\w+)\(/.exec(label)?.[1] ?? name,
+      // of kernels on a GPU there is no label: their name ends in `:Op`
+      op: (/ = (\w+)\(/.exec(label) ?? /:(\w+)$/.exec(name))?.[1] ?? name,
       start: number(2), // all_start_micros
       duration: nanoseconds > 0 ? nanoseconds / 1000 : number(4) - number(3), // op_end_rel_micros − op_start_rel_micros
     };
