@@ -5,7 +5,7 @@
  * not with `@huggingface/hub`, for the reasons in docs/dependencies.md.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { GqaError } from '../errors.js';
 import { fileError } from '../files/atomic.js';
@@ -14,6 +14,7 @@ import { requireFree } from '../files/space.js';
 import { describeStatus } from './answer.js';
 import { download, type Patience, patience, request, unreachable } from './download.js';
 import { CachedModel, type HubModel, hubPlaces, inWords, isOffline } from './hub-cache.js';
+import { removePart } from './part.js';
 
 export interface HubWatch {
   progress(label: string, totalBytes: number, from: number): { update(done: number): void; stop(): void };
@@ -209,13 +210,13 @@ async function bring(cached: CachedModel, { name, commit, etag, bytes }: RemoteF
       bar.stop();
     }
     if (etag.length === 40 && gitHash(part) !== etag) {
-      rmSync(part, { force: true });
+      removePart(part);
       throw new GqaError('data', `${url}: the content has another hash than the hub says; it was removed`, {
         hint: 'Run the same command again.',
       });
     }
-    rmSync(`${part}.json`, { force: true });
     renameSync(part, blob);
+    removePart(part); // what is known about it
   }
   cached.place(etag, commit, name);
 }

@@ -27,6 +27,13 @@ export type Attribute =
 /** One output of a node: `name` for the first, `name:1` for the second, … */
 export type Output = string;
 
+/** An input or output of a graph that others run. */
+export interface Port {
+  name: string;
+  output: Output;
+  shape: readonly number[];
+}
+
 export interface Node {
   name: string;
   op: string;

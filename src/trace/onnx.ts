@@ -4,7 +4,7 @@
  * float32 is written, and the whole numbers that shapes and indices are.
  */
 import { TraceError } from './error.js';
-import { type Attribute, type ConstantValue, type Graph, type Node, nodeOf, type Output } from './graph.js';
+import { type Attribute, type ConstantValue, type Graph, type Node, nodeOf, type Output, type Port } from './graph.js';
 import { bytesField, intField, message, textField } from './protobuf.js';
 
 const OPSET = 17;
@@ -12,14 +12,6 @@ const IR_VERSION = 8;
 /** TensorProto.DataType. */
 const FLOAT = 1;
 const INT64 = 7;
-
-/** An input or output of the model. */
-export interface Port {
-  name: string;
-  /** In the graph. */
-  output: Output;
-  shape: readonly number[];
-}
 
 /** What a rule works with. */
 interface Context {
@@ -54,7 +46,8 @@ const same =
   (context: Context): string =>
     context.add(op, context.node.inputs, [], [context.node.name]);
 
-const [AFTER_ALL] = [2 ** 62]; // an end beyond every dimension
+/** An end beyond every dimension. */
+const AFTER_ALL = 2 ** 62;
 
 /** Each adds its operations, the last with the node's own name as its output. */
 const RULES: Record<string, (context: Context) => unknown> = {
@@ -103,7 +96,7 @@ const RULES: Record<string, (context: Context) => unknown> = {
     const begin = ints(inputs[1] as string);
     const ends = ints(inputs[2] as string).map((size, i) => (size < 0 ? AFTER_ALL : (begin[i] as number) + size));
     const axes = begin.map((_, i) => i);
-    return add('Slice', [inputs[0] as string, addInts(begin), addInts(ends as number[]), addInts(axes)], [], [name]);
+    return add('Slice', [inputs[0] as string, addInts(begin), addInts(ends), addInts(axes)], [], [name]);
   },
   ConcatV2: ({ node: { inputs, name }, ints, add }) =>
     add('Concat', inputs.slice(0, -1), [intAttribute('axis', ints(inputs.at(-1) as string)[0] as number)], [name]),

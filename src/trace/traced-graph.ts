@@ -1,7 +1,6 @@
 /** A function as a graph that others run: parameters are constants in it, inputs and outputs have names. */
 import type * as tf from '@tensorflow/tfjs-core';
-import { addConstant, addNode, emptyGraph, type Graph } from './graph.js';
-import type { Port } from './onnx.js';
+import { addConstant, addNode, emptyGraph, type Graph, type Port } from './graph.js';
 import { asTensor, emptyRecording, outputOf, record } from './recorder.js';
 
 export interface TracedGraph {
