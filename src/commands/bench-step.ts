@@ -22,7 +22,7 @@ import { scratchShape } from '../train/model.js';
 import type { TrainerMode } from '../train/trainer.js';
 import { say } from './say.js';
 import { CLASSES, openStepBench, type StepBench } from './step-bench.js';
-import { weightsFor } from './weights.js';
+import { sizesWhereLeftOut } from './weights.js';
 
 export interface BenchOptions {
   config: string;
@@ -78,7 +78,7 @@ const inLine = (values: Record<string, string | number | number[]>): string =>
 export async function benchStep(options: BenchOptions, stop: Stop): Promise<void> {
   const sets = [...options.set, ...deviceOverride(options.device)];
   const { compare } = options;
-  const found = await weightsFor(options.config, sets, stop);
+  const found = await sizesWhereLeftOut(options.config, sets, stop);
   const read = readConfig(options.config, sets, found);
   const { config } = read;
   const other =

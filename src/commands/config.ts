@@ -1,12 +1,13 @@
 /** `gqa config init | schema | show`: one to begin with, what a config may hold, and what one comes to. */
 import { existsSync } from 'node:fs';
 import { configSchemaText } from '../config/json-schema.js';
+import { readConfig } from '../config/load.js';
 import { byDottedKey } from '../config/resolve.js';
 import { type Starter, starterConfig } from '../config/starter.js';
 import { GqaError } from '../errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
-import { readConfigAndWeights } from './weights.js';
+import { sizesWhereLeftOut } from './weights.js';
 
 export async function configSchemaCommand(): Promise<void> {
   process.stdout.write(configSchemaText());
@@ -14,7 +15,7 @@ export async function configSchemaCommand(): Promise<void> {
 
 /** Every key with its value, and where that comes from: file:line:column, a flag, or the default. */
 export async function configShow({ file, set, json }: { file: string; set: string[]; json: boolean }): Promise<void> {
-  const { config, given } = await readConfigAndWeights(file, set);
+  const { config, given } = readConfig(file, set, await sizesWhereLeftOut(file, set));
   const rows = [...byDottedKey(config)];
   const from = (key: string): string =>
     given.get(key)?.at.replace(/:$/, '') ?? (key === 'name' ? 'file name' : 'default');

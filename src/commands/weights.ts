@@ -39,6 +39,20 @@ export async function foundSource(...asked: Parameters<typeof sourceOf>): Promis
   return { config, checkpoint: await weightsFile(checkpoint) };
 }
 
+/**
+ * For a command that reads no weights: only where `model.size` is left out are they looked for, and a model of the hub
+ * fetched.
+ */
+export async function sizesWhereLeftOut(
+  file: string,
+  sets: readonly string[],
+  stop?: Pick<Stop, 'signal'>,
+): Promise<FoundWeights> {
+  const { model } = namedIn(file, sets);
+  const needed = model !== null && model.size === undefined;
+  return needed ? weightsFor(file, sets, stop) : { pretrained: null, sizes: null };
+}
+
 /** What of the config depends on the weights, for `readConfig`. @param checkpoint what a flag names instead */
 export async function weightsFor(
   file: string,
