@@ -275,16 +275,4 @@ export const RULES: Record<string, Rule> = {
     const element = emit.scalar(value as number, dtype as 'float32' | 'int32');
     return emit.node('Fill', [emit.ints(shape), element], { T: elementType(dtype), index_type: INT32 }, shape, dtype);
   }),
-
-  ResizeBilinear: rule<tf.ResizeBilinearInputs, tf.ResizeBilinearAttrs>(
-    ({ images }, { alignCorners, halfPixelCenters, size }, emit) => {
-      const [batch, , , channels] = images.shape as [number, number, number, number];
-      const attributes = {
-        T: typeOf(images),
-        align_corners: { bool: alignCorners },
-        half_pixel_centers: { bool: halfPixelCenters },
-      };
-      return emit.node('ResizeBilinear', [images, emit.ints(size)], attributes, [batch, ...size, channels], 'float32');
-    },
-  ),
 };

@@ -129,10 +129,6 @@ const CASES: Record<string, Case | Case[]> = {
   OneHot: [({ i }) => tf.oneHot(i, 4), ({ i }) => tf.oneHot(i, 3, 2, -1, 'float32')],
   Range: [() => tf.range(0, 5, 1, 'int32'), () => tf.range(1, 0, -0.25)],
   Fill: [() => tf.fill([2, 3], 1.5), () => tf.fill([2], 3, 'int32')],
-  ResizeBilinear: [
-    ({ x }) => tf.image.resizeBilinear(tf.reshape(x, [2, 3, 4, 1]) as tf.Tensor4D, [5, 7], false, true),
-    ({ x }) => tf.image.resizeBilinear(tf.reshape(x, [2, 3, 4, 1]) as tf.Tensor4D, [2, 2], true),
-  ],
   constants: [
     () => tf.eye(3),
     () => tf.zeros([3, 3]),
