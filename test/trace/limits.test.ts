@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
+import { GqaError } from '../../src/errors.js';
 import { startBackend } from '../../src/native/backend.js';
 import { compile } from '../../src/trace/compile.js';
 import { bytes, float32, int32, traced } from '../../src/trace/function.js';
@@ -156,4 +157,28 @@ test('compiling needs the native backend in use', { skip }, () => {
     void tf.setBackend(known);
     tf.removeBackend('other');
   }
+});
+
+test('memory that runs out is exit 6 with the tensor and what takes less, and the program still runs', { skip }, () => {
+  const program = compile({
+    f: traced({ x: float32(4), big: float32() }, ({ x, big }) => {
+      const column = tf.add(tf.zeros([2 ** 21, 1]), big);
+      return { y: tf.sum(tf.relu(tf.add(column, tf.reshape(column, [1, 2 ** 21])))), x: tf.neg(x) };
+    }),
+    g: traced({ x: float32(4) }, ({ x }) => ({ y: tf.neg(x) })),
+  });
+  assert.throws(
+    () => program.run.f({ x: new Float32Array(4), big: 1 }),
+    (error: unknown) => {
+      assert.ok(error instanceof GqaError, String(error));
+      assert.equal(error.code, 'training');
+      assert.match(error.message, /memory of the CPU ran out, for a tensor of 2097152 × 2097152 elements/);
+      assert.match(error.hint ?? '', /train\.batch_size/);
+      return true;
+    },
+  );
+  tf.tidy(() =>
+    assert.deepEqual([...program.run.g({ x: Float32Array.of(1, 2, 3, 4) }).y.dataSync()], [-1, -2, -3, -4]),
+  );
+  program.dispose();
 });
