@@ -4,10 +4,11 @@
  *
  *   node bench/step-vs-torch.mjs --config FILE --paper FOLDER [--set key=value …] [--python python3] [--peer
  * paper|timm] [--batch-size N] [--pairs 7] [--steps 3]
- *                                [--clip NORM] [--ema DECAY] [--what train,evaluate] [--json]
+ *                                [--clip NORM] [--ema DECAY] [--compile] [--what train,evaluate] [--json]
  *
  * FOLDER: a checkout of the paper's code (zohaib-khan5040/key-driven-gqa); python needs torch and timm (and einops for
- * the paper's code). Both sides have the same sizes, batch and AdamW, fresh weights and random images; ours gets bytes
+ * the paper's code). Both sides have the same sizes, batch and AdamW, fresh weights and random images (with train.precision bfloat16 torch's
+ * is under autocast; --compile: its model through torch.compile); ours gets bytes
  * and normalises them. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is
  * faster. `product_gflops` is what each side's library makes of a plain square matrix product: on some processors that
  * alone is most of the difference. Ours runs in a process of its own (the one that prints), so that the peaks of memory
@@ -19,7 +20,8 @@ import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import { openStepBench } from '../dist/src/commands/bench-step.js';
+import { modeOf } from '../dist/src/commands/data-and-backend.js';
+import { openStepBench } from '../dist/src/commands/step-bench.js';
 import { readConfig } from '../dist/src/config/load.js';
 import { startBackend } from '../dist/src/native/backend.js';
 
@@ -36,6 +38,7 @@ const { values: args } = parseArgs({
     what: { type: 'string', default: 'train,evaluate' },
     clip: { type: 'string' },
     ema: { type: 'string' },
+    compile: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -73,10 +76,13 @@ const peer = startPeer({
   clip: number(args.clip),
   ema: number(args.ema),
   seed: config.seed,
+  precision: train.precision,
+  compile: args.compile,
 });
 const about = await peer.started;
 const backend = await startBackend('native');
-const ours = await openStepBench(config, 'compiled', batch);
+const mode = modeOf(backend, train.compiler, false);
+const ours = await openStepBench(config, mode, batch);
 
 const steps = Number(args.steps);
 const rounds = { train: [], evaluate: [] };
@@ -101,6 +107,8 @@ const median = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(number
 const figure = (value) => Number(value.toPrecision(4));
 const result = {
   peer: args.peer,
+  mode,
+  precision: train.precision,
   torch: about.torch,
   threads: about.threads,
   device: `${backend.name} ${backend.version} ${backend.device}`,

@@ -1,7 +1,7 @@
 """One side of step-vs-torch.mjs: a ViT trained or evaluated by PyTorch on random images, a line of JSON asked on stdin and one answered on stdout.
 
 First line: {"peer": "paper" | "timm", "paper": folder of the paper's code, "scheme", "heads", "kvHeads", "embedDim", "depth", "imageSize", "patchSize", "classes", "batch",
-"lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed"}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"};
+"lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed", "precision": "bfloat16" for autocast, "compile": through torch.compile}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"};
 {"product": side} by {"gflops"} of a square float32 matrix product.
 """
 import json
@@ -38,6 +38,7 @@ def main():
     model = build(ask)
     if ask.get("compile"):
         model = torch.compile(model)
+    half = ask.get("precision") == "bfloat16"
     side = ask["imageSize"]
     images = torch.rand(ask["batch"], 3, side, side) * 2 - 1
     labels = torch.randint(0, ask["classes"], (ask["batch"],))
@@ -50,7 +51,8 @@ def main():
         ema = ModelEmaV3(model, decay=ask["ema"])
 
     def train():
-        loss = criterion(model(images), labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = criterion(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
         if ask["clip"] is not None:
@@ -61,7 +63,8 @@ def main():
 
     @torch.inference_mode()
     def evaluate():
-        model(images)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            model(images)
 
     def reply(what):
         answers.write(json.dumps(what) + "\n")

@@ -12,6 +12,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { modeOf } from '../dist/src/commands/data-and-backend.js';
 import { openStepBench } from '../dist/src/commands/step-bench.js';
 import { readConfig } from '../dist/src/config/load.js';
 import { startBackend } from '../dist/src/native/backend.js';
@@ -28,7 +29,7 @@ const { values: args } = parseArgs({
     steps: { type: 'string', default: '3' },
   },
 });
-await startBackend('auto');
+const mode = modeOf(await startBackend('auto'), 'auto', false);
 const sets = ['model.variant=gqa', 'model.pretrained=null', 'model.merge=mean', ...args.set];
 const equal = readConfig(args.config, [...sets, `model.kv_heads=${args['kv-heads']}`]).config;
 const file = path.join(mkdtempSync(path.join(os.tmpdir(), 'gqa-groups-')), 'groups.json');
@@ -38,7 +39,7 @@ writeFileSync(file, JSON.stringify({ groups: layers(args.groups), ...apart }));
 const unequal = readConfig(args.config, [...sets, 'model.kv_heads=null', `model.grouping=${file}`]).config;
 
 const size = Number(args['batch-size']);
-const both = [await openStepBench(equal, 'compiled', size), await openStepBench(unequal, 'compiled', size)];
+const both = [await openStepBench(equal, mode, size), await openStepBench(unequal, mode, size)];
 for (const bench of both) {
   await bench.train(2);
   await bench.evaluate(2);

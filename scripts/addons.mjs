@@ -1,6 +1,7 @@
 /**
  * The native addons, each compiled with one call of the C++ compiler and kept in the per-user cache: tfjs-node-gpu's,
- * from the package's own sources and one of ours that measures steps, and ours for images.
+ * from the package's own sources and one of ours that measures steps, ours for images, and ours of operations that
+ * TensorFlow's graphs can hold.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -26,15 +27,26 @@ const ADDONS = {
     flags: ['-O3', '-ffp-contract=off', '-Xlinker', '-z', '-Xlinker', 'nodelete'],
     sources: (root) => [path.join(root, 'src/native/images.cc')],
   },
+  'gqa_fused.node': {
+    // Neither errno nor traps of the processor are asked for, so that loops become vectors; numbers that are not finite
+    // stay what they are. Its threads and operations stay to the end of the process.
+    flags: [
+      ...['-O3', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math', '-Wno-psabi', '-pthread'],
+      ...['-Xlinker', '-z', '-Xlinker', 'nodelete'],
+    ],
+    sources: (root) => files(path.join(root, 'src/native/fused')),
+    include: (root) => path.join(root, 'src/native/fused/absent'),
+  },
 };
-/** Without the first there is no native runtime; without the second, images take longer. */
-export const [COMPUTING, IMAGES] = Object.keys(ADDONS);
+/** Without the first there is no native runtime; without the others, images and steps take longer. */
+export const [COMPUTING, IMAGES, FUSED] = Object.keys(ADDONS);
 const TFJS = 'node_modules/@tensorflow/tfjs-node-gpu';
 
 const files = (folder) =>
-  readdirSync(folder)
-    .sort()
-    .map((name) => path.join(folder, name));
+  readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => path.join(folder, name))
+    .sort();
 
 const addonPlace = (root, name) => path.join(root, TFJS, 'lib/napi-v8', name);
 
@@ -59,7 +71,7 @@ export function addonKey(root, library) {
 /**
  * Compiles an addon against the library folder into `target`, through a temporary name.
  *
- * @param {string} name COMPUTING or IMAGES
+ * @param {string} name COMPUTING, IMAGES or FUSED
  * @returns {string | null} the reason why it failed, or null
  */
 export function compileAddon(root, library, name, target, env) {
@@ -73,7 +85,7 @@ export function compileAddon(root, library, name, target, env) {
       ? `the C++ compiler of CXX (${named}) does not run`
       : `there is no C++ compiler on the PATH (${COMPILERS.join(', ')}; Debian and Ubuntu: apt install g++)`;
   }
-  const { flags, sources } = ADDONS[name];
+  const { flags, sources, include } = ADDONS[name];
   const temporary = `${target}.${process.pid}`;
   try {
     mkdirSync(path.dirname(target), { recursive: true });
@@ -86,6 +98,7 @@ export function compileAddon(root, library, name, target, env) {
         `-I${path.join(root, TFJS)}`,
         `-I${path.join(root, 'node_modules/node-api-headers/include')}`,
         `-I${path.join(library, 'include')}`,
+        ...(include === undefined ? [] : [`-I${include(root)}`]),
         `-L${library}`,
         '-l:libtensorflow_cc.so.2',
         '-l:libtensorflow_framework.so.2',
@@ -143,6 +156,11 @@ export function verifyComputing(root, env) {
 /** @returns {string | null} the reason why the placed addon for images is of no use, or null */
 export function verifyImages(root, env) {
   return runInChild('./verify-images.cjs', [root, addonPlace(root, IMAGES)], env).problem;
+}
+
+/** @returns {string | null} the reason why the placed addon of fused operations is of no use, or null */
+export function verifyFused(root, env) {
+  return runInChild('./verify-fused.cjs', [root, addonPlace(root, FUSED)], env).problem;
 }
 
 /** Runs a script that ends with 0 and one line of JSON when all is well. */

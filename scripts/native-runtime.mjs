@@ -11,10 +11,12 @@ import {
   addonKey,
   COMPUTING,
   compileAddon,
+  FUSED,
   IMAGES,
   placeAddon,
   removeAddon,
   verifyComputing,
+  verifyFused,
   verifyImages,
 } from './addons.mjs';
 import {
@@ -35,10 +37,25 @@ import {
  * @property {string | null} library folder of libtensorflow
  * @property {string | null} addon the addons' key in the cache
  * @property {string | null} images why the addon for images is not used; null: it is
+ * @property {string | null} fused why the addon of fused operations is not used; null: it is
  * @property {boolean} gpu whether libtensorflow saw a GPU when it was tried
  * @property {string} node version with which it was tried
  * @property {{ name: string, taken: boolean, reason: string }[]} candidates in order
  */
+
+/** Addons that can be done without, by the record's word for each: how they are tried, and what happens without them. */
+const OPTIONAL = {
+  images: {
+    name: IMAGES,
+    verify: verifyImages,
+    without: 'images are decoded by sharp and disturbed in JavaScript, to the same bytes but slower',
+  },
+  fused: {
+    name: FUSED,
+    verify: verifyFused,
+    without: 'steps are made of TensorFlow’s own operations alone, to the same numbers but slower',
+  },
+};
 
 export function recordPlace(root) {
   return path.join(root, 'node_modules/.gqa-native.json');
@@ -68,8 +85,9 @@ export async function setUpNative(root, asked, env, notice, repair = false) {
   const former = readRecord(root);
   const flavour = asked ?? defaultFlavour(former, env);
   if (former !== null && isStillGood(root, former, flavour, env)) {
-    if (!repair || former.images === null) return former;
-    const mended = { ...former, images: makeImages(root, former.library, env, notice, true) };
+    const broken = Object.keys(OPTIONAL).filter((kind) => former[kind] !== null);
+    if (!repair || broken.length === 0) return former;
+    const mended = { ...former, ...makeOptional(root, former.library, env, notice, true, broken) };
     writeRecord(root, mended);
     return mended;
   }
@@ -79,7 +97,7 @@ export async function setUpNative(root, asked, env, notice, repair = false) {
   const platform = platformProblem();
   const taken = platform === null ? await firstThatRuns(root, flavour, env, notice, candidates, anew) : null;
   if (platform !== null) candidates.push({ name: 'libtensorflow', taken: false, reason: platform });
-  if (taken === null) for (const name of [COMPUTING, IMAGES]) removeAddon(root, name);
+  if (taken === null) for (const name of [COMPUTING, IMAGES, FUSED]) removeAddon(root, name);
 
   /** @type {NativeRecord} */
   const record = {
@@ -90,6 +108,7 @@ export async function setUpNative(root, asked, env, notice, repair = false) {
     library: taken?.library ?? null,
     addon: taken?.addon ?? null,
     images: taken === null ? 'there is no native runtime' : taken.images,
+    fused: taken === null ? 'there is no native runtime' : taken.fused,
     gpu: taken?.gpu ?? false,
     node: process.versions.node,
     candidates,
@@ -132,7 +151,8 @@ function isStillGood(root, record, flavour, env) {
   if (folderProblem(record.library) !== null || record.addon !== addonKey(root, record.library)) return false;
   const expected = env.GQA_LIBTENSORFLOW ? path.resolve(env.GQA_LIBTENSORFLOW) : cachedFolder(flavour, env);
   const compiled = path.join(cacheFolder(env), record.addon);
-  const needed = record.images === null ? [COMPUTING, IMAGES] : [COMPUTING];
+  const optional = Object.entries(OPTIONAL).filter(([kind]) => record[kind] === null);
+  const needed = [COMPUTING, ...optional.map(([, { name }]) => name)];
   return record.library === expected && needed.every((name) => addonIsPlaced(root, name, path.join(compiled, name)));
 }
 
@@ -176,8 +196,8 @@ async function firstThatRuns(root, flavour, env, notice, candidates, anew) {
 }
 
 /**
- * @returns {string | { addon: string, version: string, gpu: boolean, images: string | null }} the reason why it failed,
- *   or what runs
+ * @returns {string | { addon: string, version: string, gpu: boolean, images: string | null, fused: string | null }} the
+ *   reason why it failed, or what runs
  */
 function makeAddons(root, library, env, notice, anew) {
   notice = once(notice, 'compiling the native addons');
@@ -185,17 +205,23 @@ function makeAddons(root, library, env, notice, anew) {
   if (problem !== null) return problem;
   const verified = verifyComputing(root, env);
   if (verified.problem !== null) return verified.problem;
-  const images = makeImages(root, library, env, notice, anew);
-  return { addon: addonKey(root, library), version: verified.version, gpu: verified.gpu, images };
+  const optional = makeOptional(root, library, env, notice, anew, Object.keys(OPTIONAL));
+  return { addon: addonKey(root, library), version: verified.version, gpu: verified.gpu, ...optional };
 }
 
-/** @returns {string | null} the reason why there is no addon for images */
-function makeImages(root, library, env, notice, anew) {
-  const problem = makeAddon(root, library, IMAGES, env, notice, anew) ?? verifyImages(root, env);
-  if (problem === null) return null;
-  removeAddon(root, IMAGES);
-  notice(`images are decoded by sharp and disturbed in JavaScript, to the same bytes but slower: ${problem}`);
-  return problem;
+/** @returns {Record<string, string | null>} for each kind the reason why there is no such addon */
+function makeOptional(root, library, env, notice, anew, kinds) {
+  return Object.fromEntries(
+    kinds.map((kind) => {
+      const { name, verify, without } = OPTIONAL[kind];
+      const problem = makeAddon(root, library, name, env, notice, anew) ?? verify(root, env);
+      if (problem !== null) {
+        removeAddon(root, name);
+        notice(`${without}: ${problem}`);
+      }
+      return [kind, problem];
+    }),
+  );
 }
 
 /**

@@ -11,6 +11,8 @@ export const runsDir = () =>
   new Option('--runs-dir <dir>', 'where run folders are made').argParser(aPath).default('runs');
 export const device = () =>
   new Option('--device <device>', "what to compute on; over the config's device").choices([...deviceNames]);
+export const plain = () =>
+  new Option('--plain', 'of TensorFlow’s own operations alone, without the fused ones').default(false);
 export const eager = () =>
   new Option('--eager', 'operation by operation instead of as one compiled native call').default(false);
 export const dataRoot = () =>

@@ -20,6 +20,7 @@ import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
 import { scratchShape } from '../train/model.js';
 import type { TrainerMode } from '../train/trainer.js';
+import { modeOf } from './data-and-backend.js';
 import { say } from './say.js';
 import { CLASSES, openStepBench, type StepBench } from './step-bench.js';
 import { sizesWhereLeftOut } from './weights.js';
@@ -33,10 +34,10 @@ export interface BenchOptions {
   /** Rounds after the warm-up; the modes take turns in each. */
   rounds: number;
   /**
-   * Measured too, taking turns: the same operation by operation, or another variant, with as many KV heads where it has
-   * a choice.
+   * Measured too, taking turns: the same operation by operation, or of TensorFlow's own operations alone, or another
+   * variant, with as many KV heads where it has a choice.
    */
-  compare?: 'eager' | VariantName;
+  compare?: 'eager' | 'plain' | VariantName;
   /** Where the time of a compiled step goes, by kind of operation. */
   profile: boolean;
   device?: string;
@@ -67,6 +68,9 @@ interface Figures {
   rss_grown_mb: number;
 }
 
+/** Ways of running a step that `--compare` knows. */
+const COMPARED_MODES: Record<string, TrainerMode> = { eager: 'eager', plain: 'compiled' };
+
 /** What the model is, apart from what it takes: reported in a line of its own. */
 const SIZES: (keyof Figures)[] = ['variant', 'kv_heads', 'parameters', 'kv_parameters', 'gflops_per_image'];
 
@@ -82,20 +86,23 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   const read = readConfig(options.config, sets, found);
   const { config } = read;
   const other =
-    compare === undefined || compare === 'eager' ? null : comparedConfig(options.config, sets, found, compare, config);
+    compare === undefined || compare in COMPARED_MODES
+      ? null
+      : comparedConfig(options.config, sets, found, compare as VariantName, config);
   [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(
     say,
   );
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
-  const first: TrainerMode = backend.name === 'tensorflow' && !options.eager ? 'compiled' : 'eager';
-  if (options.compare === 'eager' && first === 'eager')
+  const first = modeOf(backend, config.train.compiler, options.eager);
+  const second = COMPARED_MODES[compare ?? ''];
+  if (second !== undefined && (first === 'eager' || first === second))
     throw new GqaError(
       'usage',
-      '--compare eager needs the compiled step to compare with: the native runtime, and no --eager',
+      `--compare ${compare} needs another step to compare with: ${second === 'eager' ? 'the native runtime, and no --eager' : 'the fused operations (gqa doctor tells whether they are there), and train.compiler: auto'}`,
     );
   const ways = [{ mode: first, config }];
-  if (options.compare === 'eager') ways.push({ mode: 'eager', config });
+  if (second !== undefined) ways.push({ mode: second, config });
   if (other !== null) ways.push({ mode: first, config: other.config });
   if (options.profile && first === 'eager')
     throw new GqaError('usage', '--profile needs the compiled step: the native runtime, and no --eager');
@@ -161,8 +168,8 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   const ratio =
     times && otherTimes ? rounded(median(otherTimes.map((time, round) => time / (times[round] as number)))) : null;
   if (options.json) {
-    const [measured, second] = figures;
-    const compared = second && compare !== undefined ? { [compare]: second, ratio } : {};
+    const [measured, other] = figures;
+    const compared = other && compare !== undefined ? { [compare]: other, ratio } : {};
     process.stdout.write(
       `${JSON.stringify({ ...about, ...measured, ...compared, ...(profile ? { profile } : {}) })}\n`,
     );

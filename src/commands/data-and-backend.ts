@@ -22,6 +22,12 @@ export interface Prepared<Data extends Evaluable = Dataset> {
   pipeline: Pipeline;
 }
 
+/** How a step runs here: operation by operation where that is asked for, or nothing else is there. */
+export function modeOf(backend: Backend, compiler: Config['train']['compiler'], eager: boolean): TrainerMode {
+  if (backend.name !== 'tensorflow' || eager) return 'eager';
+  return compiler === 'auto' && 'threads' in backend.fused ? 'fused' : 'compiled';
+}
+
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
 export async function prepare(config: Config, eager: boolean, stop: Stop): Promise<Prepared> {
   await stop.check();
@@ -64,7 +70,7 @@ async function prepared<Data extends Evaluable>(
   notices.forEach(say);
   if (config.data.cache !== null && splitsOf(dataset).every(({ source }) => source.kind === 'raw'))
     say(`data.cache has no effect: the images of ${dataset.name} are no image files, and need no decoding`);
-  const mode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
+  const mode = modeOf(backend, config.train.compiler, eager);
   requirePrecision(config.train.precision, mode);
   return { dataset, backend, mode, pipeline: openPipeline(config.data.workers, config.data) };
 }

@@ -13,6 +13,7 @@ import { progress } from '../run/progress.js';
 import { type Column, formatTable, percent } from '../run/table.js';
 import { buildModel, forEvaluation } from '../train/model.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
+import { modeOf } from './data-and-backend.js';
 import { say, sayNext } from './say.js';
 import { foundSource } from './weights.js';
 
@@ -39,7 +40,7 @@ export async function predict({ run, pictures, device, json }: PredictOptions, s
   const classes = readModelCard(openCheckpoint(source.checkpoint))?.classes ?? [];
   const backend = await startBackend(config.device);
   if (backend.notice !== null) say(backend.notice);
-  const mode = backend.name === 'tensorflow' ? 'compiled' : 'eager';
+  const mode = modeOf(backend, config.train.compiler, false);
   const pipeline = openPipeline(config.data.workers, { ...config.data, onBadImage: 'error', cache: null });
   try {
     const split = filesSplit(

@@ -11,6 +11,7 @@ import { compareNeighbours } from '../reference/neighbours.js';
 import { comparePreprocess } from '../reference/preprocess.js';
 import type { Stop } from '../run/interrupt.js';
 import type { TrainerMode } from '../train/trainer.js';
+import { modeOf } from './data-and-backend.js';
 import { say } from './say.js';
 
 /** Folder name → how it is compared. */
@@ -25,6 +26,7 @@ export interface ReferenceOptions {
   device?: Config['device'];
   /** Operation by operation instead of compiled. */
   eager: boolean;
+  plain: boolean;
   json: boolean;
 }
 
@@ -32,11 +34,11 @@ export interface ReferenceOptions {
  * Prints a line per case and `N passed, N failed` (with `json` one document).
  * @throws GqaError when a case failed or there was none
  */
-export async function reference({ dir, device, eager, json }: ReferenceOptions, stop: Stop): Promise<void> {
+export async function reference({ dir, device, eager, plain, json }: ReferenceOptions, stop: Stop): Promise<void> {
   const kinds = kindsIn(dir);
   const backend = await startBackend(device ?? 'auto');
   if (backend.notice !== null) say(backend.notice);
-  const mode: TrainerMode = backend.name === 'tensorflow' && !eager ? 'compiled' : 'eager';
+  const mode = modeOf(backend, plain ? 'tensorflow' : 'auto', eager);
   await stop.check();
   say(`${mode} on ${backend.name} ${backend.version}, ${backend.device}`);
   const cases: (CaseResult & { kind: string })[] = [];

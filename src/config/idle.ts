@@ -121,7 +121,7 @@ const ofOptimizer = [
     ...['log_every', 'checkpoint_every', 'keep', 'on_nan'],
   ],
 ].map((key) => `train.${key}`);
-const ofTraining = ['batch_size', 'protocol', 'precision'].map((key) => `train.${key}`);
+const ofTraining = ['batch_size', 'protocol', 'precision', 'compiler'].map((key) => `train.${key}`);
 const ofAugmentation = ['random_erasing', 'mixup', 'cutmix'].map((key) => `data.${key}`);
 const ofImages = [
   ...[
@@ -190,6 +190,7 @@ const unused: Record<ConfigCommand, { keys: readonly string[]; because: string }
       'data.cutmix',
       'data.val_fraction',
       'train.precision',
+      'train.compiler',
       'train.protocol',
       'eval.batch_size',
       'device',

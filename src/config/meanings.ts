@@ -98,6 +98,8 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'train.distill_temperature': 'Temperature τ that softens both the teacher’s and the student’s outputs',
   'train.precision':
     'Of matrix products; everything else is float32. Others than float32 need the native runtime, and a device that has them',
+  'train.compiler':
+    'What makes the compiled step: `auto` with the fused operations of this project where they are (a CPU, `gqa doctor`), `tensorflow` of TensorFlow’s own alone; to the same numbers but for the last digits',
   'train.recompute': '`blocks`: less memory, since blocks are computed again in the backward pass',
   'train.log_every': 'Optimizer steps between two lines of metrics.jsonl',
   'train.checkpoint_every':

@@ -6,12 +6,15 @@ import * as tf from '@tensorflow/tfjs-core';
 
 /**
  * ‖K_g‖ of every image, summed with its weight over the batch.
- * @param k       [B, K, N, E]
+ * @param k       [B·N, K·E]
+ * @param kvHeads K
  * @param weights [B], 0 for padding
  * @returns       [K], the weighted mean over real images
  */
-export function meanKeyNorms(k: tf.Tensor, weights: tf.Tensor): tf.Tensor {
-  const norms = tf.sqrt(tf.sum(tf.square(k), [2, 3])); // [B, K]
+export function meanKeyNorms(k: tf.Tensor, kvHeads: number, weights: tf.Tensor): tf.Tensor {
+  const batch = weights.size;
+  const squares = tf.reshape(tf.square(k), [batch, -1, kvHeads, (k.shape[1] as number) / kvHeads]);
+  const norms = tf.sqrt(tf.sum(squares, [1, 3])); // [B, K]
   const column = tf.reshape(weights, [-1, 1]);
   return tf.div(tf.sum(tf.mul(norms, column), 0), tf.sum(weights));
 }

@@ -12,6 +12,26 @@ import { type Groups, groupSizes, isNeighbours, isSorted, oneHot } from './group
  */
 export type Reading = { runs: readonly Run[] } | { groups: { keys: Groups; values: Groups } } | { selected: tf.Tensor };
 
+/** Rows of tokens as the projections leave them, without their biases. */
+export interface AttentionRows {
+  /** [B·M, H·E]: M tokens of each image. */
+  q: tf.Tensor;
+  /** [B·N, K·E] */
+  k: tf.Tensor;
+  /** [B·N, V·E] */
+  v: tf.Tensor;
+  /** [H·E] */
+  qBias: tf.Tensor;
+  /** [K·E] */
+  kBias: tf.Tensor;
+  /** [V·E] */
+  vBias: tf.Tensor;
+  /** B */
+  batch: number;
+  /** E, head_dim. */
+  width: number;
+}
+
 interface Run {
   count: number;
   size: number;
@@ -31,6 +51,42 @@ function runsOf(groups: Groups): Run[] {
   return runs;
 }
 
+/** The key and the value head that each query head reads, int32 [H] each. */
+export function headsRead(reading: Reading, heads: number): { keyHeadOf: tf.Tensor; valueHeadOf: tf.Tensor } {
+  if ('selected' in reading) {
+    const chosen = tf.cast(tf.argMax(reading.selected, 1), 'int32');
+    return { keyHeadOf: chosen, valueHeadOf: chosen };
+  }
+  const of = (groups: readonly number[]): tf.Tensor => tf.tensor1d([...groups], 'int32');
+  if ('groups' in reading) return { keyHeadOf: of(reading.groups.keys), valueHeadOf: of(reading.groups.values) };
+  const groups: number[] = [];
+  let kvHead = 0;
+  for (const { count, size } of reading.runs)
+    for (let i = 0; i < count; i++, kvHead++) groups.push(...Array<number>(size).fill(kvHead));
+  if (groups.length !== heads) throw new Error(`groups of ${groups.length} heads, not of ${heads}`);
+  return { keyHeadOf: of(groups), valueHeadOf: of(groups) };
+}
+
+/** Rows → heads: [B·N, H·E] → [B, H, N, E]. */
+export function headsOf(rows: tf.Tensor, batch: number, width: number): tf.Tensor {
+  const heads = (rows.shape[1] as number) / width;
+  return tf.transpose(tf.reshape(rows, [batch, -1, heads, width]), [0, 2, 1, 3]);
+}
+
+/** Heads → rows: [B, H, N, E] → [B·N, H·E]. */
+export function rowsOfHeads(x: tf.Tensor): tf.Tensor {
+  const [, heads, , width] = x.shape as [number, number, number, number];
+  return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [-1, heads * width]);
+}
+
+/** Grouped attention on rows. @returns [B·M, H·E] */
+export function attentionRows(rows: AttentionRows, reading: Reading): tf.Tensor {
+  const { batch, width } = rows;
+  const heads = (of: tf.Tensor, bias: tf.Tensor): tf.Tensor => headsOf(tf.add(of, bias), batch, width);
+  const q = tf.mul(heads(rows.q, rows.qBias), width ** -0.5);
+  return rowsOfHeads(attend(q, heads(rows.k, rows.kBias), heads(rows.v, rows.vBias), reading));
+}
+
 /**
  * Grouped attention. Groups of heads that lie side by side reshape the queries, so that K and V are never copied: plain
  * MHA is K = H, MQA is K = 1. Source: Ainslie et al. 2023, arXiv:2305.13245, §2.2.
@@ -39,7 +95,7 @@ function runsOf(groups: Groups): Run[] {
  * @param k [B, K, N, E]; `v` alike
  * @returns [B, H, N, E]
  */
-export function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, reading: Reading): tf.Tensor {
+function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, reading: Reading): tf.Tensor {
   if ('selected' in reading) {
     const { selected } = reading;
     return grouped(q, selectHeads(k, selected), selectHeads(v, selected));

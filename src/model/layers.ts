@@ -3,7 +3,28 @@
  * operations written by hand. Traceable: no value is read back to the host.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import { type AttentionRows, attentionRows, type Reading } from './attend.js';
 import { LAYER_NORM_EPS } from './sizes.js';
+
+/** What a block is made of besides matrix products; a graph can have operations of its own for it. */
+export interface Layers {
+  /** Layer norm over the last axis. @param x [..., D]; `gain` and `bias` [D] */
+  norm(x: tf.Tensor, gain: tf.Tensor, bias: tf.Tensor, eps: number): tf.Tensor;
+  /** GELU of z + bias. @param z [rows, D]; `bias` [D] */
+  biasGelu(z: tf.Tensor, bias: tf.Tensor): tf.Tensor;
+  /** x + r + bias. @param x [rows, D]; `r` alike; `bias` [D] */
+  residual(x: tf.Tensor, r: tf.Tensor, bias: tf.Tensor): tf.Tensor;
+  /** What the heads give, side by side, [B·M, H·E]. The key bias gets no gradient (`withoutGradient`). */
+  attention(rows: AttentionRows, reading: Reading): tf.Tensor;
+}
+
+/** Of TensorFlow.js's own operations: for every backend, and what others must agree with. */
+export const PLAIN: Layers = {
+  norm: (x, gain, bias, eps) => layerNorm(x, gain, bias, eps),
+  biasGelu: (z, bias) => gelu(tf.add(z, bias)),
+  residual: (x, r, bias) => tf.add(x, tf.add(r, bias)),
+  attention: (rows, reading) => attentionRows({ ...rows, kBias: withoutGradient(rows.kBias) }, reading),
+};
 
 /**
  * x · weightᵀ + bias.
@@ -14,9 +35,13 @@ import { LAYER_NORM_EPS } from './sizes.js';
  */
 export function linear(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
   const [outputs, inputs] = weight.shape as [number, number];
-  const y = tf.add(tf.matMul(rowsOf(x, inputs), weight as tf.Tensor2D, false, true), bias);
+  const y = tf.add(product(rowsOf(x, inputs), weight), bias);
   return x.rank === 2 ? y : tf.reshape(y, [...x.shape.slice(0, -1), outputs]);
 }
+
+/** x · weightᵀ. @param x [rows, in]; `weight` [out, in]. @returns [rows, out] */
+export const product = (x: tf.Tensor, weight: tf.Tensor): tf.Tensor =>
+  tf.matMul(x as tf.Tensor2D, weight as tf.Tensor2D, false, true);
 
 /**
  * Layer norm over the last axis, with its gradient in closed form.
@@ -86,4 +111,4 @@ const withoutGradientOp = tf.customGrad((bias) => ({
  * rounding noise, which AdamW would turn into full steps, and which would move the key norms that KDGQA and DGQA
  * allocate by. So it is 0 here.
  */
-export const withoutGradient = (bias: tf.Tensor): tf.Tensor => withoutGradientOp(bias);
+const withoutGradient = (bias: tf.Tensor): tf.Tensor => withoutGradientOp(bias);

@@ -6,12 +6,12 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { assignmentOf, meanKeyNorms } from './allocate.js';
-import { attend, readingOf } from './attend.js';
-import { gelu, layerNorm, linear, withoutGradient } from './layers.js';
+import { type AttentionRows, headsOf, readingOf, rowsOfHeads } from './attend.js';
+import { type Layers, linear, PLAIN, product } from './layers.js';
 import type { Params } from './params.js';
 import { recomputed } from './recompute.js';
-import { finalNorm, layerShape, type ModelShape, tokens } from './sizes.js';
-import type { KeysAndValues } from './variants/hooks.js';
+import { finalNorm, LAYER_NORM_EPS, layerShape, type ModelShape, tokens } from './sizes.js';
+import type { LinearLayer } from './variants/hooks.js';
 import type { Allocation, BlockState, KeyDrivenRule, TrainingClock } from './variants/key-driven.js';
 import { type VariantName, variantOf } from './variants.js';
 
@@ -32,6 +32,8 @@ export interface Pass {
    * out: they are kept.
    */
   recompute?: ((x: tf.Tensor, ready: tf.Tensor) => tf.Tensor) | null;
+  /** Of what layers a block is made; left out: `PLAIN`. */
+  layers?: Layers;
   /** Whether all tokens are taken to the end, not the class token alone, for `ForwardResult.features`. */
   features?: boolean;
   /** Sees what attention of every block works on, as it is; for statistics of a model that is not trained. */
@@ -77,7 +79,12 @@ export function forward(params: Params, images: tf.Tensor, pass: Pass): ForwardR
   const of = (name: string): tf.Tensor => params[name] as tf.Tensor;
   const norm = finalNorm(pass.shape);
   const normalised = (rows: tf.Tensor): tf.Tensor =>
-    layerNorm(rows, of(`${norm}.weight`), of(`${norm}.bias`), pass.shape.layerNormEps);
+    (pass.layers ?? PLAIN).norm(
+      rows,
+      of(`${norm}.weight`),
+      of(`${norm}.bias`),
+      pass.shape.layerNormEps ?? LAYER_NORM_EPS,
+    );
   if (pass.features) result.features = normalised(x);
   result.pooled =
     pass.shape.globalPool === 'avg'
@@ -106,11 +113,17 @@ function block(x: tf.Tensor, params: Params, i: number, pass: Pass, result: Gath
   const at = (name: string): tf.Tensor => params[`blocks.${i}.${name}`] as tf.Tensor;
   const last = i === pass.shape.depth - 1;
   const needed = last && readsClassToken(pass) ? 1 : tokens(pass.shape);
-  const normalised = layerNorm(x, at('norm1.weight'), at('norm1.bias'), pass.shape.layerNormEps);
-  const attended = tf.add(firstTokens(x, needed, pass.shape), attention(normalised, x, needed, at, i, pass, result));
-  const again = layerNorm(attended, at('norm2.weight'), at('norm2.bias'), pass.shape.layerNormEps);
-  const hidden = gelu(linear(again, at('mlp.fc1.weight'), at('mlp.fc1.bias')));
-  return tf.add(attended, linear(hidden, at('mlp.fc2.weight'), at('mlp.fc2.bias')));
+  const { norm, biasGelu, residual } = pass.layers ?? PLAIN;
+  const eps = pass.shape.layerNormEps ?? LAYER_NORM_EPS;
+  const normalised = norm(x, at('norm1.weight'), at('norm1.bias'), eps);
+  const attended = residual(
+    firstTokens(x, needed, pass.shape),
+    attention(normalised, x, needed, at, i, pass, result),
+    at('attn.proj.bias'),
+  );
+  const again = norm(attended, at('norm2.weight'), at('norm2.bias'), eps);
+  const hidden = biasGelu(product(again, at('mlp.fc1.weight')), at('mlp.fc1.bias'));
+  return residual(attended, product(hidden, at('mlp.fc2.weight')), at('mlp.fc2.bias'));
 }
 
 /**
@@ -167,8 +180,8 @@ function embed(params: Params, images: tf.Tensor, shape: ModelShape): tf.Tensor 
 }
 
 /**
- * Self-attention of block i on x [B·N, D], for the first `needed` tokens of each image: [B·needed, D]; what the block's
- * state becomes is added to `result`.
+ * Self-attention of block i on x [B·N, D], for the first `needed` tokens of each image: [B·needed, D], without the bias
+ * of its output; what the block's state becomes is added to `result`.
  * @param stream what x was before the norm
  */
 function attention(
@@ -182,37 +195,45 @@ function attention(
 ): tf.Tensor {
   const layer = layerShape(pass.shape, i);
   const { allocate, perturb, project } = variantOf(pass.variant);
-  const { heads, kvHeads, valueHeads, groups, valueGroups, headDim, embedDim } = layer;
+  const { heads, kvHeads, groups, valueGroups, headDim: width } = layer;
+  const { attention: attend } = pass.layers ?? PLAIN;
   const batch = (x.shape[0] as number) / layer.tokens;
-  const linearOf = (name: 'q' | 'k' | 'v', from: tf.Tensor, count: number): tf.Tensor => {
-    const bias = at(`attn.${name}.bias`);
-    const rows = linear(from, at(`attn.${name}.weight`), name === 'k' ? withoutGradient(bias) : bias);
-    return tf.transpose(tf.reshape(rows, [batch, -1, count, headDim]), [0, 2, 1, 3]);
-  };
+  const own = (name: string): LinearLayer => ({ weight: at(`attn.${name}.weight`), bias: at(`attn.${name}.bias`) });
   const draw = perturb === undefined ? undefined : pass.noise?.[i];
   const all = draw !== undefined || pass.observe; // noise has the statistics of all tokens
-  const q = tf.mul(linearOf('q', all ? x : firstTokens(x, needed, pass.shape), heads), headDim ** -0.5);
-  const plain = (): KeysAndValues => ({ k: linearOf('k', x, kvHeads), v: linearOf('v', x, valueHeads) });
-  const { k, v } = project === undefined ? plain() : project(plain, at, layer, x); // [B, K, N, E]
+  const of = { q: own('q'), ...(project?.(at, layer) ?? { k: own('k'), v: own('v') }) };
+  const rows: AttentionRows = {
+    q: product(all ? x : firstTokens(x, needed, pass.shape), of.q.weight),
+    k: product(x, of.k.weight),
+    v: product(x, of.v.weight),
+    ...{ qBias: of.q.bias, kBias: of.k.bias, vBias: of.v.bias, batch, width },
+  };
   const state = pass.state[i] ?? {};
   let reading = readingOf(groups, valueGroups);
   if (allocate === undefined) {
     result.state.push(state);
   } else {
-    const norms = meanKeyNorms(k, pass.weights);
+    const norms = meanKeyNorms(tf.add(rows.k, rows.kBias), kvHeads, pass.weights);
     const allocated = allocateHeads(allocate, norms, state, batch, pass);
-    const assignment = assignmentOf(allocated.counts, heads);
-    reading = { selected: assignment };
+    reading = { selected: assignmentOf(allocated.counts, heads) };
     result.state.push(allocated.state);
     result.keyNorms.push(norms);
     result.counts.push(allocated.counts.clone()); // of its own: DGQA's is in the state too
   }
 
-  const output = attend(q, k, v, reading); // as q
-  const perturbed = perturb !== undefined && draw !== undefined ? perturb.apply(output, draw) : output;
-  const joined = tf.reshape(tf.transpose(perturbed, [0, 2, 1, 3]), [-1, embedDim]);
-  pass.observe?.(i, { x, stream, q, k, joined });
-  return linear(all ? firstTokens(joined, needed, pass.shape) : joined, at('attn.proj.weight'), at('attn.proj.bias'));
+  const output = attend(rows, reading); // as q
+  const joined =
+    perturb !== undefined && draw !== undefined
+      ? rowsOfHeads(perturb.apply(headsOf(output, batch, width), draw))
+      : output;
+  if (pass.observe) {
+    const [q, k] = [
+      headsOf(tf.add(rows.q, rows.qBias), batch, width),
+      headsOf(tf.add(rows.k, rows.kBias), batch, width),
+    ];
+    pass.observe(i, { x, stream, q: tf.mul(q, width ** -0.5), k, joined });
+  }
+  return product(all ? firstTokens(joined, needed, pass.shape) : joined, at('attn.proj.weight'));
 }
 
 /** The first tokens of every image: [B·N, D] → [B·count, D]. */

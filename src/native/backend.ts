@@ -10,6 +10,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { command, npmRun } from '../invocation.js';
+import { addonFile } from './addons.js';
 import { registerGradients, registerWasmKernels } from './kernels.js';
 import { locateCuda, locateNative, type NativeRuntime } from './locate.js';
 
@@ -20,6 +21,13 @@ export interface Backend {
   version: string;
   /** One line for stderr when less was taken than could be hoped for. */
   notice: string | null;
+  /** The addon of fused operations, which are the CPU's; or why graphs are made without them. */
+  fused: FusedOperations | { problem: string };
+}
+
+export interface FusedOperations {
+  instructions: 'AVX2' | 'AVX-512';
+  threads: number;
 }
 
 const require = createRequire(import.meta.url);
@@ -125,7 +133,25 @@ function startNative(device: Config['device']): Backend | string {
     device: backend.isUsingGpuDevice ? 'gpu' : 'cpu',
     version: backend.binding.TF_Version,
     notice: null,
+    fused: backend.isUsingGpuDevice ? { problem: 'they are for the CPU, and a GPU computes' } : loadFused(),
   };
+}
+
+/** Loading it registers the operations; TensorFlow has to be there before. */
+function loadFused(): Backend['fused'] {
+  const problem = locateNative().fused;
+  if (problem !== null) return { problem };
+  const file = addonFile('gqa_fused');
+  try {
+    const { instructions, threads } = require(file) as { [K in keyof FusedOperations]: FusedOperations[K] | null };
+    return instructions === null || threads === null
+      ? { problem: 'this processor has no AVX2' }
+      : { instructions, threads };
+  } catch (error) {
+    return {
+      problem: `${file} does not load: ${String((error as Error).message).split('\n')[0]} (${npmRun('setup')})`,
+    };
+  }
 }
 
 /** tfjs-node 4.22 calls this function, which Node 22 warns about and Node 23 removed. */
@@ -142,5 +168,11 @@ async function startWasm(notice: string | null): Promise<Backend> {
   await tf.ready();
   registerGradients();
   registerWasmKernels();
-  return { name: 'wasm', device: 'cpu', version: wasm.version_wasm, notice };
+  return {
+    name: 'wasm',
+    device: 'cpu',
+    version: wasm.version_wasm,
+    notice,
+    fused: { problem: 'they are libtensorflow’s' },
+  };
 }

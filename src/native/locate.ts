@@ -22,6 +22,10 @@ const RECORD = z.object({
     .string()
     .nullable()
     .default(() => `set-up has not run since they have an addon of their own: ${npmRun('setup')}`),
+  fused: z
+    .string()
+    .nullable()
+    .default(() => `set-up has not run since fused operations have an addon of their own: ${npmRun('setup')}`),
   gpu: z.boolean(),
   node: z.string(),
   candidates: z.array(z.object({ name: z.string(), taken: z.boolean(), reason: z.string() })),
@@ -43,6 +47,8 @@ export interface NativeRuntime {
   library: string | null;
   /** Why set-up left the addon for images out; null: it did not. */
   images: string | null;
+  /** The same of the addon of fused operations. */
+  fused: string | null;
   /** In the order in which set-up tried them. */
   candidates: Candidate[];
 }
@@ -61,11 +67,12 @@ export function locateNative(project: string = packageRoot): NativeRuntime {
       version: null,
       library: null,
       images: 'set-up has not run here',
+      fused: 'set-up has not run here',
       candidates: [missing(`set-up has not run here: ${npmRun('setup')}`)],
     };
   }
-  const { flavour, version, library, images, candidates } = record;
-  const found = { flavour, version, library, images, candidates };
+  const { flavour, version, library, images, fused, candidates } = record;
+  const found = { flavour, version, library, images, fused, candidates };
   if (record.runtime === 'wasm') return { ...found, present: false };
   const gone = [addonFile('tfjs_binding', project), path.join(library ?? '', 'libtensorflow_cc.so.2')].find(
     (file) => !existsSync(file),

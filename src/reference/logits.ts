@@ -4,6 +4,7 @@ import type { Weighted } from '../convert/checkpoint.js';
 import type { VariantName } from '../model/variants.js';
 import { forward } from '../model/vit.js';
 import { float32, traced } from '../trace/function.js';
+import { layersInUse } from '../train/fused-layers.js';
 import { loadable } from '../train/loadable.js';
 import { MODES, type TrainerMode } from '../train/trainer.js';
 
@@ -22,6 +23,7 @@ export function logitsOf(
         logits: forward(params.read(), images, {
           ...{ shape, variant, state: [], allocation: { by: 'state' }, noise: null },
           weights: tf.ones([images.shape[0] as number]),
+          layers: layersInUse(),
         }).logits,
       })),
     },

@@ -10,6 +10,7 @@ import { forward, type Pass } from '../model/vit.js';
 import { type Feed, float32, int32, traced } from '../trace/function.js';
 import { stepSizeValues } from '../train/adamw.js';
 import { stateEntryPoints, writeEntryPoints } from '../train/entry-points.js';
+import { layersInUse } from '../train/fused-layers.js';
 import { trainingPass } from '../train/pass.js';
 import { fill, modelEntries } from '../train/snapshot.js';
 import { meanOf, type StepOptions } from '../train/step.js';
@@ -74,7 +75,7 @@ export function openStepper(
     evalAllocation: 'frozen',
     evalNoise: 'off',
   };
-  const variables = declareVariables(options, mode === 'compiled');
+  const variables = declareVariables(options, mode !== 'eager');
   const images = float32(batch, shape.imageSize, shape.imageSize, 3);
   const logitsBy = (by: 'state' | 'batch') =>
     traced({ images }, ({ images }) => {
@@ -86,6 +87,7 @@ export function openStepper(
         allocation: { by },
         noise: null,
         weights,
+        layers: layersInUse(),
       };
       return { logits: forward(variables.trained.read(), images, pass).logits };
     });

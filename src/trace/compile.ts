@@ -17,21 +17,24 @@ import {
 } from './function.js';
 import { addConstant, addNode, type ElementType, emptyGraph, type Graph, type Output } from './graph.js';
 import { ordered } from './order.js';
-import { asTensor, emptyRecording, outputOf, type Precision, type Recording, record } from './recorder.js';
+import { asTensor, emptyRecording, outputOf, type Recording, type RecordingOptions, record } from './recorder.js';
 import { openSession, type Session } from './session.js';
 
 /**
  * @param functions entry points by name; variables that they use in common are common to them
- * @param precision of matrix products: inputs are cast to it, results back to float32
+ * @param options   `precision` of matrix products: inputs are cast to it, results back to float32; `fused`: whether the
+ *   operations of trace/fused.ts may be used, whose addon must be loaded
  * @throws TraceError when a function does what a graph cannot hold; Error when TensorFlow refuses the graph
  */
 export function compile<F extends Functions>(
   functions: F,
-  { precision = 'float32' }: { precision?: Precision } = {},
+  { precision = 'float32', fused = false }: Partial<RecordingOptions> = {},
 ): Program<F> {
   const started = performance.now();
   const graph = emptyGraph();
-  const entries = Object.entries(functions).map(([name, each]) => trace(graph, name, each as AnyFunction, precision));
+  const entries = Object.entries(functions).map(([name, each]) =>
+    trace(graph, name, each as AnyFunction, { precision, fused }),
+  );
   const loading = performance.now();
   const session = openSession(graph);
   return {
@@ -63,8 +66,8 @@ interface Entry {
 }
 
 /** Runs one function on tensors without values; its nodes land in the graph. */
-function trace(graph: Graph, name: string, { inputs, body }: AnyFunction, precision: Precision): Entry {
-  const recording = emptyRecording(graph, name, precision);
+function trace(graph: Graph, name: string, { inputs, body }: AnyFunction, options: RecordingOptions): Entry {
+  const recording = emptyRecording(graph, name, options);
   return record(recording, () => {
     const placeholders = Object.entries(inputs).map(([input, spec]) => ({
       input,

@@ -1,6 +1,7 @@
 /** Variables inside a graph: reads and changes become nodes, which order.ts puts in order. */
 import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
+import { full, fusedType, low } from './fused.js';
 import { type Attribute, addNode, type Output } from './graph.js';
 import { type Access, asTensor, currentRecording, outputOf, type Recording } from './recorder.js';
 import type { Memory, NameAndShape, Variable } from './variable.js';
@@ -61,6 +62,23 @@ export function applyAdam(
   const inputs = [zero, zero, ...[stepSize, beta1, beta2, epsilon, gradient].map(outputOf)];
   const handles = moved.map((each) => handle(recording, each));
   const node = addNode(recording.graph, recording.scope, 'ResourceApplyAdam', [...handles, ...inputs], { T: FLOAT });
+  for (const each of moved) {
+    touch(recording, each, { kind: 'update', node });
+    recording.values.delete(each.name); // the next read asks the variable
+  }
+}
+
+/**
+ * One step of AdamW in the fused operation (native/fused/): decay, the gradient's factor and the moving average in the
+ * same pass over memory.
+ * @param moved parameter, first and second moment, and the average where there is one
+ * @param step  [7]: keep, step size, β₁, β₂, epsilon, the gradient's factor, the average's weight
+ */
+export function applyFusedAdamW(moved: readonly Variable[], gradient: tf.Tensor, step: tf.Tensor): void {
+  const recording = currentRecording();
+  const inputs = [...moved.map((each) => handle(recording, each)), low(gradient), full(step)];
+  const op = moved.length > 3 ? 'GqaAdamWAveraged' : 'GqaAdamW';
+  const node = addNode(recording.graph, recording.scope, op, inputs, { T: fusedType() });
   for (const each of moved) {
     touch(recording, each, { kind: 'update', node });
     recording.values.delete(each.name); // the next read asks the variable

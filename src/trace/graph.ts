@@ -20,6 +20,7 @@ export type Attribute =
   | { type: ElementType }
   | { bool: boolean }
   | { int: number }
+  | { float: number }
   | { text: string }
   | { shape: readonly number[] }
   | { value: ConstantValue };

@@ -6,6 +6,11 @@ export const message = (fields: readonly Buffer[]): Buffer => Buffer.concat(fiel
 export const textField = (field: number, text: string): Buffer => bytesField(field, Buffer.from(text));
 export const intField = (field: number, value: number): Buffer =>
   Buffer.from([...varint(field << 3), ...varint(value)]);
+export function floatField(field: number, value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeFloatLE(value);
+  return Buffer.concat([Buffer.from(varint((field << 3) | 5)), bytes]);
+}
 export const bytesField = (field: number, bytes: Buffer): Buffer =>
   Buffer.concat([Buffer.from([...varint((field << 3) | 2), ...varint(bytes.length)]), bytes]);
 

@@ -34,13 +34,21 @@ export interface Recording {
    * there.
    */
   bytes: Map<Output, Output>;
+  /** In another precision than float32: for outputs that were cast to it, or came from it, those there. */
+  lowered: Map<Output, Output>;
   precision: Precision;
+  /** Whether the fused operations of this project (trace/fused.ts) may be used. */
+  fused: boolean;
 }
 
-export const emptyRecording = (graph: Graph, scope: string, precision: Precision): Recording => ({
+/** What a graph is recorded for. */
+export type RecordingOptions = Pick<Recording, 'precision' | 'fused'>;
+
+export const emptyRecording = (graph: Graph, scope: string, options: RecordingOptions): Recording => ({
   graph,
   scope,
-  precision,
+  ...options,
+  lowered: new Map(),
   accesses: new Map(),
   values: new Map(),
   bytes: new Map(),
@@ -178,7 +186,8 @@ function recorder(): Recorder {
 }
 
 function emit(backend: Recorder): Emitter {
-  const { graph, scope, bytes, precision } = backend.current();
+  const recording = backend.current();
+  const { graph, scope, bytes, precision } = recording;
   const add = (op: string, inputs: tf.TensorInfo[], attributes: Record<string, Attribute>): Output => {
     const outputs = inputs.map((x) => backend.outputOf(x));
     return addNode(graph, scope, op, outputs, attributes);
@@ -191,12 +200,9 @@ function emit(backend: Recorder): Emitter {
     node(op, inputs, attributes, shape, dtype) {
       if (precision === 'float32' || dtype !== 'float32' || !IN_PRECISION.has(op))
         return backend.stand(add(op, inputs, attributes), shape, dtype);
-      const [full, low] = [{ type: 'float32' }, { type: precision }] as const;
-      const lowered = inputs.map((x) =>
-        addNode(graph, scope, 'Cast', [backend.outputOf(x)], { SrcT: full, DstT: low }),
-      );
-      const product = addNode(graph, scope, op, lowered, { ...attributes, T: low });
-      return backend.stand(addNode(graph, scope, 'Cast', [product], { SrcT: low, DstT: full }), shape, dtype);
+      const inPrecision = inputs.map((x) => lowered(recording, backend.outputOf(x)));
+      const product = addNode(graph, scope, op, inPrecision, { ...attributes, T: { type: precision } });
+      return backend.stand(raised(recording, product), shape, dtype);
     },
     nodeOf(op, inputs, attributes, shapes, dtype) {
       const first = add(op, inputs, attributes);
@@ -210,6 +216,23 @@ function emit(backend: Recorder): Emitter {
       return source === undefined ? null : backend.stand(source, x.shape, 'int32');
     },
   };
+}
+
+/** The same numbers in the recording's precision: as they were made, or cast once. */
+export function lowered({ graph, scope, precision, lowered: known }: Recording, output: Output): Output {
+  let found = known.get(output);
+  if (found === undefined) {
+    found = addNode(graph, scope, 'Cast', [output], { SrcT: { type: 'float32' }, DstT: { type: precision } });
+    known.set(output, found);
+  }
+  return found;
+}
+
+/** The float32 of an output in the recording's precision; nothing is computed where only `lowered` asks for it. */
+export function raised({ graph, scope, precision, lowered: known }: Recording, output: Output): Output {
+  const full = addNode(graph, scope, 'Cast', [output], { SrcT: { type: precision }, DstT: { type: 'float32' } });
+  known.set(full, output);
+  return full;
 }
 
 /** The values that a tensor is created from: typed arrays, or plain arrays of numbers or booleans. */

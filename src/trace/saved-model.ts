@@ -3,7 +3,7 @@
  * signature by which others find inputs and outputs. Field numbers: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/*.proto.
  */
 import type { Attribute, ConstantValue, ElementType, Graph, Node, Port } from './graph.js';
-import { bytesField, intField, message, textField } from './protobuf.js';
+import { bytesField, floatField, intField, message, textField } from './protobuf.js';
 
 /** DataType in types.proto. */
 const DATA_TYPES: Record<ElementType, number> = {
@@ -71,6 +71,7 @@ function nodeDef(node: Node): Buffer {
 function attrValue(attribute: Attribute): Buffer {
   if ('text' in attribute) return textField(2, attribute.text);
   if ('int' in attribute) return intField(3, attribute.int);
+  if ('float' in attribute) return floatField(4, attribute.float);
   if ('bool' in attribute) return intField(5, attribute.bool ? 1 : 0);
   if ('type' in attribute) return intField(6, DATA_TYPES[attribute.type]);
   if ('shape' in attribute) return bytesField(7, tensorShape(attribute.shape));

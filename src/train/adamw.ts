@@ -3,9 +3,11 @@
  * Pure; traceable.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { applyAdam } from '../trace/graph-memory.js';
+import { isFused } from '../trace/fused.js';
+import { applyAdam, applyFusedAdamW } from '../trace/graph-memory.js';
 import { isRecording } from '../trace/recorder.js';
-import type { Variable } from '../trace/variable.js';
+import { timesOrZero } from '../trace/tensorflow-ops.js';
+import { subtractScaled, type Variable } from '../trace/variable.js';
 
 export interface AdamWOptions {
   beta1: number;
@@ -61,25 +63,43 @@ export function withoutLeftOut(
   };
 }
 
-/** What a step moves: a parameter and its moments. */
+/** What a step moves: a parameter, its moments, and its moving average where there is one. */
 export interface Moved {
   target: Variable;
   first: Variable;
   second: Variable;
+  average: Variable | undefined;
 }
 
-/**
- * One update with the gradient of the mean loss.
- */
+/** What a step is given besides: scalars. */
+export interface StepFactors {
+  /** Gradients are multiplied by it, and are 0 where it is 0 whatever they are; null: they are taken as they come. */
+  gradient: tf.Tensor | null;
+  /** 0 for a step that leaves everything but the averages as it is; null: it is taken. */
+  taken: tf.Tensor | null;
+  /** Weight of the new parameters in the averages, 1 − decay; undefined without averages. */
+  average: tf.Tensor | undefined;
+}
+
+/** One update with the gradient of the mean loss. */
 type Update = (moved: Moved, gradient: tf.Tensor) => void;
 
 /**
- * Inside a graph TensorFlow's fused kernel does it, in place; where operations run one by one, the formula as it
- * stands.
- * @param taken scalar, 0 for a step that leaves everything as it is; null: it is taken
+ * Inside a graph one kernel does it in place: the fused operation, or TensorFlow's, which leaves decay, factor and
+ * average to others; where operations run one by one, the formula as it stands.
  */
-export const adamw = (sizes: StepSizes, options: AdamWOptions, taken: tf.Tensor | null): Update =>
-  (isRecording() ? fused : plain)(sizes, options, taken);
+export function adamw(sizes: StepSizes, options: AdamWOptions, factors: StepFactors): Update {
+  if (isFused()) return inOnePass(sizes, options, factors);
+  const move = (isRecording() ? byTensorFlow : plain)(sizes, options, factors.taken);
+  return (moved, gradient) => {
+    // without a step that can be left out, the factor is never 0
+    const times = factors.taken === null ? tf.mul : timesOrZero;
+    move(moved, factors.gradient === null ? gradient : times(gradient, factors.gradient));
+    const { target, average } = moved;
+    if (average !== undefined)
+      subtractScaled(average, factors.average as tf.Tensor, tf.sub(average.read(), target.read()));
+  };
+}
 
 function plain({ keep, stepSize, rootCorrection }: StepSizes, options: AdamWOptions, taken: tf.Tensor | null): Update {
   const { beta1, beta2, eps } = options;
@@ -97,18 +117,33 @@ function plain({ keep, stepSize, rootCorrection }: StepSizes, options: AdamWOpti
 }
 
 /**
- * With a step size and an epsilon multiplied by √(1 − β₂ᵗ), the kernel has eps outside the corrected root, as torch.
+ * What the kernels take: with a step size and an epsilon multiplied by √(1 − β₂ᵗ) they have eps outside the corrected
+ * root, as torch; numbers that change nothing where the step is not taken.
  */
-function fused(sizes: StepSizes, { beta1, beta2, eps, weightDecay }: AdamWOptions, taken: tf.Tensor | null): Update {
+function kernelScalars(sizes: StepSizes, { beta1, beta2, eps }: AdamWOptions, taken: tf.Tensor | null) {
   const unless = (value: tf.Tensor, otherwise: number): tf.Tensor =>
     taken === null ? value : tf.where(tf.greater(taken, 0), value, otherwise);
-  const scalars = {
+  return {
+    keep: unless(sizes.keep, 1),
     stepSize: unless(tf.mul(sizes.stepSize, sizes.rootCorrection), 0),
-    epsilon: tf.mul(sizes.rootCorrection, eps),
     beta1: unless(tf.scalar(beta1), 1),
     beta2: unless(tf.scalar(beta2), 1),
+    epsilon: tf.mul(sizes.rootCorrection, eps),
   };
-  const keep = unless(sizes.keep, 1);
+}
+
+function inOnePass(sizes: StepSizes, options: AdamWOptions, factors: StepFactors): Update {
+  const { keep, stepSize, beta1, beta2, epsilon } = kernelScalars(sizes, options, factors.taken);
+  const one = tf.scalar(1);
+  const given = [keep, stepSize, beta1, beta2, epsilon, factors.gradient ?? one, factors.average ?? one];
+  const step = tf.stack(given.map((each) => tf.reshape(each, [])));
+  return ({ target, first, second, average }, gradient) =>
+    applyFusedAdamW([target, first, second, ...(average === undefined ? [] : [average])], gradient, step);
+}
+
+function byTensorFlow(sizes: StepSizes, options: AdamWOptions, taken: tf.Tensor | null): Update {
+  const { keep, ...scalars } = kernelScalars(sizes, options, taken);
+  const { weightDecay } = options;
   return ({ target, first, second }, gradient) => {
     if (weightDecay !== 0) target.assign(tf.mul(target.read(), keep));
     applyAdam(target, { first, second, ...scalars, gradient });

@@ -9,6 +9,7 @@ import { variantOf } from '../model/variants.js';
 import { forward, type Pass } from '../model/vit.js';
 import { bytes, float32, int32, type TensorSpec, type TracedFunction, traced } from '../trace/function.js';
 import type { StepSizes } from './adamw.js';
+import { layersInUse } from './fused-layers.js';
 import { evaluationSums } from './loss.js';
 import { type MixInputs, mixed } from './mix.js';
 import { uniformNoise } from './noise.js';
@@ -182,6 +183,7 @@ function keyNorms(
     allocation: { by: 'state' },
     noise: null,
     weights,
+    layers: layersInUse(),
   };
   const { keyNorms: norms } = forward(evaluatedParams(variables), normalise(pixels, shape.imageSize, scale), pass);
   return Object.fromEntries(norms.map((each, i) => [`norms/${i}`, each]));
@@ -210,6 +212,7 @@ function evaluateBatch(
     allocation: { by: byBatch ? 'batch' : 'state' },
     noise,
     weights,
+    layers: layersInUse(),
   };
   const images = normalise(pixels, shape.imageSize, options.pixels);
   const { logits, state: next } = forward(evaluatedParams(variables), images, pass);

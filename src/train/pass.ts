@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { BlockState } from '../model/variants/key-driven.js';
 import { forward } from '../model/vit.js';
+import { layersInUse } from './fused-layers.js';
 import { uniformNoise } from './noise.js';
 import {
   addedSums,
@@ -38,6 +39,7 @@ export function trainingPass(
       ? null
       : forward(variables.teacher.read(), inputs.images, {
           ...teacherPass(shape, inputs.weights),
+          layers: layersInUse(),
           features: learnsFeatures(options.distill),
         });
   const noise = uniformNoise(shape, variant, seed, 'train', inputs.step);

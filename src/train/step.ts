@@ -12,6 +12,7 @@ import { after } from '../trace/tensorflow-ops.js';
 import type { AdamWOptions } from './adamw.js';
 import type { AverageOptions } from './average.js';
 import type { FreezeName } from './freeze.js';
+import { layersInUse } from './fused-layers.js';
 import { correctSums, crossEntropySum, distillationSum, type FeatureLoss, featureSum } from './loss.js';
 import { type MixedLabels, mainLabels } from './mix.js';
 
@@ -118,6 +119,7 @@ export function differentiate(
       noise: inputs.noise,
       weights,
       recompute: options.recompute ? after : null,
+      layers: layersInUse(),
       features: learnsFeatures(options.distill),
     });
     const loss = lossSum(result, inputs, options);

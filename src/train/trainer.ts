@@ -118,8 +118,13 @@ export interface Trainer {
   dispose(): void;
 }
 
-/** How a step runs. `compiled` needs the native runtime. */
+/**
+ * How a step runs. `compiled` needs the native runtime; `fused`, the same with this project's own operations in the
+ * graph, their addon too.
+ */
 export const MODES = {
+  fused: <F extends Functions>(functions: F, precision: TrainerOptions['precision']): Program<F> =>
+    compile(functions, { precision, fused: true }),
   compiled: <F extends Functions>(functions: F, precision: TrainerOptions['precision']): Program<F> =>
     compile(functions, { precision }),
   eager: <F extends Functions>(functions: F): Program<F> => interpret(functions),
@@ -133,7 +138,7 @@ export type TrainerMode = keyof typeof MODES;
 export function createTrainer(options: TrainerOptions, mode: TrainerMode): Trainer {
   const { adamw, ema } = options;
   requirePrecision(options.precision, mode);
-  const variables = declareVariables(options, mode === 'compiled');
+  const variables = declareVariables(options, mode !== 'eager');
   const writers = writeEntryPoints(variables);
   const program = MODES[mode]({ ...entryPoints(options, variables), ...writers }, options.precision);
   const run = program.run as unknown as Runs;

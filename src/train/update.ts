@@ -3,8 +3,8 @@
  * averages. Everything is read from and written to variables.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import { halfSquaredNorm, timesOrZero } from '../trace/tensorflow-ops.js';
-import { subtractScaled, type Variable } from '../trace/variable.js';
+import { halfSquaredNorm } from '../trace/tensorflow-ops.js';
+import type { Variable } from '../trace/variable.js';
 import { adamw, type StepSizes, withoutLeftOut } from './adamw.js';
 import { clipFactor } from './clip.js';
 import type { StepOptions } from './step.js';
@@ -26,21 +26,23 @@ export function update(
   given: UpdateSizes,
 ): void {
   const { trained, first, second, ema } = variables;
-  const { gradient, taking } = prepared(options, variables, pieces);
+  const { factor, taking } = prepared(options, variables, pieces);
   const sizes = taking === null ? given : withoutLeftOut(given, given.done as tf.Tensor, taking.leftOut, options.adamw);
-  const move = adamw(sizes, options.adamw, taking?.good ?? null);
+  const move = adamw(sizes, options.adamw, {
+    gradient: factor,
+    taken: taking?.good ?? null,
+    average: given.emaRate,
+  });
   for (const [i, piece] of pieces.entries()) {
     const [target, m, v] = [trained, first, second].map((each) => each.variables[i]) as [Variable, Variable, Variable];
-    move({ target, first: m, second: v }, gradient(piece));
-    const average = ema?.variables[i];
-    if (average !== undefined)
-      subtractScaled(average, given.emaRate as tf.Tensor, tf.sub(average.read(), target.read()));
+    move({ target, first: m, second: v, average: ema?.variables[i] }, piece);
   }
 }
 
 /** What gradients and Adam's numbers become before the update. */
 interface Prepared {
-  gradient(piece: tf.Tensor): tf.Tensor;
+  /** Scalar, what gradients are multiplied by, 0 for a step that is left out; null: they are taken as they come. */
+  factor: tf.Tensor | null;
   /** Whether this step is taken; null: every step is. */
   taking: Taking | null;
 }
@@ -68,11 +70,10 @@ function prepared(
   { lossScale }: Pick<TrainingVariables, 'lossScale'>,
   pieces: tf.Tensor[],
 ): Prepared {
-  if (clipGrad === null && lossScale === null) return { gradient: (piece) => piece, taking: null };
+  if (clipGrad === null && lossScale === null) return { factor: null, taking: null };
   const norm = tf.sqrt(tf.mul(tf.addN(pieces.map(halfSquaredNorm)), 2));
   if (lossScale === null) {
-    const factor = clipFactor(norm, clipGrad as number);
-    return { gradient: (piece) => tf.mul(piece, factor), taking: null };
+    return { factor: clipFactor(norm, clipGrad as number), taking: null };
   }
   const [scale, steps, leftOut, reported] = tf.unstack(lossScale.read()) as [
     tf.Tensor,
@@ -91,5 +92,5 @@ function prepared(
       tf.stack([tf.div(scale, 2), tf.scalar(0), tf.add(leftOut, 1), reported]),
     ),
   );
-  return { gradient: (piece) => timesOrZero(piece, factor), taking: { good, leftOut } };
+  return { factor, taking: { good, leftOut } };
 }

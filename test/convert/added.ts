@@ -12,9 +12,15 @@ import type { Projection } from '../../src/model/weights.js';
 /** A learned factor of each KV head's keys, which folds into them. */
 VARIANTS['scaled-keys'] = {
   params: ({ kvHeads }) => ({ 'attn.k_scale': { shape: [kvHeads], initial: 'ones', role: 'merge' } }),
-  project(plain, at, { kvHeads }) {
-    const { k, v } = plain();
-    return { k: tf.mul(k, tf.reshape(at('attn.k_scale'), [1, kvHeads, 1, 1])), v };
+  project(at, { kvHeads, headDim, embedDim }) {
+    const factors = tf.reshape(at('attn.k_scale'), [kvHeads, 1]);
+    const scale = (of: tf.Tensor, perHead: number): tf.Tensor =>
+      tf.reshape(tf.mul(tf.reshape(of, [kvHeads, perHead]), factors), of.shape);
+    const k = {
+      weight: scale(at('attn.k.weight'), headDim * embedDim),
+      bias: scale(at('attn.k.bias'), headDim),
+    };
+    return { k, v: { weight: at('attn.v.weight'), bias: at('attn.v.bias') } };
   },
   fold(weights, added, { headDim }) {
     const factors = added['attn.k_scale'] as Float32Array;

@@ -52,10 +52,10 @@ test('every allocation is whole, not negative, and adds up to the heads; every q
 
 test('key norms are averaged over real images only', () => {
   const k = [
-    [[[3, 0]], [[0, 1]]],
-    [[[0, 5]], [[1, 0]]],
-    [[[100, 100]], [[100, 100]]],
-  ]; // [B = 3, K = 2, N = 1, E = 2], the third image is padding
-  const norms = tf.tidy(() => meanKeyNorms(tf.tensor4d(k), tf.tensor1d([1, 1, 0])).dataSync());
+    [3, 0, 0, 1],
+    [0, 5, 1, 0],
+    [100, 100, 100, 100],
+  ]; // B = 3, N = 1, K = 2, E = 2; the third image is padding
+  const norms = tf.tidy(() => meanKeyNorms(tf.tensor2d(k), 2, tf.tensor1d([1, 1, 0])).dataSync());
   assert.deepEqual([...norms], [4, 1]);
 });

@@ -204,6 +204,8 @@ test('an addon for images that failed once is made anew when set-up is asked for
   for (const target of [path.join(root, placed), cache])
     cpSync(path.join(ROOT, placed, 'tfjs_binding.node'), path.join(target, 'tfjs_binding.node'));
   // As after a compilation that the disk was too full for: what lies in the cache does not load.
+  for (const target of [path.join(root, placed), cache])
+    cpSync(path.join(ROOT, placed, 'gqa_fused.node'), path.join(target, 'gqa_fused.node'));
   writeFileSync(path.join(cache, 'gqa_images.node'), 'cut short');
   writeFileSync(path.join(root, 'node_modules/.gqa-native.json'), JSON.stringify({ ...before, images: 'it failed' }));
   const compiler = (script: string): NodeJS.ProcessEnv => ({

@@ -1,4 +1,4 @@
-/** The compiled trainer and the eager one do the same. */
+/** The compiled trainer and the eager one do the same, and the one with fused operations does as the compiled one. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
@@ -14,11 +14,22 @@ import { type Mix, UNMIXED } from '../../src/train/mix.js';
 import type { Model } from '../../src/train/model.js';
 import { evaluatedModel, teacherEntries } from '../../src/train/snapshot.js';
 import { teacherShape, withScaleFolded } from '../../src/train/teacher.js';
-import { createTrainer, type Trainer, type TrainerOptions } from '../../src/train/trainer.js';
+import { createTrainer, type Trainer, type TrainerMode, type TrainerOptions } from '../../src/train/trainer.js';
 import { BASE, BATCH, batchOf, loadInto, modelOf, optionsOf, SIDE, STEPS } from './models.js';
 
-const native = (await startBackend('auto')).name === 'tensorflow';
+const backend = await startBackend('auto');
+const native = backend.name === 'tensorflow';
 const skip = native ? false : 'compiled functions need the native runtime: npm run setup';
+
+/** What is compared with what. */
+const COMPARED: { title: string; modes: [TrainerMode, TrainerMode]; skip: string | false }[] = [
+  { title: 'compiled = eager', modes: ['compiled', 'eager'], skip },
+  {
+    title: 'fused = compiled',
+    modes: ['fused', 'compiled'],
+    skip: 'problem' in backend.fused ? `no fused operations: ${backend.fused.problem}` : false,
+  },
+];
 
 /** Those of the papers, from the table: MQA is GQA with one KV head. */
 const VARIANTS = STEPS.filter((name) => name !== 'mqa');
@@ -57,10 +68,10 @@ function assertClose(found: number[], expected: number[], tolerance: number, wha
  * Ten optimizer steps of both trainers, side by side; the last batch is short.
  * @param mixes with `mix`: which batch i is mixed how, in turn
  */
-function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
+function assertAlike(modes: [TrainerMode, TrainerMode], options: TrainerOptions, mixes: Mix[] = []): void {
   const { variant, gradAccumSteps } = options;
-  const [compiled, eager] = [compiledTrainer(options), eagerTrainer(options)];
-  const both = [compiled, eager] as const;
+  const both = modes.map((mode) => createTrainer(options, mode)) as [Trainer, Trainer];
+  const [compiled, eager] = both;
   const teacher = initialModel(teacherShape(options.shape), 'mha', 8);
   for (const trainer of both) {
     loadInto(trainer, options);
@@ -117,6 +128,8 @@ function assertAlike(options: TrainerOptions, mixes: Mix[] = []): void {
 type StoredModel = ReturnType<typeof modelOf>;
 
 const EVERYTHING = {
+  // a gradient that is all but 0 moves a parameter by its rounding: the accumulated and clipped ones are as small
+  adamw: { ...optionsOf('gqa').adamw, eps: 1e-4 },
   clipGrad: 0.5,
   gradAccumSteps: 2,
   ema: { decay: 0.8, warmup: true },
@@ -125,23 +138,25 @@ const EVERYTHING = {
   recompute: true,
 } as const;
 
-for (const variant of VARIANTS) {
-  test(`compiled = eager over ten steps at lr 1e-4, the last batch short: ${variant}`, { skip }, () =>
-    assertAlike(optionsOf(variant)),
-  );
+for (const { title, modes, skip } of COMPARED) {
+  for (const variant of VARIANTS) {
+    test(`${title} over ten steps at lr 1e-4, the last batch short: ${variant}`, { skip }, () =>
+      assertAlike(modes, optionsOf(variant)),
+    );
 
-  // options meet the other forms of wgqa as they meet wgqa, and the others of dgqa as dgqa-ema; mha is a gqa
-  if (/^wgqa-|^dgqa-diff|^mha/.test(variant)) continue;
+    // options meet the other forms of wgqa as they meet wgqa, and the others of dgqa as dgqa-ema; mha is a gqa
+    if (/^wgqa-|^dgqa-diff|^mha/.test(variant)) continue;
 
-  test(`compiled = eager with every training option at once: ${variant}`, { skip }, () =>
-    assertAlike(optionsOf(variant, EVERYTHING)),
-  );
-}
+    test(`${title} with every training option at once: ${variant}`, { skip }, () =>
+      assertAlike(modes, optionsOf(variant, EVERYTHING)),
+    );
+  }
 
-for (const [option, value] of Object.entries(EVERYTHING)) {
-  test(`compiled = eager with one training option: ${option}`, { skip }, () =>
-    assertAlike(optionsOf('dgqa-ema', { [option]: value })),
-  );
+  for (const [option, value] of Object.entries(EVERYTHING).filter(([option]) => option !== 'adamw')) {
+    test(`${title} with one training option: ${option}`, { skip }, () =>
+      assertAlike(modes, optionsOf('dgqa-ema', { [option]: value })),
+    );
+  }
 }
 
 /** Layers that differ: one KV head, unequal groups side by side, unequal groups that are scattered. */
@@ -151,14 +166,16 @@ const UNEVEN: Grouping = [
   [0, 1, 1, 0, 1, 1],
 ];
 
-for (const variant of ['gqa', 'dgqa-ema']) {
-  test(
-    `compiled = eager with layers of different and unequal groups, and every training option: ${variant}`,
-    {
-      skip,
-    },
-    () => assertAlike(optionsOf(variant, { ...EVERYTHING, shape: { ...BASE, grouping: UNEVEN } })),
-  );
+for (const { title, modes, skip } of COMPARED) {
+  for (const variant of ['gqa', 'dgqa-ema']) {
+    test(
+      `${title} with layers of different and unequal groups, and every training option: ${variant}`,
+      {
+        skip,
+      },
+      () => assertAlike(modes, optionsOf(variant, { ...EVERYTHING, shape: { ...BASE, grouping: UNEVEN } })),
+    );
+  }
 }
 
 const MIXES: Record<string, Mix> = {
@@ -167,16 +184,18 @@ const MIXES: Record<string, Mix> = {
   cutmix: { lambda: 1 - (6 * 7) / 256, box: [3, 9, 9, 16] },
 };
 
-for (const [name, mix] of Object.entries(MIXES)) {
-  test(`compiled = eager with mixed batches: ${name}`, { skip }, () =>
-    assertAlike(optionsOf('dgqa-ema', { mix: true }), [mix]),
-  );
+for (const { title, modes, skip } of COMPARED) {
+  for (const [name, mix] of Object.entries(MIXES)) {
+    test(`${title} with mixed batches: ${name}`, { skip }, () =>
+      assertAlike(modes, optionsOf('dgqa-ema', { mix: true }), [mix]),
+    );
+  }
 }
 
 const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 
 test('compiled = eager with another mean and deviation, images enlarged in the graph or not', { skip }, () => {
-  assertAlike(optionsOf('gqa', { pixels: IMAGENET }));
+  assertAlike(['compiled', 'eager'], optionsOf('gqa', { pixels: IMAGENET }));
   const options = optionsOf('mha', { pixels: IMAGENET });
   const trainers = [compiledTrainer(options), eagerTrainer(options), compiledTrainer(optionsOf('mha'))];
   const [compiled, eager, half] = trainers.map((trainer) => {
@@ -225,7 +244,11 @@ test('a teacher of another mean and deviation says the same of the student’s i
 test(
   'compiled = eager with mixed batches and every training option at once, each batch mixed in its own way',
   { skip },
-  () => assertAlike(optionsOf('kdgqa', { ...EVERYTHING, mix: true }), [...Object.values(MIXES), UNMIXED]),
+  () =>
+    assertAlike(['compiled', 'eager'], optionsOf('kdgqa', { ...EVERYTHING, mix: true }), [
+      ...Object.values(MIXES),
+      UNMIXED,
+    ]),
 );
 
 test('an unmixed batch of a step that mixes is the step without; a mixed one is that of the images and labels mixed by hand', {

@@ -210,7 +210,8 @@ test('a compiled run and one operation by operation give the same figures, to th
   };
   if (!compiled.device.startsWith('tensorflow')) return t.skip('no native runtime here');
   const eager = trained(runsDir, 'eager', ...SMALL, '--eager') as unknown as typeof compiled;
-  assert.deepEqual([compiled.device, eager.device], ['tensorflow cpu compiled', 'tensorflow cpu eager']);
+  assert.match(compiled.device, /^tensorflow cpu (fused|compiled)$/);
+  assert.equal(eager.device, 'tensorflow cpu eager');
   assert.ok(
     Math.abs(compiled.test.loss - eager.test.loss) < 1e-5 * eager.test.loss,
     `${compiled.test.loss} compiled, ${eager.test.loss} eagerly`,
@@ -235,7 +236,8 @@ test('bench measures both ways of running a step in one document', (t) => {
   if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: there is nothing to compare');
   assert.equal(ran.code, 0, ran.stderr);
   const found = JSON.parse(ran.stdout);
-  assert.deepEqual([found.mode, found.eager.mode, found.variant, found.kv_heads], ['compiled', 'eager', 'dgqa-ema', 2]);
+  assert.match(found.mode, /^(fused|compiled)$/);
+  assert.deepEqual([found.eager.mode, found.variant, found.kv_heads], ['eager', 'dgqa-ema', 2]);
   for (const key of [
     'compile_s',
     'train_images_per_s',
@@ -268,11 +270,12 @@ test('bench measures two variants side by side, and says what kinds of operation
   if (/wasm/.test(ran.stderr) && ran.code === 2) return t.skip('no native runtime here: nothing is compiled');
   assert.equal(ran.code, 0, ran.stderr);
   const found = JSON.parse(ran.stdout);
-  assert.deepEqual([found.variant, found.pgqa.variant, found.pgqa.mode], ['dgqa-ema', 'pgqa', 'compiled']);
+  assert.deepEqual([found.variant, found.pgqa.variant, found.pgqa.mode], ['dgqa-ema', 'pgqa', found.mode]);
   assert.ok(found.ratio > 0);
   const kinds = new Map(found.profile.map((kind: { op: string; operations: number }) => [kind.op, kind.operations]));
   assert.ok(
-    (kinds.get('ResourceApplyAdam') as number) > 0 && [...kinds.keys()].some((op) => /MatMul/.test(String(op))),
+    [...kinds.keys()].some((op) => /Adam/.test(String(op))) &&
+      [...kinds.keys()].some((op) => /MatMul/.test(String(op))),
   );
 });
 

@@ -24,12 +24,10 @@ export interface Variant {
    */
   params?(layer: LayerShape): Record<string, ParameterSpec>;
   /**
-   * How keys and values come about.
-   * @param plain by linear layers of their own, [B, K, N, E]
-   * @param at    a parameter of the block by its name: `attn.k_scale`
-   * @param x     what they are made of, [B·N, D]
+   * The linear layers of keys and values, where they are not parameters of their own.
+   * @param at a parameter of the block by its name: `attn.k_scale`
    */
-  project?(plain: () => KeysAndValues, at: (name: string) => tf.Tensor, layer: LayerShape, x: tf.Tensor): KeysAndValues;
+  project?(at: (name: string) => tf.Tensor, layer: LayerShape): KeysAndValues;
   /** Which query head reads which key head follows the key norms. */
   allocate?: KeyDrivenRule;
   /** Noise on the attention's output. */
@@ -41,10 +39,15 @@ export interface Variant {
   fold?(weights: AttentionWeights, added: Record<string, Float32Array>, layer: LayerShape): AttentionWeights;
 }
 
-/** [B, K, N, E] each. */
+/** Linear layers, as tensors: [K·E, D] and [K·E]. */
 export interface KeysAndValues {
-  k: tf.Tensor;
-  v: tf.Tensor;
+  k: LinearLayer;
+  v: LinearLayer;
+}
+
+export interface LinearLayer {
+  weight: tf.Tensor;
+  bias: tf.Tensor;
 }
 
 export interface Perturbation {

@@ -7,10 +7,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { type Groups, groupSizes, membersOf, oneHot } from '../grouping.js';
-import { linear, withoutGradient } from '../layers.js';
 import type { LayerShape } from '../sizes.js';
 import type { Projection } from '../weights.js';
-import type { Variant } from './hooks.js';
+import type { LinearLayer, Variant } from './hooks.js';
 
 /** A weight for each head; for each of its outputs, [H, E]; or for each of its inputs, [H, D]. */
 type Form = 'scalar' | 'out' | 'in';
@@ -41,17 +40,10 @@ export function wgqa(form: Form, start: 'mean' | 'random'): Variant {
         'attn.v_merge': weights(valueGroups),
       };
     },
-    project(_plain, at, layer, x) {
-      const { headDim, groups, valueGroups } = layer;
-      const heads = (part: 'k' | 'v', of: Groups): tf.Tensor => {
-        const { weight, bias } = summed(at(`attn.${part}.weight`), at(`attn.${part}.bias`), at(`attn.${part}_merge`), {
-          ...layer,
-          groups: of,
-        });
-        const rows = linear(x, weight, part === 'k' ? withoutGradient(bias) : bias);
-        return tf.transpose(tf.reshape(rows, [-1, layer.tokens, bias.size / headDim, headDim]), [0, 2, 1, 3]);
-      };
-      return { k: heads('k', groups), v: heads('v', valueGroups) };
+    project(at, layer) {
+      const heads = (part: 'k' | 'v', groups: Groups): LinearLayer =>
+        summed(at(`attn.${part}.weight`), at(`attn.${part}.bias`), at(`attn.${part}_merge`), { ...layer, groups });
+      return { k: heads('k', layer.groups), v: heads('v', layer.valueGroups) };
     },
     fold(weights, added, { headDim, groups, valueGroups }) {
       const fold = ({ weight, bias }: Projection, w: Float32Array, of: Groups): Projection =>
@@ -70,7 +62,7 @@ export function wgqa(form: Form, start: 'mean' | 'random'): Variant {
     bias: tf.Tensor,
     merge: tf.Tensor,
     { heads, headDim, embedDim, groups }: LayerShape,
-  ): { weight: tf.Tensor; bias: tf.Tensor } {
+  ): LinearLayer {
     const [k, e, d] = [groupSizes(groups).length, headDim, embedDim];
     const members = tf.transpose(tf.tensor2d(oneHot(groups))); // [K, H]
     const all = tf.reshape(weight, [heads, e, d]);
