@@ -26,7 +26,7 @@ export interface Backend {
 }
 
 export interface FusedOperations {
-  instructions: 'AVX2' | 'AVX-512';
+  instructions: 'AVX2' | 'AVX-512' | 'AVX-512 and AMX';
   threads: number;
 }
 

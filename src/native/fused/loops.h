@@ -65,5 +65,7 @@ constexpr int64_t roundedUp(int64_t n) { return (n + WIDEST - 1) / WIDEST * WIDE
 
 extern const Loops<float> floatLoopsAvx2, floatLoopsAvx512;
 extern const Loops<bfloat16> bfloat16LoopsAvx2, bfloat16LoopsAvx512;
+// Puts attention on tile registers in place of what is there; false where the compiler does not know them.
+bool takeAmx(Loops<bfloat16>& loops);
 
 }  // namespace gqa

@@ -2,6 +2,10 @@
 // TensorFlow's stable C API when this addon is loaded, which has to be before a graph that holds them. What they compute
 // stands in loops.inc; here are their inputs, outputs, checks and threads. Sums over rows are added up in parts of fixed
 // sizes, in order: the same numbers at every run with as many threads.
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -33,9 +37,27 @@ const Loops<float>& loops() {
   static const Loops<float>& best = hasAvx512() ? floatLoopsAvx512 : floatLoopsAvx2;
   return best;
 }
+// AMX, for bfloat16: the processor has it, and Linux lets this process use the tiles' state (since 5.16; oneDNN asks too).
+bool hasAmx() {
+  static const bool has = [] {
+    unsigned a, b, c, d;
+    if (!hasAvx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const bool tiles = (d >> 24 & 1) != 0 && (d >> 22 & 1) != 0;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
+    const bool halves = (a >> 5 & 1) != 0;
+    constexpr int ASK = 0x1023, TILE_DATA = 18;
+    return tiles && halves && syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
+  }();
+  return has;
+}
+
 template <>
 const Loops<bfloat16>& loops() {
-  static const Loops<bfloat16>& best = hasAvx512() ? bfloat16LoopsAvx512 : bfloat16LoopsAvx2;
+  static const Loops<bfloat16> best = [] {
+    Loops<bfloat16> found = hasAvx512() ? bfloat16LoopsAvx512 : bfloat16LoopsAvx2;
+    if (hasAmx()) takeAmx(found);
+    return found;
+  }();
   return best;
 }
 
@@ -498,13 +520,13 @@ const bool registered = [] {
 }  // namespace
 }  // namespace gqa
 
-// { instructions: 'AVX-512' | 'AVX2' | null, threads }: null where the operations were not registered
+// { instructions: 'AVX-512 and AMX' | 'AVX-512' | 'AVX2' | null, threads }: null where the operations were not registered
 #include <node_api.h>
 extern "C" napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   using namespace gqa;
   napi_value instructions, threads;
   if (registered)
-    napi_create_string_utf8(env, hasAvx512() ? "AVX-512" : "AVX2", NAPI_AUTO_LENGTH, &instructions);
+    napi_create_string_utf8(env, hasAmx() ? "AVX-512 and AMX" : hasAvx512() ? "AVX-512" : "AVX2", NAPI_AUTO_LENGTH, &instructions);
   else
     napi_get_null(env, &instructions);
   napi_create_int32(env, Pool::shared().size(), &threads);
