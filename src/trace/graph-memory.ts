@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { TraceError } from './error.js';
 import { full, fusedType, low } from './fused.js';
 import { type Attribute, addNode, type Output } from './graph.js';
-import { type Access, asTensor, currentRecording, outputOf, type Recording } from './recorder.js';
+import { type Access, asTensor, currentRecording, lowered, outputOf, type Recording } from './recorder.js';
 import type { Memory, NameAndShape, Variable } from './variable.js';
 
 export const graphMemory: Memory = {
@@ -15,18 +15,33 @@ export const graphMemory: Memory = {
       value = addNode(recording.graph, recording.scope, 'ReadVariableOp', [resource], { dtype: FLOAT });
       touch(recording, target, { kind: 'read', node: value });
       recording.values.set(target.name, value);
+      if (hasTwin(recording, target)) {
+        const twin = twinOf(target);
+        const inputs = [handle(recording, twin, LOW)];
+        const low = addNode(recording.graph, recording.scope, 'ReadVariableOp', inputs, { dtype: LOW });
+        touch(recording, twin, { kind: 'read', node: low });
+        recording.lowered.set(value, low);
+      }
     }
     return asTensor(value, target.shape, 'float32');
   },
   assign(target, value) {
+    const recording = currentRecording();
     change(target, 'AssignVariableOp', value);
-    currentRecording().values.set(target.name, outputOf(value));
+    recording.values.set(target.name, outputOf(value));
+    if (!hasTwin(recording, target)) return;
+    const twin = twinOf(target);
+    const inputs = [handle(recording, twin, LOW), lowered(recording, outputOf(value))];
+    const node = addNode(recording.graph, recording.scope, 'AssignVariableOp', inputs, { dtype: LOW });
+    touch(recording, twin, { kind: 'update', node });
   },
   assignAdd(target, value) {
+    requireNoTwin(target);
     change(target, 'AssignAddVariableOp', value);
     currentRecording().values.delete(target.name); // the next read asks the variable
   },
   subtractScaled(target, rate, difference) {
+    requireNoTwin(target);
     const recording = currentRecording();
     const inputs = [handle(recording, target), outputOf(rate), outputOf(difference)];
     const node = addNode(recording.graph, recording.scope, 'ResourceApplyGradientDescent', inputs, { T: FLOAT });
@@ -76,13 +91,32 @@ export function applyAdam(
  */
 export function applyFusedAdamW(moved: readonly Variable[], gradient: tf.Tensor, step: tf.Tensor): void {
   const recording = currentRecording();
-  const inputs = [...moved.map((each) => handle(recording, each)), low(gradient), full(step)];
-  const op = moved.length > 3 ? 'GqaAdamWAveraged' : 'GqaAdamW';
-  const node = addNode(recording.graph, recording.scope, op, inputs, { T: fusedType() });
-  for (const each of moved) {
+  const [target, , , average] = moved as [Variable, Variable, Variable, Variable?];
+  const twins = [target, ...(average === undefined ? [] : [average])]
+    .filter((each) => hasTwin(recording, each))
+    .map(twinOf);
+  const inputs = [
+    ...moved.map((each) => handle(recording, each)),
+    ...twins.map((each) => handle(recording, each, LOW)),
+    ...[low(gradient), full(step)],
+  ];
+  const node = addNode(recording.graph, recording.scope, 'GqaAdamW', inputs, {
+    ...{ T: fusedType(), A: { int: moved.length - 3 }, W: { int: twins.length } },
+  });
+  for (const each of [...moved, ...twins]) {
     touch(recording, each, { kind: 'update', node });
     recording.values.delete(each.name); // the next read asks the variable
   }
+}
+
+/** The same numbers in bfloat16, kept beside a variable that products read. */
+const twinOf = ({ name, shape }: NameAndShape): NameAndShape => ({ name: `${name}/low`, shape, inProducts: false });
+const hasTwin = ({ fused, precision }: Recording, { inProducts }: NameAndShape): boolean =>
+  inProducts && fused && precision === 'bfloat16';
+
+function requireNoTwin(target: NameAndShape): void {
+  if (hasTwin(currentRecording(), target))
+    throw new TraceError(`${target.name} is kept in bfloat16 too, and can be assigned or moved by AdamW only`);
 }
 
 /** An operation that puts a value of the variable's own shape into it. */
@@ -95,12 +129,13 @@ function change(target: NameAndShape, op: 'AssignVariableOp' | 'AssignAddVariabl
 }
 
 const FLOAT: Attribute = { type: 'float32' };
+const LOW: Attribute = { type: 'bfloat16' };
 
 /** The variable's one handle, shared by all functions. */
-function handle({ graph }: Recording, { name, shape }: NameAndShape): Output {
+function handle({ graph }: Recording, { name, shape }: NameAndShape, dtype = FLOAT): Output {
   const node = graph.nodes.get(`.variables/${name}`);
   if (node === undefined) {
-    const attributes: Record<string, Attribute> = { dtype: FLOAT, shape: { shape }, shared_name: { text: name } };
+    const attributes: Record<string, Attribute> = { dtype, shape: { shape }, shared_name: { text: name } };
     return addNode(graph, '.variables', 'VarHandleOp', [], attributes, name);
   }
   if (`${(node.attributes.shape as { shape: number[] }).shape}` !== `${shape}`) {

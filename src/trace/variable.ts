@@ -10,6 +10,11 @@ import { isRecording } from './recorder.js';
 export interface Variable {
   readonly name: string;
   readonly shape: readonly number[];
+  /**
+   * Whether products read it: in a graph of fused operations in bfloat16 it then lies there in that precision too, so
+   * that it is not cast at every call.
+   */
+  readonly inProducts: boolean;
   /** What the variable holds at this point of the function. */
   read(): tf.Tensor;
   assign(value: tf.Tensor): void;
@@ -26,23 +31,24 @@ export interface Memory {
   subtractScaled(target: NameAndShape, rate: tf.Tensor, difference: tf.Tensor): void;
 }
 
-export type NameAndShape = Pick<Variable, 'name' | 'shape'>;
+export type NameAndShape = Pick<Variable, 'name' | 'shape' | 'inProducts'>;
 
 /**
  * A float32 variable, for use inside functions of one program; it has no value until a function assigns one.
  * @param name unique in its program
  */
-export const variable = (name: string, shape: readonly number[]): Variable => ({
+export const variable = (name: string, shape: readonly number[], inProducts = false): Variable => ({
   name,
   shape,
-  read: () => memory().read({ name, shape }),
+  inProducts,
+  read: () => memory().read({ name, shape, inProducts }),
   assign(value) {
     requireLike({ name, shape }, value);
-    memory().assign({ name, shape }, value);
+    memory().assign({ name, shape, inProducts }, value);
   },
   assignAdd(value) {
     requireLike({ name, shape }, value);
-    memory().assignAdd({ name, shape }, value);
+    memory().assignAdd({ name, shape, inProducts }, value);
   },
 });
 
@@ -73,7 +79,7 @@ function memory(): Memory {
   return found;
 }
 
-function requireLike({ name, shape }: NameAndShape, value: tf.Tensor): void {
+function requireLike({ name, shape }: Omit<NameAndShape, 'inProducts'>, value: tf.Tensor): void {
   if (value.dtype === 'float32' && `${value.shape}` === `${shape}`) return;
   throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
 }

@@ -21,7 +21,7 @@ export interface Loadable {
 /** @param name unique in its program */
 export function loadable(name: string, shape: ModelShape, variant: VariantName, mode: TrainerMode): Loadable {
   const shapes = shapesOf(shape, variant);
-  const held = packed(name, shapes, mode !== 'eager');
+  const held = packed(name, shapes, mode !== 'eager', false);
   const specs = Object.fromEntries(Object.entries(shapes).map(([each, size]) => [each, float32(...size)]));
   return {
     shape,

@@ -33,12 +33,14 @@ const SMALL = 16_384;
  * @param kind     goes before the variables' names
  * @param shapes   by name
  * @param together whether small tensors of a shape are one variable
+ * @param inProducts whether large matrices are read by products; moments are not
  * @param outside  goes before the tensors' names outside, where that is another word
  */
 export function packed(
   kind: string,
   shapes: Record<string, readonly number[]>,
   together: boolean,
+  inProducts: boolean,
   outside = kind,
 ): Packed {
   const groups = groupsOf(shapes, together).map(({ names, shape }) => ({
@@ -46,6 +48,7 @@ export function packed(
     variable: variable(
       `${kind}/${names[0]}${names.length > 1 ? `.and_${names.length - 1}_more` : ''}`,
       names.length > 1 ? [names.length, ...shape] : shape,
+      inProducts && names.length === 1 && shape.length === 2,
     ),
     tensors: names.map((name) => ({ name: `${outside}/${name}`, shape })),
   }));

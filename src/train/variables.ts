@@ -57,16 +57,16 @@ export function declareVariables(options: TrainerOptions, together: boolean): Tr
         ]),
       ),
     );
-  const likeTrained = (kind: string): Packed => packed(kind, trained, together);
+  const likeTrained = (kind: string, inProducts = false): Packed => packed(kind, trained, together, inProducts);
   return {
-    trained: likeTrained('params'),
-    frozen: packed('frozen', frozen, together, 'params'),
+    trained: likeTrained('params', true),
+    frozen: packed('frozen', frozen, together, true, 'params'),
     first: likeTrained('first'),
     second: likeTrained('second'),
-    ema: ema === null ? null : likeTrained('ema'),
+    ema: ema === null ? null : likeTrained('ema', true),
     gradients:
       gradAccumSteps === 1 ? null : { sums: likeTrained('gradients'), images: variable('gradient-images', []) },
-    teacher: distill === null ? null : packed('teacher', shapesOf(teacherShape(shape), 'mha'), together),
+    teacher: distill === null ? null : packed('teacher', shapesOf(teacherShape(shape), 'mha'), together, true),
     lossScale: precision === 'float16' ? variable('loss-scale', [4]) : null,
     attention: likeAttention('attention'),
     counts:

@@ -18,6 +18,13 @@ struct AdamW {
   float keep, step, beta1, beta2, epsilon, factor, average;
 };
 
+// What a step changes: parameter, moments and moving average, and the first and last once more in bfloat16; what a run
+// does without is null.
+struct Moved {
+  float *target, *first, *second, *average;
+  bfloat16 *lowTarget, *lowAverage;
+};
+
 // Heads H of `width` numbers; rows of the projections, [B·M, H·E], [B·N, K·E] and [B·N, V·E], without their biases.
 template <class T>
 struct Attention {
@@ -51,8 +58,7 @@ struct Loops {
   void (*columnSums)(Range rows, int64_t width, const T* x, float* sums);
   // x + r + bias
   void (*residual)(Range rows, int64_t width, const float* x, const T* r, const float* bias, float* y);
-  void (*adamw)(Range elements, const T* gradient, const AdamW& step, float* target, float* first, float* second,
-                float* average);
+  void (*adamw)(Range elements, const T* gradient, const AdamW& step, const Moved& moved);
   // One image's heads of a component. `scratch`: as many floats as attendScratch says.
   void (*attend)(const Attention<T>& of, int image, const Component& component, float* scratch);
   void (*attendGrad)(const Attention<T>& of, int image, const Component& component, float* scratch);

@@ -106,14 +106,15 @@ class Call {
     return static_cast<T*>(TF_TensorData(tensor));
   }
   // What a variable holds, to be changed in place; copied before where somebody still reads it.
-  float* variable(int i, int64_t count) {
+  template <class T>
+  T* variable(int i, int64_t count) {
     if (!ok()) return nullptr;
     TF_Tensor* tensor = nullptr;
     TF_GetInputTensorFromVariable(context_, i, false, false, false, copy, &tensor, status_);
     if (tensor == nullptr) return nullptr;
     held_.push_back(tensor);
     if (!expect(TF_TensorElementCount(tensor) == count, "a variable and its gradient differ in size")) return nullptr;
-    return static_cast<float*>(TF_TensorData(tensor));
+    return static_cast<T*>(TF_TensorData(tensor));
   }
 
  private:
@@ -275,22 +276,33 @@ void residual(const None&, Call& call) {
   byRows(t.rows, t.width, [&](Range rows) { loops<T>().residual(rows, t.width, x, r, bias, y); });
 }
 
-// variables: parameter, first, second, and with AVERAGED the moving average; gradient; [7] of AdamW
-template <class T, bool AVERAGED>
-void adamw(const None&, Call& call) {
-  constexpr int GRADIENT = AVERAGED ? 4 : 3;
-  const int64_t count = call.count(GRADIENT);
-  if (!call.expect(call.count(GRADIENT + 1) == 7, "a step has seven numbers")) return;
-  float* moved[4] = {nullptr, nullptr, nullptr, nullptr};
-  for (int i = 0; i < GRADIENT; i++) moved[i] = call.variable(i, count);
-  const T* gradient = call.in<T>(GRADIENT);
-  const float* numbers = call.in<float>(GRADIENT + 1);
+// Moving averages and bfloat16 twins that a step has, 0 or 1 and 0 to 2.
+struct Besides {
+  int32_t averages, twins;
+};
+
+// variables: parameter, first, second, averages, twins of the parameter and of the average; gradient; [7] of AdamW
+template <class T>
+void adamw(const Besides& besides, Call& call) {
+  const int gradientAt = 3 + besides.averages + besides.twins;
+  const int64_t count = call.count(gradientAt);
+  if (!call.expect(call.count(gradientAt + 1) == 7, "a step has seven numbers")) return;
+  if (!call.expect(besides.averages <= 1 && besides.twins <= 1 + besides.averages, "too many variables")) return;
+  Moved moved{};
+  moved.target = call.variable<float>(0, count);
+  moved.first = call.variable<float>(1, count);
+  moved.second = call.variable<float>(2, count);
+  if (besides.averages > 0) moved.average = call.variable<float>(3, count);
+  if (besides.twins > 0) moved.lowTarget = call.variable<bfloat16>(3 + besides.averages, count);
+  if (besides.twins > 1) moved.lowAverage = call.variable<bfloat16>(4 + besides.averages, count);
+  const T* gradient = call.in<T>(gradientAt);
+  const float* numbers = call.in<float>(gradientAt + 1);
   if (!call.ok()) return;
   AdamW step;
   std::memcpy(&step, numbers, sizeof step);
   // by blocks of 1,024, so that threads do not share lines
   byRows((count + 1023) / 1024, 1024, [&](Range blocks) {
-    loops<T>().adamw({blocks.from * 1024, std::min(count, blocks.to * 1024)}, gradient, step, moved[0], moved[1], moved[2], moved[3]);
+    loops<T>().adamw({blocks.from * 1024, std::min(count, blocks.to * 1024)}, gradient, step, moved);
   });
 }
 
@@ -430,6 +442,10 @@ void read(TF_OpKernelConstruction* from, Norm& to, TF_Status* status) {
   TF_OpKernelConstruction_GetAttrFloat(from, "epsilon", &to.epsilon, status);
 }
 void read(TF_OpKernelConstruction*, None&, TF_Status*) {}
+void read(TF_OpKernelConstruction* from, Besides& to, TF_Status* status) {
+  TF_OpKernelConstruction_GetAttrInt32(from, "A", &to.averages, status);
+  if (TF_GetCode(status) == TF_OK) TF_OpKernelConstruction_GetAttrInt32(from, "W", &to.twins, status);
+}
 void read(TF_OpKernelConstruction* from, Heads& to, TF_Status* status) {
   const std::pair<const char*, int32_t*> all[] = {{"batch", &to.batch}, {"heads", &to.heads}, {"key_heads", &to.keyHeads}, {"value_heads", &to.valueHeads}};
   for (auto [name, value] : all)
@@ -483,11 +499,6 @@ void op(const char* name, std::vector<const char*> inputs, std::vector<const cha
   kernel<OPTIONS, BODY<float>>(NAME, TF_FLOAT);      \
   kernel<OPTIONS, BODY<bfloat16>>(NAME, TF_BFLOAT16)
 
-template <class T>
-void plainAdamw(const None& none, Call& call) { adamw<T, false>(none, call); }
-template <class T>
-void averagedAdamw(const None& none, Call& call) { adamw<T, true>(none, call); }
-
 const bool registered = [] {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
   const std::vector<const char*> heads = {"batch: int", "heads: int", "key_heads: int", "value_heads: int"};
@@ -497,8 +508,9 @@ const bool registered = [] {
   op("GqaBiasGeluGrad", {"dy: T", "z: T", "bias: float"}, {"dz: T", "dbias: float"});
   op("GqaColumnSums", {"x: T"}, {"sums: float"});
   op("GqaResidual", {"x: float", "r: T", "bias: float"}, {"y: float"});
-  op("GqaAdamW", {"target: resource", "first: resource", "second: resource", "gradient: T", "step: float"}, {}, {}, true);
-  op("GqaAdamWAveraged", {"target: resource", "first: resource", "second: resource", "average: resource", "gradient: T", "step: float"}, {}, {}, true);
+  op("GqaAdamW",
+     {"target: resource", "first: resource", "second: resource", "averages: A * resource", "twins: W * resource", "gradient: T", "step: float"},
+     {}, {"A: int >= 0", "W: int >= 0"}, true);
   op("GqaAttention", {"q: T", "k: T", "v: T", "q_bias: float", "k_bias: float", "v_bias: float", "key_of: int32", "value_of: int32"},
      {"out: T", "lse: float"}, heads);
   op("GqaAttentionGrad",
@@ -510,8 +522,7 @@ const bool registered = [] {
   BOTH("GqaBiasGeluGrad", None, biasGeluGrad);
   BOTH("GqaColumnSums", None, columnSums);
   BOTH("GqaResidual", None, residual);
-  BOTH("GqaAdamW", None, plainAdamw);
-  BOTH("GqaAdamWAveraged", None, averagedAdamw);
+  BOTH("GqaAdamW", Besides, adamw);
   BOTH("GqaAttention", Heads, attention);
   BOTH("GqaAttentionGrad", Heads, attentionGrad);
   return true;
