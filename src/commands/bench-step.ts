@@ -92,7 +92,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
   [...read.notices, ...requireEffect(options.config, other === null ? [read] : [read, other], 'bench step')].forEach(
     say,
   );
-  const backend = await startBackend(config.device);
+  const backend = await startBackend(config.device, config.train.compiler);
   if (backend.notice !== null) say(backend.notice);
   const first = modeOf(backend, config.train.compiler, options.eager);
   const second = COMPARED_MODES[compare ?? ''];

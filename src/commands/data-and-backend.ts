@@ -63,7 +63,7 @@ async function prepared<Data extends Evaluable>(
 ): Promise<Prepared<Data>> {
   const notices = [...dataset.notices, ...requireUsable(dataset)];
   await stop.check();
-  const backend = await startBackend(config.device);
+  const backend = await startBackend(config.device, config.train.compiler);
   await stop.check();
   if (backend.notice !== null) say(backend.notice);
   say(`${dataset.name}: ${counted(dataset.classes.length, 'class')}, ${numbersOf(dataset)} in ${dataset.from}`);

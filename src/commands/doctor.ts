@@ -59,6 +59,12 @@ export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolea
   if (failure !== null) throw failure;
 }
 
+function formatStep({ name, fused }: Backend): string {
+  if (name !== 'tensorflow') return 'operation by operation';
+  if ('problem' in fused) return `one graph of TensorFlow’s own operations: ${fused.problem}`;
+  return `one graph with fused operations (${fused.instructions}, ${counted(fused.threads, 'thread')})`;
+}
+
 async function tryBackend(
   device: 'auto' | 'gpu' | 'native',
 ): Promise<{ runtime: Backend | null; failure: GqaError | null }> {
@@ -96,6 +102,7 @@ function formatReport(report: Report): string {
         ? ['the asked device is not there']
         : [formatRuntime(runtime), ...(runtime.notice === null ? [] : [runtime.notice])],
     ],
+    ['step', runtime === null ? [] : [formatStep(runtime)]],
     ['images', [noNative === null ? 'JPEGs and RandAugment natively' : `by sharp and in JavaScript: ${noNative}`]],
     [
       'candidates',

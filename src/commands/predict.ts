@@ -38,7 +38,7 @@ export async function predict({ run, pictures, device, json }: PredictOptions, s
   const source = await foundSource({ run }, 'predict');
   const { config } = readConfig(source.config, deviceOverride(device));
   const classes = readModelCard(openCheckpoint(source.checkpoint))?.classes ?? [];
-  const backend = await startBackend(config.device);
+  const backend = await startBackend(config.device, config.train.compiler);
   if (backend.notice !== null) say(backend.notice);
   const mode = modeOf(backend, config.train.compiler, false);
   const pipeline = openPipeline(config.data.workers, { ...config.data, onBadImage: 'error', cache: null });

@@ -123,7 +123,7 @@ export const configSchema = z.strictObject({
       distill_weight: z.number().gt(0).max(1).default(0.5),
       distill_temperature: z.number().gt(0).default(1),
       precision: z.enum(['float32', 'bfloat16', 'float16']).default('float32'),
-      compiler: z.enum(['auto', 'tensorflow']).default('auto'),
+      compiler: z.enum(['auto', 'tensorflow', 'xla']).default('auto'),
       recompute: z.enum(['none', 'blocks']).default('none'),
       log_every: count(1).default(10),
       checkpoint_every: z

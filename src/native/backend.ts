@@ -4,7 +4,9 @@
  * memory and XLA are only reached by environment variables that are set before it loads.
  */
 
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import path from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Config } from '../config/schema.js';
@@ -32,23 +34,42 @@ export interface FusedOperations {
 
 const require = createRequire(import.meta.url);
 
-let started: { device: Config['device']; backend: Promise<Backend> } | undefined;
+type Compiler = Config['train']['compiler'];
+
+let started: { device: Config['device']; compiler: Compiler; backend: Promise<Backend> } | undefined;
 
 /**
  * @param device auto: native, on the GPU when there is one, else wasm with a notice · gpu, native: that or an error ·
  *   cpu: native on the CPU, else wasm with a notice · wasm
+ * @param compiler `xla`: every graph of this process is compiled by XLA, which has to be known before the library loads
  * @throws GqaError('environment') with every reason when `gpu` or `native` cannot be had, or when another device was
  *   started in this process before
  */
-export function startBackend(device: Config['device']): Promise<Backend> {
+export function startBackend(device: Config['device'], compiler: Compiler = 'auto'): Promise<Backend> {
+  if (started !== undefined && (started.compiler === 'xla') !== (compiler === 'xla'))
+    throw new GqaError(
+      'environment',
+      'XLA is switched on or off before libtensorflow loads, and it has loaded already',
+    );
   if (started !== undefined && started.device !== device) {
     throw new GqaError(
       'environment',
       `the backend was started for device ${started.device} and cannot become ${device} in the same process`,
     );
   }
-  started ??= { device, backend: start(device) };
+  if (compiler === 'xla') switchOnXla();
+  started ??= { device, compiler, backend: start(device) };
   return started.backend;
+}
+
+/**
+ * By environment variables, as the addon opens its sessions without options. What the user has set goes before.
+ */
+function switchOnXla(): void {
+  process.env.TF_XLA_FLAGS ??= '--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit';
+  const { library } = locateNative();
+  const nvcc = library === null ? null : path.join(library, '../nvidia/cuda_nvcc');
+  if (nvcc !== null && existsSync(nvcc)) process.env.XLA_FLAGS ??= `--xla_gpu_cuda_data_dir=${nvcc}`;
 }
 
 async function start(device: Config['device']): Promise<Backend> {
