@@ -1,7 +1,7 @@
 """One side of step-vs-torch.mjs: a ViT trained or evaluated by PyTorch on random images, a line of JSON asked on stdin and one answered on stdout.
 
 First line: {"peer": "paper" | "timm", "paper": folder of the paper's code, "scheme", "heads", "kvHeads", "embedDim", "depth", "imageSize", "patchSize", "classes", "batch",
-"lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed", "precision": "bfloat16" for autocast, "compile": through torch.compile}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"};
+"lr", "weightDecay", "clip": norm or null, "ema": decay or null, "seed", "precision": "bfloat16" for autocast, "compile": through torch.compile, "device": "cuda" for a GPU}. Then {"train": steps} or {"evaluate": batches}, answered by {"ms": of one}; {"memory": true} by {"peakMb"};
 {"product": side} by {"gflops"} of a square float32 matrix product.
 """
 import json
@@ -35,13 +35,16 @@ def build(ask):
 def main():
     ask = json.loads(sys.stdin.readline())
     torch.manual_seed(ask["seed"])
-    model = build(ask)
+    device = ask.get("device", "cpu")
+    model = build(ask).to(device)
     if ask.get("compile"):
         model = torch.compile(model)
     half = ask.get("precision") == "bfloat16"
     side = ask["imageSize"]
-    images = torch.rand(ask["batch"], 3, side, side) * 2 - 1
-    labels = torch.randint(0, ask["classes"], (ask["batch"],))
+    images = (torch.rand(ask["batch"], 3, side, side) * 2 - 1).to(device)
+    labels = torch.randint(0, ask["classes"], (ask["batch"],)).to(device)
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as TensorFlow there
     criterion = torch.nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=ask["lr"], weight_decay=ask["weightDecay"])
     ema = None
@@ -51,7 +54,7 @@ def main():
         ema = ModelEmaV3(model, decay=ask["ema"])
 
     def train():
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             loss = criterion(model(images), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -63,8 +66,10 @@ def main():
 
     @torch.inference_mode()
     def evaluate():
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             model(images)
+
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def reply(what):
         answers.write(json.dumps(what) + "\n")
@@ -88,9 +93,11 @@ def main():
             continue
         step, count = (train, ask_now["train"]) if "train" in ask_now else (evaluate, ask_now["evaluate"])
         model.train(step is train)
+        wait()
         started = time.perf_counter()
         for _ in range(count):
             step()
+        wait()
         reply({"ms": (time.perf_counter() - started) * 1000 / count})
 
 

@@ -93,8 +93,8 @@ export async function conduct(
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
     run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
     if (!options.json) sayNext(`runs show ${report.run}`);
+    run.setStatus('done'); // before the report, which says that nothing is left to do
     run.writeReport(report);
-    run.setStatus('done');
     run.close();
     return report;
   } catch (error) {
