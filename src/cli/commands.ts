@@ -130,7 +130,11 @@ export const commands: CommandSpec[] = [
     name: 'sweep',
     summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
     options: [
-      config().makeOptionMandatory(),
+      config(),
+      new Option(
+        '--resume <sweep>',
+        'folder of a sweep that was stopped or had failures: the points that are not done, each from its own checkpoint',
+      ).argParser(aPath),
       new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(
         wholeNumbers(1, 1024),
       ),

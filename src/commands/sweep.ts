@@ -6,28 +6,26 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
-import { dumpConfig } from '../config/load.js';
-import { deviceOverride } from '../config/overrides.js';
-import { absolutePaths } from '../config/paths.js';
-import { preprocessingOf } from '../config/preprocessing.js';
-import type { Config } from '../config/schema.js';
+import { snakeKeys } from '../config/resolve.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
+import { command } from '../invocation.js';
 import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
 import { clock } from '../run/progress.js';
-import { leaderboardIn, makeSweepFolder, writeConfigs, writeLeaderboard } from '../run/sweep-folder.js';
-import { timeStamp } from '../run/time-stamp.js';
-import { type Child, startChild } from '../sweep/child.js';
-import { describePoint, planGrid } from '../sweep/grid.js';
+import { leaderboardIn, writeLeaderboard, writeSummary } from '../run/sweep-folder.js';
+import { type Child, outcomeIn, startChild } from '../sweep/child.js';
+import { describePoint } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row, reportOf, stateOf } from '../sweep/leaderboard.js';
-import { requirePaths } from './require-paths.js';
+import { summaryCsv, summaryOf, summaryTable } from '../sweep/summary.js';
 import { say, warningLine } from './say.js';
-import { weightsFor } from './weights.js';
+import { sweepPlan } from './sweep-plan.js';
 
 export interface SweepOptions {
-  config: string;
+  /** Left out with `resume`. */
+  config?: string;
+  /** Folder of a sweep that was stopped: its points are run by its plan, those that are done not again. */
+  resume?: string;
   set: string[];
   variants?: string[];
   kvHeads?: number[];
@@ -51,46 +49,25 @@ export async function sweep(
   stop: Stop,
   program: readonly string[] = [process.execPath, ...process.execArgv, cli],
 ): Promise<void> {
-  const sets = [...options.set, ...deviceOverride(options.device)];
-  const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
-  const { points, notices } = planGrid(
-    options.config,
-    [...sets, ...named],
-    options,
-    await weightsFor(options.config, sets, stop),
-  );
-  const [first] = points;
-  if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
-  await requirePaths(options.config, first.read, [
-    'data.root',
-    'model.pretrained',
-    'model.grouping',
-    'train.distill_from',
-  ]);
-  requireImages(first.read.config);
-  const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
-  const folder = makeSweepFolder(options.runsDir, name);
-  const configs = writeConfigs(
-    folder,
-    Object.fromEntries(
-      points.map(({ runName, read }) => [runName, dumpConfig(absolutePaths({ ...read.config, name }))]),
-    ),
-  );
-  const changed = watchFiles({
-    'model.pretrained': first.read.config.model.pretrained,
-    'train.distill_from': first.read.config.train.distillFrom,
-  });
+  const { folder, runsDir, points, configs, begunWith, notices, lock } = await sweepPlan(options, stop);
+  const changed = watchFiles(begunWith);
 
   notices.forEach(say);
   say(
     `sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
   );
-  const rows: Row[] = points.map((point) => ({ point, outcome: null, run: path.join(folder, point.runName) }));
+  const rows: Row[] = points.map((point) => {
+    const run = path.join(folder, point.runName);
+    return { point, outcome: options.resume === undefined ? null : outcomeIn(run), run };
+  });
+  const before = rows.filter(({ outcome }) => outcome !== null).length;
+  if (before > 0) say(`${before} of ${counted(rows.length, 'run')} are done already`);
   const leaderboard = leaderboardIn(folder);
   let unwritten: unknown = null;
   const keepLeaderboard = (): void => {
     try {
       writeLeaderboard(folder, leaderboardCsv(rows));
+      writeSummary(folder, summaryCsv(summaryOf(rows)));
       unwritten = null;
     } catch (error) {
       unwritten = error; // the runs go on: their own figures are not lost with the table
@@ -105,8 +82,11 @@ export async function sweep(
     for (const [i, row] of rows.entries()) {
       await setImmediate(); // lets signals in
       if (stop.signal.aborted) break;
+      if (row.outcome !== null) continue;
       const started = performance.now();
-      say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}${timeLeft(took, rows.length - i)}`);
+      say(
+        `[${i + 1}/${rows.length}] ${describePoint(row.point)}${timeLeft(took, rows.slice(i).filter(({ outcome }) => outcome === null).length)}`,
+      );
       const other = changed();
       if (other.length > 0) {
         row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun`, exitCode: null };
@@ -114,8 +94,9 @@ export async function sweep(
         keepLeaderboard();
         continue;
       }
-      const where = ['--run-name', row.point.runName, '--runs-dir', options.runsDir];
-      const child = startChild(program, ['train', '--config', configs[i] as string, ...where, '--json']);
+      const where = ['--run-name', row.point.runName, '--runs-dir', runsDir];
+      const again = options.resume === undefined ? [] : ['--resume', 'auto'];
+      const child = startChild(program, ['train', '--config', configs[i] as string, ...where, ...again, '--json']);
       running = child;
       stop.passTo(child.kill);
       row.outcome = await child.outcome;
@@ -129,25 +110,27 @@ export async function sweep(
   } finally {
     stop.passTo(null);
     process.off('exit', endRun);
+    lock.release();
   }
   if (stop.signal.aborted) keepLeaderboard();
 
   process.stdout.write(
     options.json
-      ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson) })}\n`
-      : `${leaderboardTable(rows, columnsOf(process.stdout))}${warningsOf(rows)}`,
+      ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson), methods: snakeKeys(summaryOf(rows)) })}\n`
+      : `${leaderboardTable(rows, columnsOf(process.stdout))}${overSeeds(rows)}${warningsOf(rows)}`,
   );
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
   if (stop.signal.aborted)
     throw interruption(
       stop.signal,
-      ` with ${done} of ${counted(rows.length, 'run')} done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}`,
+      ` with ${done} of ${counted(rows.length, 'run')} done; ${unwritten instanceof Error ? unwritten.message : `see ${leaderboard}`}\nTo go on: ${command(`sweep --resume ${folder}`)}`,
     );
   if (unwritten !== null) throw unwritten;
   if (done < rows.length)
     throw new GqaError(
       'sweepFailures',
       `${rows.length - done} of ${counted(rows.length, 'run')} failed; see ${leaderboard}`,
+      { hint: `To try these again: ${command(`sweep --resume ${folder}`)}` },
     );
 }
 
@@ -161,12 +144,12 @@ export function timeLeft(seconds: readonly number[], points: number): string {
   return ` · about ${clock((seconds.reduce((sum, one) => sum + one, 0) / seconds.length) * points)} left`;
 }
 
-/** What a checkpoint wants of images is the same for all points: what cannot be is refused before the first. */
-function requireImages(config: Config): void {
-  const { pretrained } = config.model;
-  const { distillFrom } = config.train;
-  const resolved = resolvePreprocessing(config, pretrained).config;
-  if (distillFrom !== null) resolvedTeacher(distillFrom, config.model.embedDim, preprocessingOf(resolved.data));
+/** Means over seeds, where there are several. */
+function overSeeds(rows: readonly Row[]): string {
+  const table = summaryTable(summaryOf(rows), columnsOf(process.stdout));
+  return table === ''
+    ? ''
+    : `\nover seeds; differences are of pairs of one seed, their intervals by Student’s t\n${table}`;
 }
 
 /** Each point's warnings, those of several points once. */

@@ -1,4 +1,4 @@
-/** The folder of a sweep below runs/: a config for every point, the runs, and the leaderboard. */
+/** The folder of a sweep below runs/: its plan, a config for every point, the runs, and the leaderboard. */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { GqaError } from '../errors.js';
@@ -15,7 +15,7 @@ export function makeSweepFolder(runsDir: string, name: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
       throw new GqaError('usage', `${folder} exists already`, {
-        hint: 'Choose another --name, or leave it out: the sweep is then named by its time.',
+        hint: `To go on with it: --resume ${folder}, without --config. For another sweep choose another --name, or leave it out: it is then named by its time.`,
         cause: error,
       });
     }
@@ -37,13 +37,25 @@ export function writeConfigs(folder: string, texts: Record<string, string>): str
     throw fileError(`cannot make ${configs}`, error);
   }
   return Object.entries(texts).map(([runName, text]) => {
-    const file = path.join(configs, `${runName}.yaml`);
+    const file = configIn(folder, runName);
     writeFileAtomic(file, text);
     return file;
   });
 }
 
+export const configIn = (folder: string, runName: string): string => path.join(folder, 'configs', `${runName}.yaml`);
+
+export const planIn = (folder: string): string => path.join(folder, 'plan.jsonl');
+
+/** A line a point, in the order in which they are run. */
+export const writePlan = (folder: string, points: readonly object[]): void =>
+  writeFileAtomic(planIn(folder), points.map((point) => `${JSON.stringify(point)}\n`).join(''));
+
 export const leaderboardIn = (folder: string): string => path.join(folder, 'leaderboard.csv');
+
+/** Means over seeds. @throws GqaError `io` */
+export const writeSummary = (folder: string, csv: string): void =>
+  writeFileAtomic(path.join(folder, 'summary.csv'), csv);
 
 /** @throws GqaError `io` */
 export const writeLeaderboard = (folder: string, csv: string): void => writeFileAtomic(leaderboardIn(folder), csv);

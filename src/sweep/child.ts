@@ -3,7 +3,9 @@
  * memory killer) leaves the sweep standing.
  */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import os from 'node:os';
+import path from 'node:path';
 import { z } from 'zod';
 import { wasInterrupted } from '../run/interrupt.js';
 
@@ -56,6 +58,16 @@ export function startChild(program: readonly string[], args: readonly string[]):
     child.on('close', (code, signal) => resolve(outcomeOf(code, signal, text)));
   });
   return { outcome, kill: (signal) => void child.kill(signal) };
+}
+
+/** What a run that came to its end left in its folder; null: it did not, or that cannot be read. */
+export function outcomeIn(run: string): PointOutcome | null {
+  try {
+    const text = readFileSync(path.join(run, 'report.json'), 'utf8');
+    return { state: 'done', report: reportSchema.parse(JSON.parse(text)), exitCode: 0 };
+  } catch {
+    return null;
+  }
 }
 
 function outcomeOf(code: number | null, signal: NodeJS.Signals | null, text: string): PointOutcome {

@@ -17,12 +17,15 @@ export interface SweepAxes {
   seeds?: number[] | undefined;
 }
 
-export interface Point {
+export interface PlannedPoint {
   variant: VariantName;
   kvHeads: number;
   seed: number;
   /** Folder of the point's run within the sweep's: `gqa-kv3-s42`. */
   runName: string;
+}
+
+export interface Point extends PlannedPoint {
   /** What it trains by: resolved once, when the sweep is planned. */
   read: ReadConfig;
 }
@@ -118,7 +121,7 @@ function pointOf(read: ReadConfig): Point {
   return { variant, kvHeads, seed, runName: `${variant}-kv${kvHeads}-s${seed}`, read };
 }
 
-export const describePoint = ({ variant, kvHeads, seed }: Point): string =>
+export const describePoint = ({ variant, kvHeads, seed }: PlannedPoint): string =>
   `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}`;
 
 /** One problem of the config itself is reported once, problems of points each with the points that have it. */

@@ -1,10 +1,10 @@
 /** What a sweep found, a row a point: for the terminal and as leaderboard.csv. */
 import { type Column, formatTable, percent, toCsv } from '../run/table.js';
 import type { PointOutcome, PointReport } from './child.js';
-import type { Point } from './grid.js';
+import type { PlannedPoint } from './grid.js';
 
 export interface Row {
-  point: Point;
+  point: PlannedPoint;
   /** null: not reached. */
   outcome: PointOutcome | null;
   /** Its run folder, which a failed point may lack. */

@@ -327,3 +327,36 @@ test('the smoke config goes through the real train command, wasm included', () =
   assert.equal((points[0]?.report.kv_parameters ?? 0) / (points[1]?.report.kv_parameters ?? 1), 2);
   for (const { run } of points) assert.ok(existsSync(path.join(run, 'checkpoints', 'best', 'model.safetensors')), run);
 });
+
+test('a sweep that is stopped goes on by its plan: what is done is not run again, the rest from its own checkpoints', {
+  skip: process.platform === 'win32' && 'Windows has no such signals',
+}, async () => {
+  const runsDir = path.join(mkdtempSync(path.join(tmpdir(), 'gqa-again-')), 'runs');
+  const start = (...args: string[]): ChildProcess => spawn(process.execPath, [cli, 'sweep', ...args]);
+  const grid = ['--config', 'configs/smoke.yaml', '--variants', 'mha,gqa', '--kv-heads', '2'];
+  const sets = ['--set', 'model.window_size=null', '--runs-dir', runsDir];
+  const asked = [...grid, '--seeds', '0,1', ...sets.filter((arg) => !/window_size|^--set$/.test(arg))];
+  const whole = await ended(start(...asked, '--name', 'whole', '--json'));
+  assert.equal(whole.code, 0, whole.stderr);
+  const child = start(...asked, '--name', 'stopped', '--json');
+  const stopped = await ended(child, (text) => {
+    if (/\[2\/4\]/.test(text)) child.kill('SIGINT');
+  });
+  assert.equal(stopped.code, 130, stopped.stderr);
+  const folder = path.join(runsDir, 'stopped');
+  assert.match(stopped.stderr, new RegExp(`To go on: .*gqa(\\.js)? sweep --resume ${folder}`));
+  const refused = await ended(start('--resume', folder, '--kv-heads', '1'));
+  assert.deepEqual([refused.code, /leave out --kv-heads/.test(refused.stderr)], [2, true], refused.stderr);
+  const none = await ended(start('--resume', runsDir));
+  assert.deepEqual([none.code, /holds no plan\.jsonl/.test(none.stderr)], [2, true], none.stderr);
+  const again = await ended(start('--resume', folder, '--json'));
+  assert.equal(again.code, 0, again.stderr);
+  assert.match(again.stderr, /1 of 4 runs are done already/);
+  assert.doesNotMatch(again.stderr, /\[1\/4\]/);
+  const figures = (text: string): unknown[] =>
+    (JSON.parse(text) as { points: { report: { test: unknown; best: unknown } }[] }).points.map(({ report }) => [
+      report.best,
+      report.test,
+    ]);
+  assert.deepEqual(figures(again.stdout), figures(whole.stdout));
+});

@@ -1,0 +1,124 @@
+/** What a sweep does, written down before it starts: planned from its flags, or read back from its folder. */
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
+import { dumpConfig, readConfig } from '../config/load.js';
+import { deviceOverride } from '../config/overrides.js';
+import { absolutePaths } from '../config/paths.js';
+import { preprocessingOf } from '../config/preprocessing.js';
+import type { Config } from '../config/schema.js';
+import { GqaError } from '../errors.js';
+import { claim, type Lock } from '../files/lock.js';
+import type { Stop } from '../run/interrupt.js';
+import { configIn, makeSweepFolder, planIn, writeConfigs, writePlan } from '../run/sweep-folder.js';
+import { timeStamp } from '../run/time-stamp.js';
+import { type PlannedPoint, planGrid } from '../sweep/grid.js';
+import { requirePaths } from './require-paths.js';
+import type { SweepOptions } from './sweep.js';
+import { weightsFor } from './weights.js';
+
+export interface SweepPlan {
+  folder: string;
+  runsDir: string;
+  points: PlannedPoint[];
+  /** Of each point, in the same order. */
+  configs: string[];
+  /** Files that every point begins with. */
+  begunWith: Record<string, string | null>;
+  notices: string[];
+  lock: Lock;
+}
+
+const FILES = ['data.root', 'model.pretrained', 'model.grouping', 'train.distill_from'] as const;
+
+/** @throws GqaError `usage` for a grid with points that cannot be, or a folder that is no sweep's or that another works on */
+export async function sweepPlan(options: SweepOptions, stop: Stop): Promise<SweepPlan> {
+  if (options.resume === undefined) return newPlan(options, stop);
+  const besides = [
+    ...(['config', 'name', 'variants', 'kvHeads', 'seeds', 'device'] as const).filter(
+      (key) => options[key] !== undefined,
+    ),
+    ...(options.set.length > 0 ? ['set'] : []),
+  ].map((key) => (key === 'kvHeads' ? '--kv-heads' : `--${key}`));
+  if (besides.length > 0)
+    throw new GqaError('usage', `a sweep that goes on does so by its own plan: leave out ${besides.join(', ')}`, {
+      hint: 'For other points start another sweep.',
+    });
+  return planOf(options.resume);
+}
+
+async function newPlan(options: SweepOptions, stop: Stop): Promise<SweepPlan> {
+  const { config, runsDir } = options;
+  if (config === undefined)
+    throw new GqaError('usage', 'gqa sweep needs --config, or --resume with the folder of a sweep');
+  const sets = [...options.set, ...deviceOverride(options.device)];
+  const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
+  const { points, notices } = planGrid(config, [...sets, ...named], options, await weightsFor(config, sets, stop));
+  const [first] = points;
+  if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
+  await requirePaths(config, first.read, FILES);
+  requireImages(first.read.config);
+  const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
+  const folder = makeSweepFolder(runsDir, name);
+  const lock = claimed(folder);
+  const texts = points.map(({ runName, read }) => [runName, dumpConfig(absolutePaths({ ...read.config, name }))]);
+  const configs = writeConfigs(folder, Object.fromEntries(texts));
+  const planned = points.map(({ variant, kvHeads, seed, runName }) => ({ variant, kvHeads, seed, runName }));
+  writePlan(folder, planned);
+  return { folder, runsDir, points: planned, configs, begunWith: begunWith(first.read.config), notices, lock };
+}
+
+const lineSchema = z.object({ variant: z.string(), kvHeads: z.number(), seed: z.number(), runName: z.string() });
+
+/** A sweep that was stopped: its points and their configs are those of its beginning. */
+async function planOf(given: string): Promise<SweepPlan> {
+  const folder = path.resolve(given);
+  const plan = planIn(folder);
+  if (!existsSync(plan))
+    throw new GqaError('usage', `${given} is not the folder of a sweep: it holds no plan.jsonl`, {
+      hint: 'gqa sweep names the folder in its first line: runs/NAME.',
+    });
+  const points = readFileSync(plan, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line, i) => {
+      try {
+        return lineSchema.parse(JSON.parse(line)) as PlannedPoint;
+      } catch (cause) {
+        throw new GqaError('io', `${plan}:${i + 1} cannot be read: ${(cause as Error).message.split('\n')[0]}`, {
+          cause,
+        });
+      }
+    });
+  const lock = claimed(folder);
+  const configs = points.map(({ runName }) => configIn(folder, runName));
+  const first = readConfig(configs[0] as string, []);
+  await requirePaths(configs[0] as string, first, FILES);
+  return {
+    ...{ folder, runsDir: path.dirname(folder), points, configs, lock },
+    ...{ begunWith: begunWith(first.config), notices: [] },
+  };
+}
+
+const begunWith = ({ model, train }: Config): Record<string, string | null> => ({
+  'model.pretrained': model.pretrained,
+  'train.distill_from': train.distillFrom,
+});
+
+const claimed = (folder: string): Lock =>
+  claim(
+    path.join(folder, 'lock'),
+    ({ pid, host }) =>
+      new GqaError('usage', `process ${pid}${host === null ? '' : ` on ${host}`} works on ${folder}`, {
+        hint: 'Wait until it is done, or stop it.',
+      }),
+  );
+
+/** What a checkpoint wants of images is the same for all points: what cannot be is refused before the first. */
+function requireImages(config: Config): void {
+  const { pretrained } = config.model;
+  const { distillFrom } = config.train;
+  const resolved = resolvePreprocessing(config, pretrained).config;
+  if (distillFrom !== null) resolvedTeacher(distillFrom, config.model.embedDim, preprocessingOf(resolved.data));
+}

@@ -1,0 +1,91 @@
+/** What a sweep says of each method over its seeds: test top-1, its difference to GQA seed by seed, and what of MHA is kept. */
+import { type Column, formatTable, toCsv } from '../run/table.js';
+import { type Row, reportOf } from './leaderboard.js';
+import { type Difference, pairedDifference, type Spread, spreadOf } from './statistics.js';
+
+export interface Method {
+  variant: string;
+  kvHeads: number;
+  kvParameters: number;
+  /** Fractions 0 to 1. */
+  test: Spread;
+  converted: Spread | null;
+  /** To `gqa` with as many KV heads, pairs of one seed; null: there is none, or this is it. */
+  toGqa: Difference | null;
+  /** Mean test top-1 by that of `mha` over the seeds that both have; null: without `mha`. */
+  ofMha: number | null;
+}
+
+/** Of the runs that are done and were tested, in the order of the sweep. */
+export function summaryOf(rows: readonly Row[]): Method[] {
+  const runs = rows.flatMap(({ point, outcome, run }) => {
+    const report = reportOf({ point, outcome, run });
+    return report?.test ? [{ ...point, report, top1: report.test.top1 }] : [];
+  });
+  const key = (variant: string, kvHeads: number): string => `${variant} ${kvHeads}`;
+  const groups = grouped(runs, ({ variant, kvHeads }) => key(variant, kvHeads));
+  const mha = runs.filter(({ variant }) => variant === 'mha');
+  return [...groups.values()].map((group) => {
+    const [{ variant, kvHeads, report }] = group as [(typeof runs)[number]];
+    const pairsWith = (others: typeof runs): [number, number][] =>
+      group.flatMap(({ seed, top1 }) => {
+        const other = others.find((each) => each.seed === seed);
+        return other === undefined ? [] : [[top1, other.top1]];
+      });
+    const gqa = variant === 'gqa' ? [] : pairsWith(groups.get(key('gqa', kvHeads)) ?? []);
+    const control = variant === 'mha' ? [] : pairsWith(mha);
+    const sum = (side: 0 | 1): number => control.reduce((total, pair) => total + pair[side], 0);
+    const converted = group.flatMap(({ report: { converted } }) => (converted === null ? [] : [converted.top1]));
+    return {
+      ...{ variant, kvHeads, kvParameters: report.kv_parameters },
+      test: spreadOf(group.map(({ top1 }) => top1)),
+      converted: converted.length === group.length ? spreadOf(converted) : null,
+      toGqa: gqa.length === 0 ? null : pairedDifference(gqa),
+      ofMha: control.length === 0 ? null : sum(0) / sum(1),
+    };
+  });
+}
+
+function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  return groups;
+}
+
+const points = (fraction: number): string => (100 * fraction).toFixed(2);
+const signed = (fraction: number): string => `${fraction < 0 ? '−' : '+'}${points(Math.abs(fraction))}`;
+
+const spread = ({ mean, sd }: Spread): string => `${points(mean)}${sd === null ? '' : ` ± ${points(sd)}`} %`;
+
+/** `+1.20 (0.35 to 2.05)`: points of a percent, 95 % by Student's t. */
+export const difference = ({ mean, interval }: Difference): string =>
+  `${signed(mean)}${interval === null ? '' : ` (${interval.map(signed).join(' to ')})`}`;
+
+/** @param width columns of the terminal; empty where no method has more than one seed, so that nothing is added up */
+export function summaryTable(methods: readonly Method[], width = Number.POSITIVE_INFINITY): string {
+  if (!methods.some(({ test }) => test.n > 1)) return '';
+  const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
+  const columns = [
+    { title: 'variant' },
+    ...[right('KV heads'), right('K/V parameters', true), right('seeds'), right('test top-1')],
+    ...[right('to gqa, points (95 %)'), right('of mha')],
+  ];
+  const cells = methods.map(({ variant, kvHeads, kvParameters, test, toGqa, ofMha }) => [
+    ...[variant, String(kvHeads), String(kvParameters), String(test.n), spread(test)],
+    ...[toGqa === null ? '–' : difference(toGqa), ofMha === null ? '–' : `${points(ofMha)} %`],
+  ]);
+  return formatTable(columns, cells, width);
+}
+
+/** The same with all digits: fractions 0 to 1; an empty cell where there is no such figure. */
+export function summaryCsv(methods: readonly Method[]): string {
+  const titles = [
+    ...['variant', 'kv_heads', 'kv_parameters', 'seeds', 'top1_test_mean', 'top1_test_sd', 'top1_converted_mean'],
+    ...['to_gqa_pairs', 'to_gqa_mean', 'to_gqa_low', 'to_gqa_high', 'of_mha'],
+  ];
+  const rows = methods.map(({ variant, kvHeads, kvParameters, test, converted, toGqa, ofMha }) => [
+    ...[variant, kvHeads, kvParameters, test.n, test.mean, test.sd, converted?.mean ?? null],
+    ...[toGqa?.n ?? null, toGqa?.mean ?? null, toGqa?.interval?.[0] ?? null, toGqa?.interval?.[1] ?? null, ofMha],
+  ]);
+  return toCsv([titles, ...rows]);
+}

@@ -1,0 +1,86 @@
+/** Intervals over seeds: as scipy has them (scipy.json: `stats.t.ppf`, `stats.ttest_rel(a, b).confidence_interval()`), and as what they are for. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { test } from 'node:test';
+import { draws } from '../../src/random.js';
+import type { Row } from '../../src/sweep/leaderboard.js';
+import { pairedDifference, spreadOf, studentQuantile } from '../../src/sweep/statistics.js';
+import { summaryCsv, summaryOf, summaryTable } from '../../src/sweep/summary.js';
+
+const scipy = JSON.parse(fs.readFileSync('test/sweep/scipy.json', 'utf8')) as {
+  quantiles: { df: number; t: number }[];
+  pairs: { a: number[]; b: number[]; mean: number; low: number; high: number }[];
+};
+const near = (found: number, expected: number): void =>
+  assert.ok(Math.abs(found - expected) <= 1e-9 * Math.max(1, Math.abs(expected)), `${found}, not ${expected}`);
+
+test('quantiles of Student’s t and intervals of paired differences are scipy’s', () => {
+  for (const { df, t } of scipy.quantiles) near(studentQuantile(0.975, df), t);
+  for (const { a, b, mean, low, high } of scipy.pairs) {
+    const found = pairedDifference(a.map((value, i) => [value, b[i] as number]));
+    near(found.mean, mean);
+    near(found.interval?.[0] as number, low);
+    near(found.interval?.[1] as number, high);
+  }
+  assert.equal(pairedDifference([[0.5, 0.4]]).interval, null);
+  assert.equal(spreadOf([0.5]).sd, null);
+});
+
+/** Seeds differ by 1.5 points, which both methods share; methods by 0.5 on top of that. */
+function planted(by: number, seed: number): { low: number; high: number } {
+  const from = draws(seed, 'planted');
+  const normal = (): number => Math.sqrt(-2 * Math.log(1 - from.uniform())) * Math.cos(2 * Math.PI * from.uniform());
+  const pairs = Array.from({ length: 5 }, (): [number, number] => {
+    const shared = 0.55 + 0.015 * normal();
+    return [shared + by + 0.005 * normal(), shared + 0.005 * normal()];
+  });
+  const [low, high] = pairedDifference(pairs).interval as [number, number];
+  return { low, high };
+}
+
+test('a planted difference of 2 points is found with 5 seeds, and a planted zero is claimed in one case of twenty', () => {
+  const cases = Array.from({ length: 400 }, (_, i) => i);
+  const found = cases.filter((i) => planted(0.02, i).low > 0).length;
+  assert.ok(found >= 390, `${found} of 400`);
+  const claimed = cases.filter((i) => {
+    const { low, high } = planted(0, i);
+    return low > 0 || high < 0;
+  }).length;
+  assert.ok(claimed >= 8 && claimed <= 34, `${claimed} of 400`);
+});
+
+const row = (variant: string, kvHeads: number, seed: number, top1: number): Row => ({
+  point: { variant, kvHeads, seed, runName: `${variant}-${seed}` } as Row['point'],
+  outcome: {
+    state: 'done',
+    exitCode: 0,
+    report: {
+      run: 'r',
+      kv_parameters: 100 * kvHeads,
+      converted: { top1: top1 / 2 },
+      fresh_head: false,
+      best: { epoch: 1, top1, loss: 1 },
+      test: { top1, top5: null, loss: 1 },
+      train_images_per_s: 1,
+      warnings: [],
+    },
+  },
+  run: 'r',
+});
+
+test('a summary pairs seeds, compares with gqa of as many KV heads, and leaves out what did not end', () => {
+  const rows = [
+    ...[row('mha', 6, 0, 0.8), row('mha', 6, 1, 0.82)],
+    ...[row('gqa', 3, 0, 0.5), row('gqa', 3, 1, 0.54), { ...row('gqa', 3, 2, 0.9), outcome: null }],
+    ...[row('basis', 3, 1, 0.74), row('basis', 3, 0, 0.72), row('basis', 2, 0, 0.6)],
+  ];
+  const [mha, gqa, basis, two] = summaryOf(rows);
+  assert.deepEqual([mha?.toGqa, mha?.ofMha, gqa?.toGqa, gqa?.test.n], [null, null, null, 2]);
+  near(basis?.toGqa?.mean as number, 0.21);
+  near(basis?.ofMha as number, 1.46 / 1.62);
+  assert.deepEqual([two?.toGqa, two?.test.sd], [null, null]);
+  const table = summaryTable([mha, gqa, basis, two] as Parameters<typeof summaryTable>[0]);
+  assert.match(table, /basis +3 +300 +2 +73\.00 ± 1\.41 % +\+21\.00 \(\+8\.29 to \+33\.71\) +90\.12 %/);
+  assert.equal(summaryTable(summaryOf([row('gqa', 3, 0, 0.5)])), '', 'of one seed there is nothing to add up');
+  assert.equal(summaryCsv(summaryOf(rows)).split('\n')[4]?.split(',')[7], '', 'no gqa with 2 KV heads');
+});
