@@ -53,8 +53,12 @@ interface Figures {
   parameters: number;
   kv_parameters: number;
   gflops_per_image: number;
-  /** Building the trainer and its first step. */
-  compile_s: number;
+  /** Building the trainer. */
+  start_s: number;
+  /** Under XLA compiling is a part of it. */
+  first_step_s: number;
+  /** Parts of a step that XLA compiled; left out without it. */
+  xla_clusters?: number;
   /** Of the best round. */
   train_images_per_s: number;
   train_ms_per_step: number;
@@ -150,7 +154,9 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
       parameters,
       kv_parameters: kvParameters,
       gflops_per_image: rounded(forwardFlops(shape) / 1e9),
-      compile_s: rounded(bench.compileMs / 1000),
+      start_s: rounded(bench.startMs / 1000),
+      first_step_s: rounded(bench.firstStepMs / 1000),
+      ...(config.train.compiler === 'xla' ? { xla_clusters: clustersOf(bench) } : {}),
       train_images_per_s: rounded((1000 * batchSize) / best),
       train_ms_per_step: rounded(best),
       train_ms_per_step_median: rounded(median(train)),
@@ -175,7 +181,9 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     );
     return;
   }
-  const sizes = figures.map((row) => inLine(Object.fromEntries(SIZES.map((key) => [key, row[key]]))));
+  const sizes = figures.map((row) =>
+    inLine(Object.fromEntries(SIZES.map((key) => [key, row[key] as string | number | number[]]))),
+  );
   process.stdout.write(`${[inLine(about), ...new Set(sizes)].join('\n')}\n`);
   const keys = (Object.keys(figures[0] ?? {}) as (keyof Figures)[]).filter(
     (key) => key === 'variant' || !SIZES.includes(key),
@@ -191,6 +199,8 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     process.stdout.write(`training time of the second by that of the first, median of the rounds: ${ratio}\n`);
   if (profile !== null) process.stdout.write(`\n${profileTable(profile)}`);
 }
+
+const clustersOf = (bench: StepBench): number => bench.profile()?.filter(({ op }) => op === '_XlaRun').length ?? 0;
 
 /** The config with another variant. @throws GqaError `usage` when it does not fit the rest of the config */
 function comparedConfig(

@@ -239,7 +239,8 @@ test('bench measures both ways of running a step in one document', (t) => {
   assert.match(found.mode, /^(fused|compiled)$/);
   assert.deepEqual([found.eager.mode, found.variant, found.kv_heads], ['eager', 'dgqa-ema', 2]);
   for (const key of [
-    'compile_s',
+    'start_s',
+    'first_step_s',
     'train_images_per_s',
     'train_ms_per_step',
     'eval_images_per_s',
