@@ -7,6 +7,7 @@ import { configCommands } from './config-commands.js';
 import { dataCommands } from './data-commands.js';
 import {
   aPath,
+  axis,
   config,
   device,
   eager,
@@ -142,6 +143,7 @@ export const commands: CommandSpec[] = [
       new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(
         wholeNumbers(0, 2 ** 32 - 1),
       ),
+      axis(),
       set(),
       new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
       runsDir(),

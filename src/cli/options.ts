@@ -7,6 +7,10 @@ export const config = () =>
   new Option('--config <file>', "config, ours or one of the paper's flat files").argParser(aPath);
 export const set = () =>
   new Option('--set <key=value>', 'set a key of the config; may be repeated').argParser(append).default([], 'none');
+export const axis = () =>
+  new Option('--axis <key=values>', 'any other key, e.g. train.lr=1e-5,3e-5; may be repeated')
+    .argParser(append)
+    .default([], 'none');
 export const runsDir = () =>
   new Option('--runs-dir <dir>', 'where run folders are made').argParser(aPath).default('runs');
 export const device = () =>

@@ -13,6 +13,7 @@ import { claim, type Lock } from '../files/lock.js';
 import type { Stop } from '../run/interrupt.js';
 import { configIn, makeSweepFolder, planIn, writeConfigs, writePlan } from '../run/sweep-folder.js';
 import { timeStamp } from '../run/time-stamp.js';
+import { parseAxis } from '../sweep/axis.js';
 import { type PlannedPoint, planGrid } from '../sweep/grid.js';
 import { requirePaths } from './require-paths.js';
 import type { SweepOptions } from './sweep.js';
@@ -39,7 +40,7 @@ export async function sweepPlan(options: SweepOptions, stop: Stop): Promise<Swee
     ...(['config', 'name', 'variants', 'kvHeads', 'seeds', 'device'] as const).filter(
       (key) => options[key] !== undefined,
     ),
-    ...(options.set.length > 0 ? ['set'] : []),
+    ...(['set', 'axis'] as const).filter((key) => (options[key]?.length ?? 0) > 0),
   ].map((key) => (key === 'kvHeads' ? '--kv-heads' : `--${key}`));
   if (besides.length > 0)
     throw new GqaError('usage', `a sweep that goes on does so by its own plan: leave out ${besides.join(', ')}`, {
@@ -54,7 +55,12 @@ async function newPlan(options: SweepOptions, stop: Stop): Promise<SweepPlan> {
     throw new GqaError('usage', 'gqa sweep needs --config, or --resume with the folder of a sweep');
   const sets = [...options.set, ...deviceOverride(options.device)];
   const named = options.name === undefined ? [] : [`name=${JSON.stringify(options.name)}`];
-  const { points, notices } = planGrid(config, [...sets, ...named], options, await weightsFor(config, sets, stop));
+  const { points, notices } = planGrid(
+    config,
+    [...sets, ...named],
+    { ...options, axis: (options.axis ?? []).map(parseAxis) },
+    await weightsFor(config, sets, stop),
+  );
   const [first] = points;
   if (first === undefined) throw new GqaError('usage', 'the sweep has no points');
   await requirePaths(config, first.read, FILES);
@@ -64,12 +70,15 @@ async function newPlan(options: SweepOptions, stop: Stop): Promise<SweepPlan> {
   const lock = claimed(folder);
   const texts = points.map(({ runName, read }) => [runName, dumpConfig(absolutePaths({ ...read.config, name }))]);
   const configs = writeConfigs(folder, Object.fromEntries(texts));
-  const planned = points.map(({ variant, kvHeads, seed, runName }) => ({ variant, kvHeads, seed, runName }));
+  const planned = points.map(({ read: _, ...point }) => point);
   writePlan(folder, planned);
   return { folder, runsDir, points: planned, configs, begunWith: begunWith(first.read.config), notices, lock };
 }
 
-const lineSchema = z.object({ variant: z.string(), kvHeads: z.number(), seed: z.number(), runName: z.string() });
+const lineSchema = z.object({
+  ...{ variant: z.string(), kvHeads: z.number(), seed: z.number(), runName: z.string() },
+  axes: z.record(z.string(), z.string()).default({}),
+});
 
 /** A sweep that was stopped: its points and their configs are those of its beginning. */
 async function planOf(given: string): Promise<SweepPlan> {

@@ -30,6 +30,8 @@ export interface SweepOptions {
   variants?: string[];
   kvHeads?: number[];
   seeds?: number[];
+  /** Any other keys. */
+  axis?: string[];
   /** Folder under `runsDir`. */
   name?: string;
   runsDir: string;
@@ -175,6 +177,7 @@ function asJson(row: Row): Record<string, unknown> {
     variant: point.variant,
     kv_heads: point.kvHeads,
     seed: point.seed,
+    ...(Object.keys(point.axes).length > 0 ? { axes: point.axes } : {}),
     run,
     state: stateOf(outcome),
     exit_code: outcome?.exitCode ?? null,

@@ -1,5 +1,5 @@
 /**
- * The points of a sweep: every combination of variants, KV heads and seeds that differs from the others and that the
+ * The points of a sweep: every combination of variants, KV heads, seeds and other axes that differs from the others and that the
  * config allows.
  */
 import { closest } from '../config/expectations.js';
@@ -9,18 +9,23 @@ import { hasFixedKvHeads, variantOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { VARIANTS, type VariantName } from '../model/variants.js';
+import { type Axis, type AxisValues, combinations, inWords, slugOf } from './axis.js';
 
 export interface SweepAxes {
   /** Lists that are left out keep what the config says. */
   variants?: string[] | undefined;
   kvHeads?: number[] | undefined;
   seeds?: number[] | undefined;
+  /** Any other keys. */
+  axis?: Axis[] | undefined;
 }
 
 export interface PlannedPoint {
   variant: VariantName;
   kvHeads: number;
   seed: number;
+  /** What it has of other axes. */
+  axes: AxisValues;
   /** Folder of the point's run within the sweep's: `gqa-kv3-s42`. */
   runName: string;
 }
@@ -60,11 +65,17 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes,
   const notices: string[] = [];
   const invalid = new Map<string, string[]>();
   let asked = 0;
+  const others = combinations(axes.axis ?? []);
   for (const variant of axes.variants ?? [undefined]) {
     for (const kvHeads of axes.kvHeads ?? [undefined]) {
-      for (const seed of axes.seeds ?? [undefined]) {
+      for (const [seed, values] of (axes.seeds ?? [undefined]).flatMap((seed) =>
+        others.map((of) => [seed, of] as const),
+      )) {
         asked++;
-        const own = pointSets(variant, kvHeads, seed);
+        const own = [
+          ...pointSets(variant, kvHeads, seed),
+          ...Object.entries(values).map(([key, value]) => `${key}=${value}`),
+        ];
         let read: ReadConfig;
         try {
           read = parseConfig(text, file, [...sets, ...own], found);
@@ -73,7 +84,7 @@ export function planGrid(file: string, sets: readonly string[], axes: SweepAxes,
           invalid.set(error.message, [...(invalid.get(error.message) ?? []), own.join(', ') || 'the config']);
           continue;
         }
-        const point = pointOf(read);
+        const point = pointOf(read, values);
         const ignored = kvHeads !== undefined && hasFixedKvHeads(point.variant);
         if (ignored)
           notices.push(
@@ -105,6 +116,14 @@ function requireOneChoice(sets: readonly string[], axes: SweepAxes): void {
         hint: `Leave one of them out.`,
       });
   }
+  const taken = [...sets.map((set) => set.split('=')[0] as string), ...Object.values(axisKeys)];
+  for (const { key, values } of axes.axis ?? []) {
+    if (taken.includes(key))
+      throw new GqaError('usage', `--axis ${key}=${values.join(',')}: ${key} is chosen by another flag already`, {
+        hint: 'Variants, KV heads and seeds are axes of their own: --variants, --kv-heads, --seeds.',
+      });
+    taken.push(key);
+  }
 }
 
 function pointSets(variant: string | undefined, kvHeads: number | undefined, seed: number | undefined): string[] {
@@ -115,14 +134,14 @@ function pointSets(variant: string | undefined, kvHeads: number | undefined, see
   ];
 }
 
-function pointOf(read: ReadConfig): Point {
+function pointOf(read: ReadConfig, axes: AxisValues): Point {
   const { model, seed } = read.config;
   const { variant, kvHeads } = model;
-  return { variant, kvHeads, seed, runName: `${variant}-kv${kvHeads}-s${seed}`, read };
+  return { variant, kvHeads, seed, axes, runName: `${variant}-kv${kvHeads}-s${seed}${slugOf(axes)}`, read };
 }
 
-export const describePoint = ({ variant, kvHeads, seed }: PlannedPoint): string =>
-  `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}`;
+export const describePoint = ({ variant, kvHeads, seed, axes }: PlannedPoint): string =>
+  `${variant}, ${counted(kvHeads, 'KV head')}, seed ${seed}${inWords(axes)}`;
 
 /** One problem of the config itself is reported once, problems of points each with the points that have it. */
 function invalidPoints(invalid: Map<string, string[]>, asked: number): GqaError {

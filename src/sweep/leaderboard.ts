@@ -39,19 +39,34 @@ const CSV: Record<string, Cell> = {
   run: ({ run }) => run,
 };
 
+/** Other axes have columns of their own behind these, by their keys. */
 export function leaderboardCsv(rows: readonly Row[]): string {
-  return toCsv([Object.keys(CSV), ...rows.map((row) => Object.values(CSV).map((cell) => cell(row, reportOf(row))))]);
+  const axes = axesOf(rows);
+  return toCsv([
+    [...Object.keys(CSV), ...axes],
+    ...rows.map((row) => [
+      ...Object.values(CSV).map((cell) => cell(row, reportOf(row))),
+      ...axes.map((key) => row.point.axes[key] ?? null),
+    ]),
+  ]);
 }
+
+/** Keys of the axes that some row has. */
+export const axesOf = (rows: readonly Row[]): string[] => [
+  ...new Set(rows.flatMap(({ point }) => Object.keys(point.axes))),
+];
 
 export const reportOf = ({ outcome }: Row): PointReport | null => (outcome?.state === 'done' ? outcome.report : null);
 
 /** @param width columns of the terminal. What is left out where it is narrow stands in leaderboard.csv. */
 export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_INFINITY): string {
   const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
+  const axes = axesOf(rows);
   const columns: Column[] = [
     { title: 'variant' },
     right('KV heads'),
     right('seed'),
+    ...axes.map((key) => right(key)),
     right('K/V parameters', true),
     right('top-1 as converted'),
     right('top-1 after'),
@@ -68,6 +83,7 @@ export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_I
         point.variant,
         String(point.kvHeads),
         String(point.seed),
+        ...axes.map((key) => point.axes[key] ?? '–'),
         report ? String(report.kv_parameters) : '–',
         report?.fresh_head ? '– (fresh head)' : percent(report?.converted?.top1),
         percent(report?.best.top1),

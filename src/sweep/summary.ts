@@ -1,11 +1,14 @@
 /** What a sweep says of each method over its seeds: test top-1, its difference to GQA seed by seed, and what of MHA is kept. */
 import { type Column, formatTable, toCsv } from '../run/table.js';
+import type { AxisValues } from './axis.js';
 import { type Row, reportOf } from './leaderboard.js';
 import { type Difference, pairedDifference, type Spread, spreadOf } from './statistics.js';
 
 export interface Method {
   variant: string;
   kvHeads: number;
+  /** What its runs have of other axes: those that differ there are never added up. */
+  axes: AxisValues;
   kvParameters: number;
   /** Fractions 0 to 1. */
   test: Spread;
@@ -22,22 +25,22 @@ export function summaryOf(rows: readonly Row[]): Method[] {
     const report = reportOf({ point, outcome, run });
     return report?.test ? [{ ...point, report, top1: report.test.top1 }] : [];
   });
-  const key = (variant: string, kvHeads: number): string => `${variant} ${kvHeads}`;
-  const groups = grouped(runs, ({ variant, kvHeads }) => key(variant, kvHeads));
-  const mha = runs.filter(({ variant }) => variant === 'mha');
+  const key = (variant: string, kvHeads: number, axes: AxisValues): string => JSON.stringify([variant, kvHeads, axes]);
+  const groups = grouped(runs, ({ variant, kvHeads, axes }) => key(variant, kvHeads, axes));
   return [...groups.values()].map((group) => {
-    const [{ variant, kvHeads, report }] = group as [(typeof runs)[number]];
+    const [{ variant, kvHeads, axes, report }] = group as [(typeof runs)[number]];
+    const mha = runs.filter((each) => each.variant === 'mha' && JSON.stringify(each.axes) === JSON.stringify(axes));
     const pairsWith = (others: typeof runs): [number, number][] =>
       group.flatMap(({ seed, top1 }) => {
         const other = others.find((each) => each.seed === seed);
         return other === undefined ? [] : [[top1, other.top1]];
       });
-    const gqa = variant === 'gqa' ? [] : pairsWith(groups.get(key('gqa', kvHeads)) ?? []);
+    const gqa = variant === 'gqa' ? [] : pairsWith(groups.get(key('gqa', kvHeads, axes)) ?? []);
     const control = variant === 'mha' ? [] : pairsWith(mha);
     const sum = (side: 0 | 1): number => control.reduce((total, pair) => total + pair[side], 0);
     const converted = group.flatMap(({ report: { converted } }) => (converted === null ? [] : [converted.top1]));
     return {
-      ...{ variant, kvHeads, kvParameters: report.kv_parameters },
+      ...{ variant, kvHeads, axes, kvParameters: report.kv_parameters },
       test: spreadOf(group.map(({ top1 }) => top1)),
       converted: converted.length === group.length ? spreadOf(converted) : null,
       toGqa: gqa.length === 0 ? null : pairedDifference(gqa),
@@ -65,13 +68,17 @@ export const difference = ({ mean, interval }: Difference): string =>
 export function summaryTable(methods: readonly Method[], width = Number.POSITIVE_INFINITY): string {
   if (!methods.some(({ test }) => test.n > 1)) return '';
   const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
+  const keys = [...new Set(methods.flatMap(({ axes }) => Object.keys(axes)))];
   const columns = [
     { title: 'variant' },
-    ...[right('KV heads'), right('K/V parameters', true), right('seeds'), right('test top-1')],
+    right('KV heads'),
+    ...keys.map((key) => right(key)),
+    ...[right('K/V parameters', true), right('seeds'), right('test top-1')],
     ...[right('to gqa, points (95 %)'), right('of mha')],
   ];
-  const cells = methods.map(({ variant, kvHeads, kvParameters, test, toGqa, ofMha }) => [
-    ...[variant, String(kvHeads), String(kvParameters), String(test.n), spread(test)],
+  const cells = methods.map(({ variant, kvHeads, axes, kvParameters, test, toGqa, ofMha }) => [
+    ...[variant, String(kvHeads), ...keys.map((key) => axes[key] ?? '–')],
+    ...[String(kvParameters), String(test.n), spread(test)],
     ...[toGqa === null ? '–' : difference(toGqa), ofMha === null ? '–' : `${points(ofMha)} %`],
   ]);
   return formatTable(columns, cells, width);
@@ -79,13 +86,16 @@ export function summaryTable(methods: readonly Method[], width = Number.POSITIVE
 
 /** The same with all digits: fractions 0 to 1; an empty cell where there is no such figure. */
 export function summaryCsv(methods: readonly Method[]): string {
+  const keys = [...new Set(methods.flatMap(({ axes }) => Object.keys(axes)))];
   const titles = [
     ...['variant', 'kv_heads', 'kv_parameters', 'seeds', 'top1_test_mean', 'top1_test_sd', 'top1_converted_mean'],
     ...['to_gqa_pairs', 'to_gqa_mean', 'to_gqa_low', 'to_gqa_high', 'of_mha'],
+    ...keys,
   ];
-  const rows = methods.map(({ variant, kvHeads, kvParameters, test, converted, toGqa, ofMha }) => [
+  const rows = methods.map(({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, ofMha }) => [
     ...[variant, kvHeads, kvParameters, test.n, test.mean, test.sd, converted?.mean ?? null],
     ...[toGqa?.n ?? null, toGqa?.mean ?? null, toGqa?.interval?.[0] ?? null, toGqa?.interval?.[1] ?? null, ofMha],
+    ...keys.map((key) => axes[key] ?? null),
   ]);
   return toCsv([titles, ...rows]);
 }

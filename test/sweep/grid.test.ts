@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { GqaError } from '../../src/errors.js';
-import { planGrid, type SweepAxes } from '../../src/sweep/grid.js';
+import { parseAxis } from '../../src/sweep/axis.js';
+import { describePoint, planGrid, type SweepAxes } from '../../src/sweep/grid.js';
 
 const file = path.join(mkdtempSync(path.join(tmpdir(), 'gqa-grid-')), 'base.yaml');
 writeFileSync(file, 'data: { name: cifar10 }\nmodel: { size: small, variant: gqa, kv_heads: 3 }\nseed: 7\n');
@@ -106,4 +107,22 @@ test('unknown variants are named, with the ones that were meant', () => {
     refused({ variants: ['gqa', 'dqqa-ema', 'x'] }),
     /^--variants has "dqqa-ema" \(did you mean dgqa-ema\?\), "x", expected some of mha, mqa/,
   );
+});
+
+test('any key is an axis: every combination, told in names and words; one that is chosen already, or has no value, is refused', () => {
+  const axis = ['train.lr=1e-5,3e-5', 'data.limit={train: 10, test: 5},null'].map(parseAxis);
+  const { points } = planGrid(file, [], { variants: ['gqa'], kvHeads: [2], seeds: [0, 1], axis });
+  assert.equal(points.length, 8);
+  assert.equal(points[1]?.runName, 'gqa-kv2-s0-lr1e-5-limitnull');
+  assert.equal(points[1] && describePoint(points[1]), 'gqa, 2 KV heads, seed 0, train.lr 1e-5, data.limit null');
+  assert.deepEqual([points[2]?.read.config.train.lr, points[2]?.read.config.data.limit?.train], [3e-5, 10]);
+  assert.equal(new Set(points.map(({ runName }) => runName)).size, 8);
+  for (const [text, expected] of [
+    ['seed=1,2', /seed is chosen by another flag already/],
+    ['train.epochs=2', /train\.epochs is chosen by another flag already/],
+    ['train.nothing=1', /train\.nothing is not a known key/],
+  ] as const)
+    assert.throws(() => planGrid(file, ['train.epochs=3'], { axis: [parseAxis(text)] }), expected);
+  for (const text of ['train.lr', 'train.lr=', 'train.lr=1,,2', '=1'])
+    assert.throws(() => parseAxis(text), /expected key=value/);
 });

@@ -16,7 +16,7 @@ const row = (freshHead: boolean): Row => {
   };
   const outcome: PointOutcome = { state: 'done', report, exitCode: 0 };
   return {
-    point: { variant: 'mha', kvHeads: 4, seed: 1, sets: [], runName: 'p' } as unknown as Row['point'],
+    point: { variant: 'mha', kvHeads: 4, seed: 1, axes: {}, runName: 'p' } as unknown as Row['point'],
     outcome,
     run: 'r',
   };

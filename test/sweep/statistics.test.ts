@@ -50,7 +50,7 @@ test('a planted difference of 2 points is found with 5 seeds, and a planted zero
 });
 
 const row = (variant: string, kvHeads: number, seed: number, top1: number): Row => ({
-  point: { variant, kvHeads, seed, runName: `${variant}-${seed}` } as Row['point'],
+  point: { variant, kvHeads, seed, axes: {}, runName: `${variant}-${seed}` } as Row['point'],
   outcome: {
     state: 'done',
     exitCode: 0,
@@ -83,4 +83,26 @@ test('a summary pairs seeds, compares with gqa of as many KV heads, and leaves o
   assert.match(table, /basis +3 +300 +2 +73\.00 ± 1\.41 % +\+21\.00 \(\+8\.29 to \+33\.71\) +90\.12 %/);
   assert.equal(summaryTable(summaryOf([row('gqa', 3, 0, 0.5)])), '', 'of one seed there is nothing to add up');
   assert.equal(summaryCsv(summaryOf(rows)).split('\n')[4]?.split(',')[7], '', 'no gqa with 2 KV heads');
+});
+
+test('runs that differ on another axis are never added up: each value is compared with its own gqa and mha', () => {
+  const at = (lr: string, rows: Row[]): Row[] =>
+    rows.map((each) => ({ ...each, point: { ...each.point, axes: { 'train.lr': lr } } }));
+  const methods = summaryOf([
+    ...at('1e-5', [row('mha', 6, 0, 0.8), row('gqa', 3, 0, 0.5), row('basis', 3, 0, 0.7)]),
+    ...at('3e-5', [row('mha', 6, 0, 0.9), row('gqa', 3, 0, 0.8), row('basis', 3, 0, 0.81)]),
+  ]);
+  assert.deepEqual(
+    methods.map(({ variant, axes, test, toGqa }) => [variant, axes['train.lr'], test.n, toGqa?.mean.toFixed(2)]),
+    [
+      ['mha', '1e-5', 1, undefined],
+      ['gqa', '1e-5', 1, undefined],
+      ['basis', '1e-5', 1, '0.20'],
+      ['mha', '3e-5', 1, undefined],
+      ['gqa', '3e-5', 1, undefined],
+      ['basis', '3e-5', 1, '0.01'],
+    ],
+  );
+  near(methods[5]?.ofMha as number, 0.9);
+  assert.match(summaryCsv(methods).split('\n')[0] ?? '', /,train\.lr$/);
 });
