@@ -146,6 +146,10 @@ export const commands: CommandSpec[] = [
       axis(),
       set(),
       new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
+      new Option('--jobs <n>', 'runs at once (default: 1)').argParser(wholeNumber(1, 1024)).conflicts('gpus'),
+      new Option('--gpus <list>', 'GPUs by number, one run at a time on each, e.g. 0,1').argParser(
+        wholeNumbers(0, 1023),
+      ),
       runsDir(),
       device(),
       json(),

@@ -1,5 +1,5 @@
 /**
- * `gqa sweep`: a grid of runs, one after another, each a process running `gqa train`; a failed one does not stop the
+ * `gqa sweep`: a grid of runs, one after another or several at once, each a process running `gqa train`; a failed one does not stop the
  * others.
  */
 import { statSync } from 'node:fs';
@@ -36,6 +36,10 @@ export interface SweepOptions {
   name?: string;
   runsDir: string;
   device?: string;
+  /** Runs at once; 1 when left out, with `gpus` one for each. */
+  jobs?: number;
+  /** Numbers of GPUs, each for one run at a time. */
+  gpus?: number[];
   json: boolean;
 }
 
@@ -75,43 +79,51 @@ export async function sweep(
       unwritten = error; // the runs go on: their own figures are not lost with the table
     }
   };
+  const slots = options.gpus ?? Array<null>(options.jobs ?? 1).fill(null);
   // However the sweep itself ends (kill -9 aside), no run goes on unseen.
-  let running: Child | null = null;
-  const endRun = (): void => running?.kill('SIGTERM');
-  process.on('exit', endRun);
+  const running = new Set<Child>();
+  const toAll = (signal: NodeJS.Signals): void => {
+    for (const child of running) child.kill(signal);
+  };
+  const endRuns = (): void => toAll('SIGTERM');
+  process.on('exit', endRuns);
   const took: number[] = []; // seconds of the points that are done
-  try {
-    for (const [i, row] of rows.entries()) {
+  const queue = rows.entries();
+  const work = async (gpu: number | null): Promise<void> => {
+    for (const [i, row] of queue) {
       await setImmediate(); // lets signals in
       if (stop.signal.aborted) break;
       if (row.outcome !== null) continue;
       const started = performance.now();
-      say(
-        `[${i + 1}/${rows.length}] ${describePoint(row.point)}${timeLeft(took, rows.slice(i).filter(({ outcome }) => outcome === null).length)}`,
-      );
+      const named = `[${i + 1}/${rows.length}] ${describePoint(row.point)}`;
+      const left = rows.slice(i).filter(({ outcome }) => outcome === null).length;
+      say(`${named}${timeLeft(took, left / slots.length)}`);
       const other = changed();
       if (other.length > 0) {
         row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun`, exitCode: null };
-        say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
-        keepLeaderboard();
-        continue;
+      } else {
+        const where = ['--run-name', row.point.runName, '--runs-dir', runsDir];
+        const again = options.resume === undefined ? [] : ['--resume', 'auto'];
+        const child = startChild(program, ['train', '--config', configs[i] as string, ...where, ...again, '--json'], {
+          env: gpu === null ? {} : { CUDA_VISIBLE_DEVICES: String(gpu) },
+          onLine: slots.length === 1 ? null : (line) => say(`${row.point.runName}: ${line}`),
+        });
+        running.add(child);
+        stop.passTo(toAll);
+        row.outcome = await child.outcome;
+        running.delete(child);
+        if (running.size === 0) stop.passTo(null);
       }
-      const where = ['--run-name', row.point.runName, '--runs-dir', runsDir];
-      const again = options.resume === undefined ? [] : ['--resume', 'auto'];
-      const child = startChild(program, ['train', '--config', configs[i] as string, ...where, ...again, '--json']);
-      running = child;
-      stop.passTo(child.kill);
-      row.outcome = await child.outcome;
-      stop.passTo(null);
-      running = null;
       if (row.outcome.state === 'done') took.push((performance.now() - started) / 1000);
-      if (row.outcome.state !== 'done')
-        say(`[${i + 1}/${rows.length}] ${describePoint(row.point)}: ${describeState(row.outcome)}`);
+      else say(`${named}: ${describeState(row.outcome)}`);
       keepLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
+  };
+  try {
+    await Promise.all(slots.map(work));
   } finally {
     stop.passTo(null);
-    process.off('exit', endRun);
+    process.off('exit', endRuns);
     lock.release();
   }
   if (stop.signal.aborted) keepLeaderboard();

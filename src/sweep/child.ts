@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { z } from 'zod';
 import { wasInterrupted } from '../run/interrupt.js';
 
@@ -38,19 +39,26 @@ export interface Child {
 }
 
 /**
- * Starts the process; its stderr (progress, errors) is shown as it comes, its stdout read as one JSON document.
+ * Starts the process; its stderr (progress, errors) is shown as it comes, or line by line given to `onLine`; its stdout
+ * is read as one JSON document.
  * It leads a process group of its own, so that Ctrl-C reaches it once, through `kill`, and not a second time from the
  * terminal.
  * @param program what to run, with its first arguments; a sweep's is `node cli.js`
  */
-export function startChild(program: readonly string[], args: readonly string[]): Child {
+export function startChild(
+  program: readonly string[],
+  args: readonly string[],
+  { env = {}, onLine = null }: { env?: NodeJS.ProcessEnv; onLine?: ((line: string) => void) | null } = {},
+): Child {
   const [command = process.execPath, ...first] = program;
   const child = spawn(command, [...first, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', onLine === null ? 'inherit' : 'pipe'],
     detached: process.platform !== 'win32',
+    env: { ...process.env, ...env },
   });
+  if (onLine !== null && child.stderr !== null) createInterface({ input: child.stderr }).on('line', onLine);
   let text = '';
-  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+  child.stdout?.setEncoding('utf8').on('data', (part: string) => {
     text += part;
   });
   const outcome = new Promise<PointOutcome>((resolve) => {

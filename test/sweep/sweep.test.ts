@@ -21,6 +21,7 @@ appendFileSync(process.env.LOG, JSON.stringify(process.argv.slice(2)) + '\\n');
 if (process.env.EDITED) writeFileSync(process.env.EDITED, '{');
 const kvHeads = /kv_heads: (.*)/.exec(readFileSync(argument('--config'), 'utf8'))[1];
 const run = argument('--runs-dir') + '/x/' + argument('--run-name');
+process.stderr.write('on GPU ' + process.env.CUDA_VISIBLE_DEVICES + '\\n');
 const report = { run, kv_parameters: 100, converted: { top1: 0.5 }, best: { epoch: 3, top1: 0.75, loss: 0.8 }, test: { top1: 0.7, top5: 0.9, loss: 0.85 }, train_images_per_s: 9.25 };
 if (kvHeads === '1') { process.stderr.write('gqa: the loss is NaN at step 3\\n'); process.exit(6); }
 else if (kvHeads === '2') process.kill(process.pid, 'SIGKILL');
@@ -359,4 +360,16 @@ test('a sweep that is stopped goes on by its plan: what is done is not run again
       report.test,
     ]);
   assert.deepEqual(figures(again.stdout), figures(whole.stdout));
+});
+
+test('runs at once: as many as there are jobs or GPUs, each with its own GPU, lines with its name; the same table', async () => {
+  const { start, log } = scene();
+  const both = await ended(start({ kvHeads: [4, 12], seeds: [0, 1], gpus: [3, 5], name: 'gpus' }));
+  assert.equal(both.code, 0, both.stderr);
+  const gpus = both.stderr.split('\n').flatMap((line) => /gqa-kv\d+-s\d: on GPU (\d)/.exec(line)?.[1] ?? []);
+  assert.deepEqual([...gpus].sort(), ['3', '3', '5', '5'].slice(0, gpus.length));
+  assert.equal(gpus.length, 4);
+  const started = readFileSync(log, 'utf8').trim().split('\n').length;
+  assert.equal(started, 4, 'each point once');
+  assert.match(both.stdout, /gqa +4 +1 [\s\S]*gqa +12 +1 /);
 });
