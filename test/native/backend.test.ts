@@ -46,7 +46,10 @@ function builtFile(file: string): string {
 
 test('wasm starts, computes, has gradients, and says nothing by itself', () => {
   const result = start('wasm');
-  assert.deepEqual(result.found, { name: 'wasm', device: 'cpu', version: '4.22.0', notice: null });
+  assert.deepEqual(result.found, {
+    ...{ name: 'wasm', device: 'cpu', version: '4.22.0', notice: null },
+    fused: { problem: 'they are libtensorflow’s' },
+  });
   assert.deepEqual([result.product, result.gradient, result.same], [11, 6, true]);
   assert.equal(result.stderr, '');
 });
