@@ -5,6 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
+import { addonFile } from '../../src/native/addons.js';
 import { startBackend } from '../../src/native/backend.js';
 import { compile } from '../../src/trace/compile.js';
 import { float32, traced } from '../../src/trace/function.js';
@@ -22,11 +23,23 @@ for (const precision of PRECISIONS) {
   );
 }
 
+for (const instructions of ['avx2', 'avx512'])
+  test(`the same with instructions up to ${instructions}, whatever this processor has`, { skip }, () => {
+    const script = fileURLToPath(new URL('fused-alone.js', import.meta.url));
+    const ran = spawnSync(process.execPath, [script, addonFile('gqa_fused')], {
+      encoding: 'utf8',
+      env: { ...process.env, GQA_INSTRUCTIONS: instructions, TF_CPP_MIN_LOG_LEVEL: '3' },
+    });
+    assert.equal(ran.status, 0, ran.stderr.slice(-4000));
+    assert.match(ran.stdout, instructions === 'avx2' ? /AVX2: all compared/ : /AVX-?512|AVX2/);
+    assert.doesNotMatch(ran.stdout, /AMX/);
+  });
+
 test('no sanitizer finds anything amiss in the fused operations', {
   skip: skip || (sanitizer() === null && 'g++ or its address sanitizer (libasan.so) is not on this machine'),
 }, async (t) => {
   const addon = await withSanitizers(t, 'gqa_fused.node');
-  const script = fileURLToPath(new URL('fused-sanitized.js', import.meta.url));
+  const script = fileURLToPath(new URL('fused-alone.js', import.meta.url));
   const ran = spawnSync(process.execPath, [script, path.resolve(addon)], {
     encoding: 'utf8',
     timeout: 300_000,

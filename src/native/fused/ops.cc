@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -31,7 +32,20 @@ namespace {
 
 template <class T>
 const Loops<T>& loops();
-bool hasAvx512() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"); }
+
+// The environment variable GQA_INSTRUCTIONS (avx2, avx512) bounds what is used, for tests and for equal numbers on
+// machines that differ.
+bool isAllowed(const char* instructions) {
+  const char* most = std::getenv("GQA_INSTRUCTIONS");
+  if (most == nullptr) return true;
+  const bool avx512 = std::strcmp(instructions, "avx512") == 0;
+  return avx512 && std::strcmp(most, "avx512") == 0;
+}
+bool hasAvx512() {
+  static const bool has = isAllowed("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return has;
+}
 template <>
 const Loops<float>& loops() {
   static const Loops<float>& best = hasAvx512() ? floatLoopsAvx512 : floatLoopsAvx2;
@@ -41,7 +55,7 @@ const Loops<float>& loops() {
 bool hasAmx() {
   static const bool has = [] {
     unsigned a, b, c, d;
-    if (!hasAvx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    if (!isAllowed("amx") || !hasAvx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
     const bool tiles = (d >> 24 & 1) != 0 && (d >> 22 & 1) != 0;
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
     const bool halves = (a >> 5 & 1) != 0;
@@ -51,11 +65,14 @@ bool hasAmx() {
   return has;
 }
 
+// Whether the compiler knew the tiles as well.
+bool usesAmx = false;
+
 template <>
 const Loops<bfloat16>& loops() {
   static const Loops<bfloat16> best = [] {
     Loops<bfloat16> found = hasAvx512() ? bfloat16LoopsAvx512 : bfloat16LoopsAvx2;
-    if (hasAmx()) takeAmx(found);
+    usesAmx = hasAmx() && takeAmx(found);
     return found;
   }();
   return best;
@@ -536,8 +553,9 @@ const bool registered = [] {
 extern "C" napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   using namespace gqa;
   napi_value instructions, threads;
+  loops<bfloat16>();
   if (registered)
-    napi_create_string_utf8(env, hasAmx() ? "AVX-512 and AMX" : hasAvx512() ? "AVX-512" : "AVX2", NAPI_AUTO_LENGTH, &instructions);
+    napi_create_string_utf8(env, usesAmx ? "AVX-512 and AMX" : hasAvx512() ? "AVX-512" : "AVX2", NAPI_AUTO_LENGTH, &instructions);
   else
     napi_get_null(env, &instructions);
   napi_create_int32(env, Pool::shared().size(), &threads);

@@ -1,4 +1,4 @@
-/** Run by fused.test.ts with the address sanitizer loaded: the cases with an addon that was compiled with sanitizers. */
+/** Run by fused.test.ts in a process of its own: the cases with the addon that it is given, and what that says of itself. */
 import { createRequire } from 'node:module';
 import util from 'node:util';
 import { registerGradients } from '../../src/native/kernels.js';
@@ -9,9 +9,9 @@ const require = createRequire(import.meta.url);
 require('@tensorflow/tfjs-node-gpu');
 registerGradients();
 const [, , addon = ''] = process.argv;
-require(addon);
+const { instructions } = require(addon) as { instructions: string };
 for (const precision of PRECISIONS) {
   compareRows(precision);
   compareAttention(precision);
 }
-console.log('all compared');
+console.log(`${instructions}: all compared`);
