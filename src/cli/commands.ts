@@ -7,7 +7,6 @@ import { configCommands } from './config-commands.js';
 import { dataCommands } from './data-commands.js';
 import {
   aPath,
-  axis,
   config,
   device,
   eager,
@@ -21,6 +20,7 @@ import {
   wholeNumbers,
 } from './options.js';
 import type { CommandSpec } from './spec.js';
+import { sweepCommands } from './sweep-commands.js';
 
 export const commands: CommandSpec[] = [
   {
@@ -127,37 +127,7 @@ export const commands: CommandSpec[] = [
       ),
     endsItself: true,
   },
-  {
-    name: 'sweep',
-    summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
-    options: [
-      config(),
-      new Option(
-        '--resume <sweep>',
-        'folder of a sweep that was stopped or had failures: the points that are not done, each from its own checkpoint',
-      ).argParser(aPath),
-      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(
-        wholeNumbers(1, 1024),
-      ),
-      new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: that of the config)').argParser(list),
-      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(
-        wholeNumbers(0, 2 ** 32 - 1),
-      ),
-      axis(),
-      set(),
-      new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
-      new Option('--jobs <n>', 'runs at once (default: 1)').argParser(wholeNumber(1, 1024)).conflicts('gpus'),
-      new Option('--gpus <list>', 'GPUs by number, one run at a time on each, e.g. 0,1').argParser(
-        wholeNumbers(0, 1023),
-      ),
-      runsDir(),
-      device(),
-      json(),
-    ],
-    example: 'gqa sweep --config configs/smoke.yaml --variants mha,gqa,dgqa-ema --kv-heads 1,2 --seeds 0,1',
-    run: async (_, options, stop) => (await import('../commands/sweep.js')).sweep(options, stop),
-    endsItself: true,
-  },
+  ...sweepCommands,
   {
     name: 'runs',
     summary: 'runs with their state, progress and figures; one of them closely; several side by side',

@@ -80,15 +80,14 @@ const lineSchema = z.object({
   axes: z.record(z.string(), z.string()).default({}),
 });
 
-/** A sweep that was stopped: its points and their configs are those of its beginning. */
-async function planOf(given: string): Promise<SweepPlan> {
-  const folder = path.resolve(given);
+/** The points of a sweep's folder. @throws GqaError `usage` where it is none, `io` where its plan cannot be read */
+export function plannedIn(folder: string): PlannedPoint[] {
   const plan = planIn(folder);
   if (!existsSync(plan))
-    throw new GqaError('usage', `${given} is not the folder of a sweep: it holds no plan.jsonl`, {
+    throw new GqaError('usage', `${folder} is not the folder of a sweep: it holds no plan.jsonl`, {
       hint: 'gqa sweep names the folder in its first line: runs/NAME.',
     });
-  const points = readFileSync(plan, 'utf8')
+  return readFileSync(plan, 'utf8')
     .trim()
     .split('\n')
     .map((line, i) => {
@@ -100,6 +99,12 @@ async function planOf(given: string): Promise<SweepPlan> {
         });
       }
     });
+}
+
+/** A sweep that was stopped: its points and their configs are those of its beginning. */
+async function planOf(given: string): Promise<SweepPlan> {
+  const folder = path.resolve(given);
+  const points = plannedIn(folder);
   const lock = claimed(folder);
   const configs = points.map(({ runName }) => configIn(folder, runName));
   const first = readConfig(configs[0] as string, []);

@@ -18,7 +18,7 @@ import { type Child, outcomeIn, startChild } from '../sweep/child.js';
 import { describePoint } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row, reportOf, stateOf } from '../sweep/leaderboard.js';
 import { summaryCsv, summaryOf, summaryTable } from '../sweep/summary.js';
-import { say, warningLine } from './say.js';
+import { say, sayNext, warningLine } from './say.js';
 import { sweepPlan } from './sweep-plan.js';
 
 export interface SweepOptions {
@@ -133,6 +133,7 @@ export async function sweep(
       ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson), methods: snakeKeys(summaryOf(rows)) })}\n`
       : `${leaderboardTable(rows, columnsOf(process.stdout))}${overSeeds(rows)}${warningsOf(rows)}`,
   );
+  if (!options.json) sayNext(`leaderboard ${folder} --format markdown`);
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
   if (stop.signal.aborted)
     throw interruption(
@@ -160,10 +161,10 @@ export function timeLeft(seconds: readonly number[], points: number): string {
 
 /** Means over seeds, where there are several. */
 function overSeeds(rows: readonly Row[]): string {
-  const table = summaryTable(summaryOf(rows), columnsOf(process.stdout));
-  return table === ''
-    ? ''
-    : `\nover seeds; differences are of pairs of one seed, their intervals by Student’s t\n${table}`;
+  const methods = summaryOf(rows);
+  if (!methods.some(({ test }) => test.n > 1)) return '';
+  const table = summaryTable(methods, columnsOf(process.stdout));
+  return `\nover seeds; differences are of pairs of one seed, their intervals by Student’s t\n${table}`;
 }
 
 /** Each point's warnings, those of several points once. */

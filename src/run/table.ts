@@ -113,6 +113,28 @@ function csvCell(cell: string | number | null): string {
   return /[",\r\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless;
 }
 
+/** A table of Markdown, numbers at the right edge. */
+export function markdownTable(columns: readonly Column[], rows: readonly string[][]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;
+  const titles = columns.map(({ title }) => title);
+  return [titles, columns.map(({ align }) => (align === 'right' ? '---:' : '---')), ...rows].map(line).join('');
+}
+
+const LATEX: Record<string, string> = {
+  ...{ '±': '$\\pm$', '−': '$-$', '–': '--' },
+  ...{ '\\': '\\textbackslash{}', '^': '\\^{}', '~': '\\~{}' },
+};
+
+/** A `tabular` of LaTeX with the rules of the package booktabs. */
+export function latexTable(columns: readonly Column[], rows: readonly string[][]): string {
+  const cell = (text: string): string => text.replace(/[±−–\\^~&%$#_{}]/g, (char) => LATEX[char] ?? `\\${char}`);
+  const line = (cells: readonly string[]): string => `  ${cells.map(cell).join(' & ')} \\\\\n`;
+  const edges = columns.map(({ align }) => (align === 'right' ? 'r' : 'l')).join('');
+  const titles = line(columns.map(({ title }) => title));
+  return `\\begin{tabular}{${edges}}\n  \\toprule\n${titles}  \\midrule\n${rows.map(line).join('')}  \\bottomrule\n\\end{tabular}\n`;
+}
+
 /** A fraction, 0 to 1, as tables show it. */
 export const percent = (fraction: number | null | undefined): string =>
   typeof fraction === 'number' ? `${(100 * fraction).toFixed(2)} %` : '–';

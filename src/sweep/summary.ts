@@ -64,24 +64,29 @@ const spread = ({ mean, sd }: Spread): string => `${points(mean)}${sd === null ?
 export const difference = ({ mean, interval }: Difference): string =>
   `${signed(mean)}${interval === null ? '' : ` (${interval.map(signed).join(' to ')})`}`;
 
-/** @param width columns of the terminal; empty where no method has more than one seed, so that nothing is added up */
-export function summaryTable(methods: readonly Method[], width = Number.POSITIVE_INFINITY): string {
-  if (!methods.some(({ test }) => test.n > 1)) return '';
+/** As tables show it: titles, and a row a method. */
+export function summaryCells(methods: readonly Method[]): { columns: Column[]; rows: string[][] } {
   const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
   const keys = [...new Set(methods.flatMap(({ axes }) => Object.keys(axes)))];
   const columns = [
     { title: 'variant' },
     right('KV heads'),
     ...keys.map((key) => right(key)),
-    ...[right('K/V parameters', true), right('seeds'), right('test top-1')],
+    ...[right('K/V parameters', true), right('seeds'), right('as converted', true), right('test top-1')],
     ...[right('to gqa, points (95 %)'), right('of mha')],
   ];
-  const cells = methods.map(({ variant, kvHeads, axes, kvParameters, test, toGqa, ofMha }) => [
+  const rows = methods.map(({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, ofMha }) => [
     ...[variant, String(kvHeads), ...keys.map((key) => axes[key] ?? '–')],
-    ...[String(kvParameters), String(test.n), spread(test)],
+    ...[String(kvParameters), String(test.n), converted === null ? '–' : spread(converted), spread(test)],
     ...[toGqa === null ? '–' : difference(toGqa), ofMha === null ? '–' : `${points(ofMha)} %`],
   ]);
-  return formatTable(columns, cells, width);
+  return { columns, rows };
+}
+
+/** @param width columns of the terminal */
+export function summaryTable(methods: readonly Method[], width = Number.POSITIVE_INFINITY): string {
+  const { columns, rows } = summaryCells(methods);
+  return formatTable(columns, rows, width);
 }
 
 /** The same with all digits: fractions 0 to 1; an empty cell where there is no such figure. */

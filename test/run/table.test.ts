@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatTable, toCsv } from '../../src/run/table.js';
+import { formatTable, latexTable, markdownTable, toCsv } from '../../src/run/table.js';
 
 test('columns are as wide as their widest cell, numbers at the right edge, no blanks at line ends', () => {
   const table = formatTable(
@@ -100,4 +100,16 @@ test('CSV quotes what must be quoted, shows numbers that are not finite, and lea
 
 test('a text that a spreadsheet would run is made harmless', () => {
   assert.equal(toCsv([['=1+1', '@x', -1]]), "'=1+1,'@x,-1\n");
+});
+
+test('for a paper: Markdown and LaTeX, with what either reads otherwise escaped', () => {
+  const columns = [{ title: 'a|b' }, { title: 'top_1 %', align: 'right' as const }];
+  assert.equal(markdownTable(columns, [['x', '1 ± 2 %']]), '| a\\|b | top_1 % |\n| --- | ---: |\n| x | 1 ± 2 % |\n');
+  assert.equal(
+    latexTable(columns, [['x_{y}\\^', '−1.5 ± 2 %']]),
+    [
+      ...['\\begin{tabular}{lr}', '  \\toprule', '  a|b & top\\_1 \\% \\\\', '  \\midrule'],
+      ...['  x\\_\\{y\\}\\textbackslash{}\\^{} & $-$1.5 $\\pm$ 2 \\% \\\\', '  \\bottomrule', '\\end{tabular}', ''],
+    ].join('\n'),
+  );
 });

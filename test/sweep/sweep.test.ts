@@ -360,6 +360,12 @@ test('a sweep that is stopped goes on by its plan: what is done is not run again
       report.test,
     ]);
   assert.deepEqual(figures(again.stdout), figures(whole.stdout));
+  const board = spawnSync(process.execPath, [cli, 'leaderboard', folder, '--format', 'markdown'], { encoding: 'utf8' });
+  assert.equal(board.status, 0, board.stderr);
+  assert.match(
+    board.stdout,
+    /^\| variant \| KV heads [^\n]*\n[^\n]*\n\| mha \| 4 \|[^\n]*\n\| gqa \| 2 \| \d+ \| 2 \|/,
+  );
 });
 
 test('runs at once: as many as there are jobs or GPUs, each with its own GPU, lines with its name; the same table', async () => {

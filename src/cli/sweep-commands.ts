@@ -1,0 +1,54 @@
+/** `gqa sweep` and `gqa leaderboard`: lines of the table of commands. */
+import { Argument, Option } from 'commander';
+import { aPath, axis, config, device, json, list, runsDir, set, wholeNumber, wholeNumbers } from './options.js';
+import type { CommandSpec } from './spec.js';
+
+export const sweepCommands: CommandSpec[] = [
+  {
+    name: 'sweep',
+    summary: 'train every combination of variants, KV heads and seeds; table and leaderboard.csv',
+    options: [
+      config(),
+      new Option(
+        '--resume <sweep>',
+        'folder of a sweep that was stopped or had failures: the points that are not done, each from its own checkpoint',
+      ).argParser(aPath),
+      new Option('--kv-heads <list>', 'numbers of KV heads, e.g. 1,2,3 (default: that of the config)').argParser(
+        wholeNumbers(1, 1024),
+      ),
+      new Option('--variants <list>', 'variants, e.g. mha,gqa,dgqa-ema (default: that of the config)').argParser(list),
+      new Option('--seeds <list>', 'seeds, e.g. 0,1,2 (default: that of the config)').argParser(
+        wholeNumbers(0, 2 ** 32 - 1),
+      ),
+      axis(),
+      set(),
+      new Option('--name <name>', "folder of the sweep under --runs-dir (default: the config's name and the time)"),
+      new Option('--jobs <n>', 'runs at once (default: 1)').argParser(wholeNumber(1, 1024)).conflicts('gpus'),
+      new Option('--gpus <list>', 'GPUs by number, one run at a time on each, e.g. 0,1').argParser(
+        wholeNumbers(0, 1023),
+      ),
+      runsDir(),
+      device(),
+      json(),
+    ],
+    example: 'gqa sweep --config configs/smoke.yaml --variants mha,gqa,dgqa-ema --kv-heads 1,2 --seeds 0,1',
+    run: async (_, options, stop) => (await import('../commands/sweep.js')).sweep(options, stop),
+    endsItself: true,
+  },
+  {
+    name: 'leaderboard',
+    summary: 'what a sweep has found, over its seeds, with paired differences; for a paper too',
+    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    options: [
+      new Option('--format <format>', 'how it is printed')
+        .choices(['table', 'csv', 'json', 'markdown', 'latex'])
+        .default('table'),
+    ],
+    example: 'gqa leaderboard runs/smoke-sweep-20261127T064500Z --format latex',
+    run: async ([sweep], options) =>
+      (await import('../commands/leaderboard.js')).leaderboard({
+        sweep: sweep as string,
+        ...(options as { format: 'table' }),
+      }),
+  },
+];
