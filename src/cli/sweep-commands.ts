@@ -27,6 +27,12 @@ export const sweepCommands: CommandSpec[] = [
       new Option('--gpus <list>', 'GPUs by number, one run at a time on each, e.g. 0,1').argParser(
         wholeNumbers(0, 1023),
       ),
+      new Option('--slurm', 'submit the runs as one job array of Slurm').default(false).conflicts(['jobs', 'gpus']),
+      new Option('--partition <name>', 'Slurm: as sbatch has it'),
+      new Option('--gres <list>', 'Slurm: as sbatch has it, e.g. gpu:1'),
+      new Option('--time <limit>', 'Slurm: as sbatch has it; a run that does not fit saves and is queued again'),
+      new Option('--array-limit <n>', 'Slurm: runs at once').argParser(wholeNumber(1, 100000)),
+      new Option('--dry-run', 'Slurm: print the script and submit nothing').default(false),
       runsDir(),
       device(),
       json(),

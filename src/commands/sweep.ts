@@ -17,11 +17,13 @@ import { leaderboardIn, writeLeaderboard, writeSummary } from '../run/sweep-fold
 import { type Child, outcomeIn, startChild } from '../sweep/child.js';
 import { describePoint } from '../sweep/grid.js';
 import { describeState, leaderboardCsv, leaderboardTable, type Row, reportOf, stateOf } from '../sweep/leaderboard.js';
+import type { SlurmOptions } from '../sweep/slurm.js';
 import { summaryCsv, summaryOf, summaryTable } from '../sweep/summary.js';
 import { say, sayNext, warningLine } from './say.js';
 import { sweepPlan } from './sweep-plan.js';
+import { submitted } from './sweep-slurm.js';
 
-export interface SweepOptions {
+export interface SweepOptions extends SlurmOptions {
   /** Left out with `resume`. */
   config?: string;
   /** Folder of a sweep that was stopped: its points are run by its plan, those that are done not again. */
@@ -40,6 +42,9 @@ export interface SweepOptions {
   jobs?: number;
   /** Numbers of GPUs, each for one run at a time. */
   gpus?: number[];
+  /** Submits a job array instead of running anything here. */
+  slurm?: boolean;
+  dryRun?: boolean;
   json: boolean;
 }
 
@@ -55,13 +60,19 @@ export async function sweep(
   stop: Stop,
   program: readonly string[] = [process.execPath, ...process.execArgv, cli],
 ): Promise<void> {
-  const { folder, runsDir, points, configs, begunWith, notices, lock } = await sweepPlan(options, stop);
+  const plan = await sweepPlan(options, stop);
+  const { folder, runsDir, points, configs, begunWith, notices, lock } = plan;
   const changed = watchFiles(begunWith);
 
   notices.forEach(say);
   say(
     `sweep ${folder}: ${counted(points.length, 'run')}\n${points.map((point) => `  ${describePoint(point)}`).join('\n')}`,
   );
+  if (options.slurm) {
+    lock.release(); // runs have locks of their own
+    submitted(plan, options, program);
+    return;
+  }
   const rows: Row[] = points.map((point) => {
     const run = path.join(folder, point.runName);
     return { point, outcome: options.resume === undefined ? null : outcomeIn(run), run };

@@ -53,6 +53,18 @@ export const writePlan = (folder: string, points: readonly object[]): void =>
 
 export const leaderboardIn = (folder: string): string => path.join(folder, 'leaderboard.csv');
 
+/** @returns the script's file */
+export function writeSlurmScript(folder: string, script: string): string {
+  const file = path.join(folder, 'slurm', 'array.sh');
+  try {
+    mkdirSync(path.dirname(file), { recursive: true });
+  } catch (error) {
+    throw fileError(`cannot make ${path.dirname(file)}`, error);
+  }
+  writeFileAtomic(file, script);
+  return file;
+}
+
 /** Means over seeds. @throws GqaError `io` */
 export const writeSummary = (folder: string, csv: string): void =>
   writeFileAtomic(path.join(folder, 'summary.csv'), csv);
