@@ -1,6 +1,6 @@
 /**
- * `gqa sweep`: a grid of runs, one after another or several at once, each a process running `gqa train`; a failed one does not stop the
- * others.
+ * `gqa sweep`: a grid of runs, one after another or several at once, each a process running `gqa train`; a failed one
+ * does not stop the others.
  */
 import { statSync } from 'node:fs';
 import path from 'node:path';
