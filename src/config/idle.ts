@@ -118,7 +118,7 @@ const ofOptimizer = [
     'distill_weight',
     'distill_temperature',
     'recompute',
-    ...['log_every', 'checkpoint_every', 'keep', 'on_nan'],
+    ...['log_every', 'tensorboard', 'checkpoint_every', 'keep', 'on_nan'],
   ],
 ].map((key) => `train.${key}`);
 const ofTraining = ['batch_size', 'protocol', 'precision', 'compiler'].map((key) => `train.${key}`);

@@ -126,6 +126,7 @@ export const configSchema = z.strictObject({
       compiler: z.enum(['auto', 'tensorflow', 'xla']).default('auto'),
       recompute: z.enum(['none', 'blocks']).default('none'),
       log_every: count(1).default(10),
+      tensorboard: z.boolean().default(false),
       checkpoint_every: z
         .union([z.strictObject({ steps: count(1) }), z.strictObject({ minutes: z.number().gt(0) })])
         .default({ minutes: 10 })

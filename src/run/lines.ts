@@ -3,10 +3,10 @@ import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, writeSync } f
 import { fileError, writeFileAtomic } from '../files/atomic.js';
 
 /** A row or line in full, or none of it. */
-export function append(handle: number, text: string, file: string): void {
+export function append(handle: number, text: string | Uint8Array, file: string): void {
   const { size } = fstatSync(handle);
   try {
-    const bytes = Buffer.from(text, 'utf8');
+    const bytes = typeof text === 'string' ? Buffer.from(text, 'utf8') : text;
     // A disk that is nearly full takes a part first, and says so only at the next call.
     for (let offset = 0; offset < bytes.length; ) offset += writeSync(handle, bytes, offset);
   } catch (error) {

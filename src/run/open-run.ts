@@ -11,6 +11,7 @@ import { append, flush, logLines, writeStatus } from './lines.js';
 import { type EpochResult, type Figures, prefixed, type ResultColumn, resultColumns, rounded } from './results.js';
 import { openSaver } from './saver.js';
 import { toCsv } from './table.js';
+import { EVENTS_FILE, openEvents } from './tensorboard.js';
 
 export type RunStatus = 'running' | 'done' | 'failed' | 'interrupted';
 
@@ -67,7 +68,7 @@ type Piecewise = (write: (bytes: Uint8Array) => void) => void;
 const STATUS_EVERY_MS = 10_000;
 
 /** The files of a run that grow, by what a checkpoint tells how far. */
-export const GROWING = ['results.csv', 'metrics.jsonl', 'skipped.jsonl', 'damaged.jsonl'] as const;
+export const GROWING = ['results.csv', 'metrics.jsonl', 'skipped.jsonl', 'damaged.jsonl', EVENTS_FILE] as const;
 
 /**
  * @param results, metrics, log handles of the files that lines are added to
@@ -103,12 +104,14 @@ export function openRun(
     append(results, toCsv([cells]), path.join(folder, 'results.csv'));
     flush(results, path.join(folder, 'results.csv'));
   };
+  const events = config.train.tensorboard ? openEvents(folder) : null;
   const close = (): void => {
     if (!open) return;
     open = false;
     process.off('exit', atExit);
     saver.close();
     lock.release();
+    events?.close();
     try {
       closeSync(results);
     } finally {
@@ -169,6 +172,8 @@ export function openRun(
         data_wait: dataWait ?? null,
         steps_left_out: stepsLeftOut ?? null,
       });
+      if (selection !== null)
+        events?.add(step, prefixed(config.train.protocol === 'paper' ? 'test' : 'val', selection));
       setStatus('running', { epoch, step });
       requireLog();
     },
@@ -183,6 +188,8 @@ export function openRun(
         typeof value === 'number' && !Number.isFinite(value) ? String(value) : value,
       ]);
       append(metrics, `${JSON.stringify(Object.fromEntries(cells))}\n`, path.join(folder, 'metrics.jsonl'));
+      const { step, ...values } = line;
+      if (typeof step === 'number') events?.add(step, values);
     },
     noteImages(which, images) {
       const lines = new Set([...earlier[which], ...images.map((image) => `${JSON.stringify(image)}\n`)]);

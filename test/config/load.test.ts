@@ -103,6 +103,7 @@ test('a config that names data and size gets every default of the schema', () =>
       distillWeight: 0.5,
       distillTemperature: 1,
       precision: 'float32',
+      tensorboard: false,
       compiler: 'auto',
       recompute: 'none',
       logEvery: 10,
