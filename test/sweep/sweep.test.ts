@@ -373,8 +373,8 @@ test('runs at once: as many as there are jobs or GPUs, each with its own GPU, li
   const both = await ended(start({ kvHeads: [4, 12], seeds: [0, 1], gpus: [3, 5], name: 'gpus' }));
   assert.equal(both.code, 0, both.stderr);
   const gpus = both.stderr.split('\n').flatMap((line) => /gqa-kv\d+-s\d: on GPU (\d)/.exec(line)?.[1] ?? []);
-  assert.deepEqual([...gpus].sort(), ['3', '3', '5', '5'].slice(0, gpus.length));
   assert.equal(gpus.length, 4);
+  assert.deepEqual([...new Set(gpus)].sort(), ['3', '5'], 'whoever is done first takes the next');
   const started = readFileSync(log, 'utf8').trim().split('\n').length;
   assert.equal(started, 4, 'each point once');
   assert.match(both.stdout, /gqa +4 +1 [\s\S]*gqa +12 +1 /);
