@@ -8,11 +8,11 @@
  * Milliseconds a step of the best round, MHA on both sides; “first”: seconds to the end of the first step, compiling
  * included. What fails says so in its cell, and the rest goes on.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import os from 'node:os';
-import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { startPeer } from './torch-peer.mjs';
 
 const { values: args } = parseArgs({
   options: {
@@ -61,20 +61,11 @@ function ours(size, precision, compiler) {
 
 async function torch(size, precision, compile) {
   const { config: _, batch = Number(args['batch-size']), ...sizes } = SIZES[size];
-  const child = spawn(args.python, ['bench/torch_step.py'], { cwd: root, stdio: ['pipe', 'pipe', 'ignore'] });
-  child.on('error', () => {});
-  child.stdin.on('error', () => {});
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const ask = async (what) => {
-    child.stdin.write(`${JSON.stringify(what)}\n`);
-    const { value, done } = await lines.next();
-    if (done) throw new Error(`${args.python} without torch, or without room`);
-    return JSON.parse(value);
-  };
+  const device = args.device === 'gpu' ? 'cuda' : 'cpu';
+  const asked = { peer: 'timm', ...sizes, batch, classes: 10, lr: 1e-5, weightDecay: 0.05, clip: null, ema: null };
+  const { started, ask, kill } = startPeer(args.python, { ...asked, seed: 1, precision, compile, device }, 'ignore');
   try {
-    const device = args.device === 'gpu' ? 'cuda' : 'cpu';
-    const asked = { peer: 'timm', ...sizes, batch, classes: 10, lr: 1e-5, weightDecay: 0.05, clip: null, ema: null };
-    const about = await ask({ ...asked, seed: 1, precision, compile, device });
+    const about = await started;
     const begun = performance.now();
     await ask({ train: 1 });
     const first = (performance.now() - begun) / 1000;
@@ -83,12 +74,11 @@ async function torch(size, precision, compile) {
       await ask({ [what]: 2 });
       for (let i = 0; i < 3; i++) rounds[what].push((await ask({ [what]: Number(args.steps) })).ms);
     }
-    child.stdin.end();
     return { train: Math.min(...rounds.train), evaluate: Math.min(...rounds.evaluate), first, device: about.torch };
   } catch (error) {
     return { failed: error.message };
   } finally {
-    child.kill();
+    kill();
   }
 }
 

@@ -7,23 +7,20 @@
  *                                [--clip NORM] [--ema DECAY] [--compile] [--what train,evaluate] [--json]
  *
  * FOLDER: a checkout of the paper's code (zohaib-khan5040/key-driven-gqa); python needs torch and timm (and einops for
- * the paper's code). Both sides have the same sizes, batch and AdamW, fresh weights and random images (with train.precision bfloat16 torch's
- * is under autocast; --compile: its model through torch.compile); ours gets bytes
- * and normalises them. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is
+ * the paper's code). Both sides have the same sizes, batch and AdamW, fresh weights and random images; ours gets bytes
+ * and normalises them. With train.precision bfloat16 torch's is under autocast; --compile: through torch.compile. A pair is one round of each; the ratio of a pair is torch's time by ours, above 1: ours is
  * faster. `product_gflops` is what each side's library makes of a plain square matrix product: on some processors that
  * alone is most of the difference. Ours runs in a process of its own (the one that prints), so that the peaks of memory
  * are each side's own.
  */
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { modeOf } from '../dist/src/commands/data-and-backend.js';
 import { openStepBench } from '../dist/src/commands/step-bench.js';
 import { readConfig } from '../dist/src/config/load.js';
 import { startBackend } from '../dist/src/native/backend.js';
+import { startPeer } from './torch-peer.mjs';
 
 const { values: args } = parseArgs({
   options: {
@@ -59,7 +56,7 @@ const { model, train } = config;
 const batch = Number(args['batch-size'] ?? train.batchSize);
 const number = (text) => (text === undefined ? null : Number(text));
 
-const peer = startPeer({
+const peer = startPeer(args.python, {
   peer: args.peer,
   paper: args.paper,
   scheme: SCHEMES[model.variant],
@@ -142,18 +139,4 @@ function productGflops(side) {
     });
     return (2 * side ** 3) / Math.min(...times) / 1e6;
   });
-}
-
-/** torch_step.py, one answer for each question. */
-function startPeer(ask) {
-  const script = fileURLToPath(new URL('torch_step.py', import.meta.url));
-  const child = spawn(args.python, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const question = async (what) => {
-    child.stdin.write(`${JSON.stringify(what)}\n`);
-    const { value, done } = await lines.next();
-    if (done) throw new Error(`${args.python} ended`);
-    return JSON.parse(value);
-  };
-  return { started: question(ask), ask: question, end: () => child.stdin.end() };
 }

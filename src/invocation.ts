@@ -86,7 +86,7 @@ const withoutSlash = (folder: string): string =>
   path.dirname(folder) === folder ? folder : folder.replace(/[/\\]$/, '');
 
 /** For a shell: in quotes where it holds more than letters, digits and what paths are made of. */
-const quoted = (file: string): string =>
+export const quoted = (file: string): string =>
   /^[\w@%+=:,./\\~-]+$/.test(file)
     ? file
     : process.platform === 'win32'

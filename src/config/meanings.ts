@@ -99,7 +99,7 @@ export const MEANINGS: Readonly<Record<string, string>> = {
   'train.precision':
     'Of matrix products; everything else is float32. Others than float32 need the native runtime, and a device that has them',
   'train.compiler':
-    'What makes the compiled step: `auto` with the fused operations of this project where they are (a CPU, `gqa doctor`), `tensorflow` of TensorFlow’s own alone, `xla` of those, compiled by XLA at the first step (for a GPU; on a CPU it is slower); to the same numbers but for the last digits',
+    'What makes the compiled step: `auto` with the fused operations of this project where they are (a CPU, `gqa doctor`), `tensorflow` of TensorFlow’s own alone, `xla` of those, compiled by XLA at the first step (for a GPU; on a CPU it is slower than `auto`); to the same numbers but for the last digits',
   'train.recompute': '`blocks`: less memory, since blocks are computed again in the backward pass',
   'train.log_every': 'Optimizer steps between two lines of metrics.jsonl',
   'train.tensorboard': 'Whether the lines of metrics.jsonl and the epochs’ figures are written for TensorBoard too',

@@ -6,11 +6,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type Groups, groupSizes, isNeighbours, isSorted, oneHot } from './grouping.js';
 
 /**
- * Which key-value head a query head reads. `runs`: query heads in order, `count` KV heads for `size` query heads each,
- * and so on; equal neighbouring groups are one run. `groups`: any, of keys and of values. `selected`: what a step
+ * Which key and which value head a query head reads: by groups, any of keys and of values; `selected`: what a step
  * computes, row h of a one-hot matrix [H, K].
  */
-export type Reading = { runs: readonly Run[] } | { groups: { keys: Groups; values: Groups } } | { selected: tf.Tensor };
+export type Reading = { groups: { keys: Groups; values: Groups } } | { selected: tf.Tensor };
 
 /** Rows of tokens as the projections leave them, without their biases. */
 export interface AttentionRows {
@@ -32,15 +31,13 @@ export interface AttentionRows {
   width: number;
 }
 
+/** `count` KV heads for `size` query heads each. */
 interface Run {
   count: number;
   size: number;
 }
 
-/** Of a layer's groups; conversion puts heads in an order that makes few runs of them. */
-export const readingOf = (keys: Groups, values: Groups): Reading =>
-  keys === values && isSorted(keys) ? { runs: runsOf(keys) } : { groups: { keys, values } };
-
+/** Of groups in order; equal neighbouring groups are one run. Conversion puts heads in an order that makes few of them. */
 function runsOf(groups: Groups): Run[] {
   const runs: Run[] = [];
   for (const size of groupSizes(groups)) {
@@ -52,19 +49,13 @@ function runsOf(groups: Groups): Run[] {
 }
 
 /** The key and the value head that each query head reads, int32 [H] each. */
-export function headsRead(reading: Reading, heads: number): { keyHeadOf: tf.Tensor; valueHeadOf: tf.Tensor } {
+export function headsRead(reading: Reading): { keyHeadOf: tf.Tensor; valueHeadOf: tf.Tensor } {
   if ('selected' in reading) {
     const chosen = tf.cast(tf.argMax(reading.selected, 1), 'int32');
     return { keyHeadOf: chosen, valueHeadOf: chosen };
   }
-  const of = (groups: readonly number[]): tf.Tensor => tf.tensor1d([...groups], 'int32');
-  if ('groups' in reading) return { keyHeadOf: of(reading.groups.keys), valueHeadOf: of(reading.groups.values) };
-  const groups: number[] = [];
-  let kvHead = 0;
-  for (const { count, size } of reading.runs)
-    for (let i = 0; i < count; i++, kvHead++) groups.push(...Array<number>(size).fill(kvHead));
-  if (groups.length !== heads) throw new Error(`groups of ${groups.length} heads, not of ${heads}`);
-  return { keyHeadOf: of(groups), valueHeadOf: of(groups) };
+  const of = (groups: Groups): tf.Tensor => tf.tensor1d([...groups], 'int32');
+  return { keyHeadOf: of(reading.groups.keys), valueHeadOf: of(reading.groups.values) };
 }
 
 /** Rows → heads: [B·N, H·E] → [B, H, N, E]. */
@@ -100,11 +91,10 @@ function attend(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, reading: Reading): tf.
     const { selected } = reading;
     return grouped(q, selectHeads(k, selected), selectHeads(v, selected));
   }
-  if ('groups' in reading) {
-    const { keys, values } = reading.groups;
-    return timesGrouped(tf.softmax(timesGrouped(q, k, keys, true)), v, values, false);
-  }
-  const { runs } = reading;
+  const { keys: keyGroups, values: valueGroups } = reading.groups;
+  if (keyGroups !== valueGroups || !isSorted(keyGroups))
+    return timesGrouped(tf.softmax(timesGrouped(q, k, keyGroups, true)), v, valueGroups, false);
+  const runs = runsOf(keyGroups);
   if (runs.length === 1) return grouped(q, k, v);
   const counts = runs.map(({ count }) => count);
   const [queries, keys, values] = [

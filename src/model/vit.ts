@@ -6,7 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { assignmentOf, meanKeyNorms } from './allocate.js';
-import { type AttentionRows, headsOf, readingOf, rowsOfHeads } from './attend.js';
+import { type AttentionRows, headsOf, type Reading, rowsOfHeads } from './attend.js';
 import { type Layers, linear, PLAIN, product } from './layers.js';
 import type { Params } from './params.js';
 import { recomputed } from './recompute.js';
@@ -209,7 +209,7 @@ function attention(
     ...{ qBias: of.q.bias, kBias: of.k.bias, vBias: of.v.bias, batch, width },
   };
   const state = pass.state[i] ?? {};
-  let reading = readingOf(groups, valueGroups);
+  let reading: Reading = { groups: { keys: groups, values: valueGroups } };
   if (allocate === undefined) {
     result.state.push(state);
   } else {

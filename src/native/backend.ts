@@ -75,7 +75,7 @@ function switchOnXla(): void {
 async function start(device: Config['device']): Promise<Backend> {
   if (device === 'wasm') return startWasm(null);
   const runtime = locateNative();
-  const native = runtime.present ? startNative(device) : describeCandidates(runtime);
+  const native = runtime.present ? startNative(device, runtime.fused) : describeCandidates(runtime);
   if (typeof native === 'string') {
     if (device === 'gpu' || device === 'native') throw notThere(device, native);
     const reason = runtime.present ? native : summarise(runtime);
@@ -134,8 +134,11 @@ function notThere(device: 'gpu' | 'native', reasons: string): GqaError {
   });
 }
 
-/** @returns the backend, or the reason why the addon in place does not load */
-function startNative(device: Config['device']): Backend | string {
+/**
+ * @param withoutFused why set-up left fused operations out; null: it did not
+ * @returns the backend, or the reason why the addon in place does not load
+ */
+function startNative(device: Config['device'], withoutFused: string | null): Backend | string {
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true'; // otherwise the first process takes the whole GPU
   if (device === 'cpu') process.env.CUDA_VISIBLE_DEVICES = '-1';
@@ -154,13 +157,12 @@ function startNative(device: Config['device']): Backend | string {
     device: backend.isUsingGpuDevice ? 'gpu' : 'cpu',
     version: backend.binding.TF_Version,
     notice: null,
-    fused: backend.isUsingGpuDevice ? { problem: 'they are for the CPU, and a GPU computes' } : loadFused(),
+    fused: backend.isUsingGpuDevice ? { problem: 'they are for the CPU, and a GPU computes' } : loadFused(withoutFused),
   };
 }
 
 /** Loading it registers the operations; TensorFlow has to be there before. */
-function loadFused(): Backend['fused'] {
-  const problem = locateNative().fused;
+function loadFused(problem: string | null): Backend['fused'] {
   if (problem !== null) return { problem };
   const file = addonFile('gqa_fused');
   try {

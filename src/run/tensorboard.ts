@@ -4,6 +4,7 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import path from 'node:path';
+import { bytesField, doubleField, floatField, intField, message, textField } from '../protobuf.js';
 import { append } from './lines.js';
 
 /** TensorBoard finds a run by a file with this word in its name. */
@@ -30,18 +31,18 @@ export function openEvents(folder: string): Events {
 }
 
 /** The first record of a file. */
-export const eventsHead = (): Buffer => record([double(1, Date.now() / 1000), bytes(3, Buffer.from('brain.Event:2'))]);
+const eventsHead = (): Buffer => record([doubleField(1, Date.now() / 1000), textField(3, 'brain.Event:2')]);
 
 /** @param values scalars by their tags; numbers that are not finite are kept, as TensorBoard shows them */
-export function scalars(step: number, values: Record<string, number>): Buffer {
+function scalars(step: number, values: Record<string, number>): Buffer {
   const summary = Object.entries(values).map(([tag, value]) =>
-    bytes(1, Buffer.concat([bytes(1, Buffer.from(tag)), float(2, value)])),
+    bytesField(1, message([textField(1, tag), floatField(2, value)])),
   );
-  return record([double(1, Date.now() / 1000), int(2, step), bytes(5, Buffer.concat(summary))]);
+  return record([doubleField(1, Date.now() / 1000), intField(2, step), bytesField(5, message(summary))]);
 }
 
 function record(fields: Buffer[]): Buffer {
-  const data = Buffer.concat(fields);
+  const data = message(fields);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(data.length));
   return Buffer.concat([length, masked(length), data, masked(data)]);
@@ -65,30 +66,4 @@ export function crc32c(data: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of data) crc = (crc >>> 8) ^ (TABLE[(crc ^ byte) & 255] as number);
   return (crc ^ 0xffffffff) >>> 0;
-}
-
-const tagged = (field: number, type: number, content: Buffer): Buffer =>
-  Buffer.concat([Buffer.from([(field << 3) | type]), content]);
-
-function double(field: number, value: number): Buffer {
-  const content = Buffer.alloc(8);
-  content.writeDoubleLE(value);
-  return tagged(field, 1, content);
-}
-
-function float(field: number, value: number): Buffer {
-  const content = Buffer.alloc(4);
-  content.writeFloatLE(value);
-  return tagged(field, 5, content);
-}
-
-const int = (field: number, value: number): Buffer => tagged(field, 0, varint(value));
-const bytes = (field: number, content: Buffer): Buffer =>
-  tagged(field, 2, Buffer.concat([varint(content.length), content]));
-
-function varint(value: number): Buffer {
-  const out: number[] = [];
-  let rest = value;
-  for (; rest > 127; rest = Math.floor(rest / 128)) out.push((rest % 128) | 128);
-  return Buffer.from([...out, rest]);
 }

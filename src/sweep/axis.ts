@@ -39,6 +39,11 @@ function partsOf(list: string): string[] {
   return parts.map((part) => part.trim());
 }
 
+/** The keys that some have, in the order in which they come. */
+export const keysOf = (all: readonly { axes: AxisValues }[]): string[] => [
+  ...new Set(all.flatMap(({ axes }) => Object.keys(axes))),
+];
+
 /** Every combination, the last axis changing fastest; without axes the one that changes nothing. */
 export function combinations(axes: readonly Axis[]): AxisValues[] {
   return axes.reduce<AxisValues[]>(

@@ -1,5 +1,6 @@
 /** What a sweep found, a row a point: for the terminal and as leaderboard.csv. */
 import { type Column, formatTable, percent, toCsv } from '../run/table.js';
+import { keysOf } from './axis.js';
 import type { PointOutcome, PointReport } from './child.js';
 import type { PlannedPoint } from './grid.js';
 
@@ -41,7 +42,7 @@ const CSV: Record<string, Cell> = {
 
 /** Other axes have columns of their own behind these, by their keys. */
 export function leaderboardCsv(rows: readonly Row[]): string {
-  const axes = axesOf(rows);
+  const axes = keysOf(rows.map(({ point }) => point));
   return toCsv([
     [...Object.keys(CSV), ...axes],
     ...rows.map((row) => [
@@ -51,17 +52,12 @@ export function leaderboardCsv(rows: readonly Row[]): string {
   ]);
 }
 
-/** Keys of the axes that some row has. */
-export const axesOf = (rows: readonly Row[]): string[] => [
-  ...new Set(rows.flatMap(({ point }) => Object.keys(point.axes))),
-];
-
 export const reportOf = ({ outcome }: Row): PointReport | null => (outcome?.state === 'done' ? outcome.report : null);
 
 /** @param width columns of the terminal. What is left out where it is narrow stands in leaderboard.csv. */
 export function leaderboardTable(rows: readonly Row[], width = Number.POSITIVE_INFINITY): string {
   const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
-  const axes = axesOf(rows);
+  const axes = keysOf(rows.map(({ point }) => point));
   const columns: Column[] = [
     { title: 'variant' },
     right('KV heads'),

@@ -1,4 +1,5 @@
 /** The points of a sweep as one job array of Slurm: its script, and what `sbatch` is asked for. */
+import { quoted } from '../invocation.js';
 
 export interface SlurmOptions {
   partition?: string;
@@ -63,6 +64,3 @@ fi
 exit $code
 `;
 }
-
-/** For bash. */
-const quoted = (text: string): string => (/^[\w./:=@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

@@ -1,6 +1,6 @@
 /** What a sweep says of each method over its seeds: test top-1, its difference to GQA seed by seed, and what of MHA is kept. */
 import { type Column, formatTable, toCsv } from '../run/table.js';
-import type { AxisValues } from './axis.js';
+import { type AxisValues, keysOf } from './axis.js';
 import { type Row, reportOf } from './leaderboard.js';
 import { type Difference, pairedDifference, type Spread, spreadOf } from './statistics.js';
 
@@ -67,7 +67,7 @@ export const difference = ({ mean, interval }: Difference): string =>
 /** As tables show it: titles, and a row a method. */
 export function summaryCells(methods: readonly Method[]): { columns: Column[]; rows: string[][] } {
   const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
-  const keys = [...new Set(methods.flatMap(({ axes }) => Object.keys(axes)))];
+  const keys = keysOf(methods);
   const columns = [
     { title: 'variant' },
     right('KV heads'),
@@ -91,7 +91,7 @@ export function summaryTable(methods: readonly Method[], width = Number.POSITIVE
 
 /** The same with all digits: fractions 0 to 1; an empty cell where there is no such figure. */
 export function summaryCsv(methods: readonly Method[]): string {
-  const keys = [...new Set(methods.flatMap(({ axes }) => Object.keys(axes)))];
+  const keys = keysOf(methods);
   const titles = [
     ...['variant', 'kv_heads', 'kv_parameters', 'seeds', 'top1_test_mean', 'top1_test_sd', 'top1_converted_mean'],
     ...['to_gqa_pairs', 'to_gqa_mean', 'to_gqa_low', 'to_gqa_high', 'of_mha'],

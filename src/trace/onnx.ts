@@ -3,9 +3,10 @@
  * that is not in it is refused by name. Field numbers: onnx/onnx.proto3; operations: ONNX's operator set 17. Only
  * float32 is written, and the whole numbers that shapes and indices are.
  */
+
+import { bytesField, intField, message, textField } from '../protobuf.js';
 import { TraceError } from './error.js';
 import { type Attribute, type ConstantValue, type Graph, type Node, nodeOf, type Output, type Port } from './graph.js';
-import { bytesField, intField, message, textField } from './protobuf.js';
 
 const OPSET = 17;
 const IR_VERSION = 8;

@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { fieldsOf } from '../protobuf.js';
 import { inTemporaryFolder } from './temporary.js';
 
 export interface Operation {
@@ -63,28 +64,3 @@ export function operationsOf(bytes: Buffer): Operation[] {
 
 const messages = (bytes: Buffer, field: number): Buffer[] =>
   fieldsOf(bytes).flatMap(([number, value]) => (number === field && typeof value !== 'number' ? [value] : []));
-
-/** The fields of a protobuf message in order: numbers, or bytes. */
-function fieldsOf(bytes: Buffer): [field: number, value: number | Buffer][] {
-  const fields: [number, number | Buffer][] = [];
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++] as number;
-      value += (byte & 127) * scale;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const key = varint();
-    const [field, type] = [Math.floor(key / 8), key % 8];
-    if (type === 0) fields.push([field, varint()]);
-    else {
-      const size = type === 2 ? varint() : type === 1 ? 8 : 4;
-      fields.push([field, bytes.subarray(at, at + size)]);
-      at += size;
-    }
-  }
-  return fields;
-}

@@ -2,8 +2,9 @@
  * Writes a graph as the SavedModel message of TensorFlow. Only the fields that loading a session needs, and the
  * signature by which others find inputs and outputs. Field numbers: tensorflow/core/protobuf/{saved_model,meta_graph}.proto and tensorflow/core/framework/*.proto.
  */
+
+import { bytesField, floatField, intField, message, textField } from '../protobuf.js';
 import type { Attribute, ConstantValue, ElementType, Graph, Node, Port } from './graph.js';
-import { bytesField, floatField, intField, message, textField } from './protobuf.js';
 
 /** DataType in types.proto. */
 const DATA_TYPES: Record<ElementType, number> = {

@@ -37,20 +37,21 @@ export type NameAndShape = Pick<Variable, 'name' | 'shape' | 'inProducts'>;
  * A float32 variable, for use inside functions of one program; it has no value until a function assigns one.
  * @param name unique in its program
  */
-export const variable = (name: string, shape: readonly number[], inProducts = false): Variable => ({
-  name,
-  shape,
-  inProducts,
-  read: () => memory().read({ name, shape, inProducts }),
-  assign(value) {
-    requireLike({ name, shape }, value);
-    memory().assign({ name, shape, inProducts }, value);
-  },
-  assignAdd(value) {
-    requireLike({ name, shape }, value);
-    memory().assignAdd({ name, shape, inProducts }, value);
-  },
-});
+export function variable(name: string, shape: readonly number[], inProducts = false): Variable {
+  const self: NameAndShape = { name, shape, inProducts };
+  return {
+    ...self,
+    read: () => memory().read(self),
+    assign(value) {
+      requireLike(self, value);
+      memory().assign(self, value);
+    },
+    assignAdd(value) {
+      requireLike(self, value);
+      memory().assignAdd(self, value);
+    },
+  };
+}
 
 /**
  * target ← target − rate · difference, in place.
@@ -79,7 +80,7 @@ function memory(): Memory {
   return found;
 }
 
-function requireLike({ name, shape }: Omit<NameAndShape, 'inProducts'>, value: tf.Tensor): void {
+function requireLike({ name, shape }: NameAndShape, value: tf.Tensor): void {
   if (value.dtype === 'float32' && `${value.shape}` === `${shape}`) return;
   throw new TraceError(`variable ${name} is [${shape}] float32, and was assigned [${value.shape}] ${value.dtype}`);
 }

@@ -42,7 +42,7 @@ const normOp = (eps: number) => {
     (dy, kept) => {
       const [x, gain] = kept as [tf.Tensor, tf.Tensor];
       const outputs = [{ shape: x.shape }, { shape: gain.shape }, { shape: gain.shape }];
-      return fused('GqaNormGrad', [low(dy), ...kept.map(full)], outputs, epsilon);
+      return fused('GqaNormGrad', [low(dy), ...kept.map(full)], outputs);
     },
   );
 };
@@ -78,7 +78,7 @@ const residual = differentiable(
 
 function attention({ q, k, v, qBias, kBias, vBias, batch, width }: AttentionRows, reading: Reading): tf.Tensor {
   const [heads, keyHeads, valueHeads] = [q, k, v].map((rows) => sizeOf(rows) / width) as [number, number, number];
-  const { keyHeadOf, valueHeadOf } = headsRead(reading, heads);
+  const { keyHeadOf, valueHeadOf } = headsRead(reading);
   const attributes = {
     batch: { int: batch },
     heads: { int: heads },

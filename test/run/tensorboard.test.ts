@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { fieldsOf } from '../../src/protobuf.js';
 import { crc32c, EVENTS_FILE } from '../../src/run/tensorboard.js';
 import { gqa, gqaAt, temporaryFolder } from '../cli-run.js';
 
@@ -10,31 +11,6 @@ test('checksums are Castagnoli’s', () => {
   assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283); // RFC 3720, B.4
   assert.equal(crc32c(Buffer.alloc(32)), 0x8a9136aa);
 });
-
-type Field = [field: number, value: number | Buffer];
-
-function fieldsOf(bytes: Buffer): Field[] {
-  const found: Field[] = [];
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++] as number;
-      value += (byte & 127) * scale;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const key = varint();
-    if ((key & 7) === 0) found.push([key >> 3, varint()]);
-    else {
-      const length = { 1: 8, 5: 4 }[key & 7] ?? varint();
-      found.push([key >> 3, bytes.subarray(at, at + length)]);
-      at += length;
-    }
-  }
-  return found;
-}
 
 /** Steps and tags of all records; every length and checksum is looked at. */
 function eventsIn(file: string): { step: number; tags: string[] }[] {
@@ -55,7 +31,7 @@ function eventsIn(file: string): { step: number; tags: string[] }[] {
     found.push({
       step: (event.find(([field]) => field === 2)?.[1] as number | undefined) ?? -1,
       tags: (summary === undefined ? [] : fieldsOf(summary)).map(([, value]) =>
-        String((fieldsOf(value as Buffer)[0] as Field)[1]),
+        String(fieldsOf(value as Buffer)[0]?.[1]),
       ),
     });
   }

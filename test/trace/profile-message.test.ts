@@ -1,8 +1,8 @@
 /** What of a RunMetadata message is taken: on a CPU operations are in the label, on a GPU at the end of the name. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { bytesField, intField, message, textField } from '../../src/protobuf.js';
 import { operationsOf } from '../../src/trace/profile.js';
-import { bytesField, intField, message, textField } from '../../src/trace/protobuf.js';
 
 test('kinds of operations: as a CPU labels them, as an H100 named them', () => {
   const node = (name: string, label: string, start: number): Buffer =>

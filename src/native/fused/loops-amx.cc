@@ -171,6 +171,16 @@ struct Sizes {
         scale(1.f / __builtin_sqrtf((float)of.width)) {}
 };
 
+// Key head `key` of an image with its bias, and value head `value`.
+void copyKeys(const Attention<bfloat16>& of, const Sizes& s, int image, int key, bfloat16* to) {
+  const int64_t at = key * of.width;
+  copyHead(of.k + image * of.tokens * s.rowK + at, s.rowK, of.tokens, of.width, of.kBias + at, to, s.high, s.wide);
+}
+void copyValues(const Attention<bfloat16>& of, const Sizes& s, int image, int value, bfloat16* to) {
+  const int64_t at = value * of.width;
+  copyHead(of.v + image * of.tokens * s.rowV + at, s.rowV, of.tokens, of.width, of.vBias + at, to, s.high, s.wide);
+}
+
 void attend(const Attention<bfloat16>& of, int image, const Component& component, float* scratch) {
   const Tiles tiles;
   const Sizes s(of);
@@ -185,12 +195,12 @@ void attend(const Attention<bfloat16>& of, int image, const Component& component
     const int h = component.heads[i];
     if (of.keyOf[h] != key) {
       key = of.keyOf[h];
-      copyHead(of.k + image * N * s.rowK + key * E, s.rowK, N, E, of.kBias + key * E, head, s.high, s.wide);
+      copyKeys(of, s, image, key, head);
       pairColumns(head, s.high, s.wide, keys);
     }
     if (of.valueOf[h] != value) {
       value = of.valueOf[h];
-      copyHead(of.v + image * N * s.rowV + value * E, s.rowV, N, E, of.vBias + value * E, head, s.high, s.wide);
+      copyValues(of, s, image, value, head);
       pairRows(head, s.high, s.wide, values);
     }
     for (int m0 = 0; m0 < of.queries; m0 += QUERIES) {
@@ -245,13 +255,13 @@ void attendGrad(const Attention<bfloat16>& of, int image, const Component& compo
     const int h = component.heads[i];
     if (of.keyOf[h] != key) {
       key = of.keyOf[h];
-      copyHead(of.k + image * N * s.rowK + key * E, s.rowK, N, E, of.kBias + key * E, head, s.high, s.wide);
+      copyKeys(of, s, image, key, head);
       pairColumns(head, s.high, s.wide, keys);
       pairRows(head, s.high, s.wide, keyRows);
     }
     if (of.valueOf[h] != value) {
       value = of.valueOf[h];
-      copyHead(of.v + image * N * s.rowV + value * E, s.rowV, N, E, of.vBias + value * E, head, s.high, s.wide);
+      copyValues(of, s, image, value, head);
       pairColumns(head, s.high, s.wide, values);
     }
     float* dKey = dKeys + placeOf(component.keys, key) * headSize;

@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -208,6 +207,8 @@ void summing(int64_t rows, int64_t width, std::initializer_list<float*> to, F f)
 
 // ------------------------------------------------------------------------------------------------ operations
 
+struct None {};
+
 struct Norm {
   float epsilon;
 };
@@ -231,7 +232,7 @@ constexpr int takenFrom(int input) {
 
 // dy, x, gain, stats → dx, dgain, dbias
 template <class T>
-void normGrad(const Norm&, Call& call) {
+void normGrad(const None&, Call& call) {
   const Table t = tableOf(call, 1);
   if (!call.expect(call.count(0) == call.count(1) && call.count(2) == t.width && call.count(3) == 2 * t.rows, "sizes differ")) return;
   auto* dy = call.in<T>(0);
@@ -242,8 +243,6 @@ void normGrad(const Norm&, Call& call) {
     loops<T>().normGrad(rows, t.width, dy, x, gain, stats, dx, sums, sums + roundedUp(t.width));
   });
 }
-
-struct None {};
 
 // z, bias → y
 template <class T>
@@ -520,7 +519,7 @@ const bool registered = [] {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
   const std::vector<const char*> heads = {"batch: int", "heads: int", "key_heads: int", "value_heads: int"};
   op("GqaNorm", {"x: float", "gain: float", "bias: float"}, {"y: T", "stats: float"}, {"epsilon: float"});
-  op("GqaNormGrad", {"dy: T", "x: float", "gain: float", "stats: float"}, {"dx: float", "dgain: float", "dbias: float"}, {"epsilon: float"});
+  op("GqaNormGrad", {"dy: T", "x: float", "gain: float", "stats: float"}, {"dx: float", "dgain: float", "dbias: float"});
   op("GqaBiasGelu", {"z: T", "bias: float"}, {"y: T"});
   op("GqaBiasGeluGrad", {"dy: T", "z: T", "bias: float"}, {"dz: T", "dbias: float"});
   op("GqaColumnSums", {"x: T"}, {"sums: float"});
@@ -534,7 +533,7 @@ const bool registered = [] {
      {"d_out: T", "q: T", "k: T", "v: T", "q_bias: float", "k_bias: float", "v_bias: float", "key_of: int32", "value_of: int32", "out: T", "lse: float"},
      {"dq: T", "dk: T", "dv: T"}, heads);
   BOTH("GqaNorm", Norm, norm);
-  BOTH("GqaNormGrad", Norm, normGrad);
+  BOTH("GqaNormGrad", None, normGrad);
   BOTH("GqaBiasGelu", None, biasGelu);
   BOTH("GqaBiasGeluGrad", None, biasGeluGrad);
   BOTH("GqaColumnSums", None, columnSums);
@@ -558,7 +557,7 @@ extern "C" napi_value napi_register_module_v1(napi_env env, napi_value exports) 
     napi_create_string_utf8(env, usesAmx ? "AVX-512 and AMX" : hasAvx512() ? "AVX-512" : "AVX2", NAPI_AUTO_LENGTH, &instructions);
   else
     napi_get_null(env, &instructions);
-  napi_create_int32(env, Pool::shared().size(), &threads);
+  napi_create_int32(env, Pool::threads(), &threads);
   napi_set_named_property(env, exports, "instructions", instructions);
   napi_set_named_property(env, exports, "threads", threads);
   return exports;

@@ -7,8 +7,8 @@
 
 namespace gqa {
 
-// As many as TensorFlow takes for one operation: what its environment variable says, else the processors of this process.
-static int threads() {
+// What TensorFlow's environment variable says, else the processors of this process.
+int Pool::threads() {
   if (const char* asked = std::getenv("TF_NUM_INTRAOP_THREADS"))
     if (int count = std::atoi(asked); count > 0) return count;
   cpu_set_t allowed;

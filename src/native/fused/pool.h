@@ -14,6 +14,9 @@ class Pool {
   // One for the process, never taken down: its threads may outlive everything else.
   static Pool& shared();
 
+  // How many there are, or will be: as many as TensorFlow takes for one operation.
+  static int threads();
+
   // Threads that work at once, the caller among them.
   int size() const { return size_; }
 

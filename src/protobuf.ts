@@ -11,6 +11,11 @@ export function floatField(field: number, value: number): Buffer {
   bytes.writeFloatLE(value);
   return Buffer.concat([Buffer.from(varint((field << 3) | 5)), bytes]);
 }
+export function doubleField(field: number, value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleLE(value);
+  return Buffer.concat([Buffer.from(varint((field << 3) | 1)), bytes]);
+}
 export const bytesField = (field: number, bytes: Buffer): Buffer =>
   Buffer.concat([Buffer.from([...varint((field << 3) | 2), ...varint(bytes.length)]), bytes]);
 
@@ -22,4 +27,29 @@ function varint(value: number): number[] {
   for (; rest >= 128n; rest >>= 7n) out.push(Number(rest & 127n) | 128);
   out.push(Number(rest));
   return out;
+}
+
+/** The fields of a message in order: numbers, or bytes. */
+export function fieldsOf(bytes: Buffer): [field: number, value: number | Buffer][] {
+  const fields: [number, number | Buffer][] = [];
+  let at = 0;
+  const varint = (): number => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = bytes[at++] as number;
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const key = varint();
+    const [field, type] = [Math.floor(key / 8), key % 8];
+    if (type === 0) fields.push([field, varint()]);
+    else {
+      const size = type === 2 ? varint() : type === 1 ? 8 : 4;
+      fields.push([field, bytes.subarray(at, at + size)]);
+      at += size;
+    }
+  }
+  return fields;
 }
