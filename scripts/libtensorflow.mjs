@@ -17,7 +17,7 @@ export const TENSORFLOW_VERSION = '2.18.1';
 /** @typedef {'cpu' | 'cuda'} Flavour */
 
 const WHEELS = {
-  cpu: { file: fileURLToPath(new URL('./wheels/cpu.txt', import.meta.url)), size: '230 MB' },
+  cpu: { file: fileURLToPath(new URL('./wheels/cpu.txt', import.meta.url)), size: '240 MB' },
   cuda: { file: fileURLToPath(new URL('./wheels/cuda.txt', import.meta.url)), size: '2.4 GB' },
 };
 
@@ -135,14 +135,14 @@ function publish(layout, target) {
 }
 
 /**
- * The wheels hold far more than is needed: of tensorflow the two libraries and the C headers, of nvidia-* their lib
- * folders, and every licence.
+ * The wheels hold far more than is needed: of tensorflow the two libraries and the C headers, of OpenBLAS the library, of
+ * nvidia-* their lib folders, and every licence.
  */
 const UNPACK = `
 import glob, os, re, sys, zipfile
 wheels, layout = sys.argv[1:]
 wanted = re.compile(r'tensorflow/(libtensorflow_(cc|framework)\\.so\\.2|include/(tensorflow/c|tensorflow/core/platform|tsl/platform|xla/tsl/c)/.*)'
-                    r'|nvidia/([^/]+/lib/.*|__init__\\.py)|nvidia/cuda_nvcc/(bin|nvvm)/.*|[^/]+\\.dist-info/.*(LICENSE|License|NOTICE|METADATA).*')
+                    r'|scipy_openblas32/lib/libscipy_openblas\\.so|nvidia/([^/]+/lib/.*|__init__\\.py)|nvidia/cuda_nvcc/(bin|nvvm)/.*|[^/]+\\.dist-info/.*(LICENSE|License|NOTICE|METADATA).*')
 for wheel in sorted(glob.glob(os.path.join(wheels, '*.whl'))):
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():

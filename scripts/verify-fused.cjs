@@ -14,7 +14,7 @@ util.isNullOrUndefined = (value) => value === null || value === undefined;
 
 const [root, addon] = process.argv.slice(2).map((argument) => path.resolve(argument));
 const tf = createRequire(path.join(root, 'package.json'))('@tensorflow/tfjs-node-gpu');
-const { instructions } = require(addon);
+const { instructions, products } = require(addon);
 assert(instructions !== null, 'Error: this processor has no AVX2');
 
 const backend = tf.backend();
@@ -63,4 +63,9 @@ const attention = backend.executeMultipleOutputs(
 );
 near(attention[0], [21, 2], 'attention');
 near(attention[1], [Math.LN2, Math.LN2], 'the logarithms of attention');
+if (products) {
+  const [a, b] = [tf.tensor2d([[1, 2, 3]]), tf.tensor2d([[1], [10], [100]])];
+  const sides = ['transpose_a', 'transpose_b'].map((name) => ({ name, type: backend.binding.TF_ATTR_BOOL, value: false }));
+  near(backend.executeSingleOutput('GqaProduct', [type, ...sides], [a, b]), [321], 'a product');
+}
 console.log('{}');

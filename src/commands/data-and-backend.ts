@@ -25,7 +25,8 @@ export interface Prepared<Data extends Evaluable = Dataset> {
 /** How a step runs here: operation by operation where that is asked for, or nothing else is there. */
 export function modeOf(backend: Backend, compiler: Config['train']['compiler'], eager: boolean): TrainerMode {
   if (backend.name !== 'tensorflow' || eager) return 'eager';
-  return compiler === 'auto' && 'threads' in backend.fused ? 'fused' : 'compiled';
+  if (compiler !== 'auto' || !('threads' in backend.fused)) return 'compiled';
+  return backend.fused.products === 'openblas' ? 'fused-openblas' : 'fused';
 }
 
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */

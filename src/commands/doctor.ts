@@ -62,7 +62,8 @@ export async function doctor(options: { device?: 'gpu' | 'native'; json?: boolea
 function formatStep({ name, fused }: Backend): string {
   if (name !== 'tensorflow') return 'operation by operation';
   if ('problem' in fused) return `one graph of TensorFlow’s own operations: ${fused.problem}`;
-  return `one graph with fused operations (${fused.instructions}, ${counted(fused.threads, 'thread')})`;
+  const products = { openblas: 'OpenBLAS', tensorflow: 'TensorFlow' }[fused.products];
+  return `one graph with fused operations (${fused.instructions}, ${counted(fused.threads, 'thread')}), float32 products by ${products}`;
 }
 
 async function tryBackend(

@@ -30,7 +30,18 @@ export interface Backend {
 export interface FusedOperations {
   instructions: 'AVX2' | 'AVX-512' | 'AVX-512 and AMX';
   threads: number;
+  /** Who multiplies float32 matrices: OpenBLAS, where it is there and faster, or TensorFlow, by oneDNN. */
+  products: Products;
 }
+
+type Products = 'openblas' | 'tensorflow';
+
+/** Where OpenBLAS is the faster one, by measurement (docs/compiled-step.md); elsewhere nobody has measured it yet. */
+const PRODUCTS: Record<FusedOperations['instructions'], Products> = {
+  AVX2: 'openblas',
+  'AVX-512': 'tensorflow',
+  'AVX-512 and AMX': 'tensorflow',
+};
 
 const require = createRequire(import.meta.url);
 
@@ -166,15 +177,27 @@ function loadFused(problem: string | null): Backend['fused'] {
   if (problem !== null) return { problem };
   const file = addonFile('gqa_fused');
   try {
-    const { instructions, threads } = require(file) as { [K in keyof FusedOperations]: FusedOperations[K] | null };
-    return instructions === null || threads === null
-      ? { problem: 'this processor has no AVX2' }
-      : { instructions, threads };
+    const { instructions, threads, products } = require(file) as AddonAbout;
+    if (instructions === null) return { problem: 'this processor has no AVX2' };
+    return { instructions, threads, products: products ? wantedProducts(instructions) : 'tensorflow' };
   } catch (error) {
     return {
       problem: `${file} does not load: ${String((error as Error).message).split('\n')[0]} (${npmRun('setup')})`,
     };
   }
+}
+
+/** What the addon says of itself; `products`: whether OpenBLAS is there. */
+interface AddonAbout {
+  instructions: FusedOperations['instructions'] | null;
+  threads: number;
+  products: boolean;
+}
+
+/** As the environment variable GQA_PRODUCTS says (`openblas`, `tensorflow`), else by what the processor has. */
+function wantedProducts(instructions: FusedOperations['instructions']): Products {
+  const asked = process.env.GQA_PRODUCTS;
+  return asked === 'openblas' || asked === 'tensorflow' ? asked : PRODUCTS[instructions];
 }
 
 /** tfjs-node 4.22 calls this function, which Node 22 warns about and Node 23 removed. */

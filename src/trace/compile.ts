@@ -23,17 +23,17 @@ import { openSession, type Session } from './session.js';
 /**
  * @param functions entry points by name; variables that they use in common are common to them
  * @param options   `precision` of matrix products: inputs are cast to it, results back to float32; `fused`: whether the
- *   operations of trace/fused.ts may be used, whose addon must be loaded
+ *   operations of trace/fused.ts may be used, `openblas`: whether float32 products are by OpenBLAS; their addon must be loaded
  * @throws TraceError when a function does what a graph cannot hold; Error when TensorFlow refuses the graph
  */
 export function compile<F extends Functions>(
   functions: F,
-  { precision = 'float32', fused = false }: Partial<RecordingOptions> = {},
+  { precision = 'float32', fused = false, openblas = false }: Partial<RecordingOptions> = {},
 ): Program<F> {
   const started = performance.now();
   const graph = emptyGraph();
   const entries = Object.entries(functions).map(([name, each]) =>
-    trace(graph, name, each as AnyFunction, { precision, fused }),
+    trace(graph, name, each as AnyFunction, { precision, fused, openblas }),
   );
   const loading = performance.now();
   const session = openSession(graph);

@@ -39,10 +39,12 @@ export interface Recording {
   precision: Precision;
   /** Whether the fused operations of this project (trace/fused.ts) may be used. */
   fused: boolean;
+  /** Whether products of float32 matrices are this project's operation, by OpenBLAS, instead of TensorFlow's. */
+  openblas: boolean;
 }
 
 /** What a graph is recorded for. */
-export type RecordingOptions = Pick<Recording, 'precision' | 'fused'>;
+export type RecordingOptions = Pick<Recording, 'precision' | 'fused' | 'openblas'>;
 
 export const emptyRecording = (graph: Graph, scope: string, options: RecordingOptions): Recording => ({
   graph,
@@ -198,6 +200,8 @@ function emit(backend: Recorder): Emitter {
   };
   return {
     node(op, inputs, attributes, shape, dtype) {
+      if (recording.openblas && op === 'MatMul' && precision === 'float32' && dtype === 'float32')
+        return backend.stand(add('GqaProduct', inputs, attributes), shape, dtype);
       if (precision === 'float32' || dtype !== 'float32' || !IN_PRECISION.has(op))
         return backend.stand(add(op, inputs, attributes), shape, dtype);
       const inPrecision = inputs.map((x) => lowered(recording, backend.outputOf(x)));

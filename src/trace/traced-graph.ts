@@ -27,7 +27,7 @@ export function tracedGraph(
   body: (params: Record<string, tf.Tensor>, input: tf.Tensor) => tf.Tensor,
 ): TracedGraph {
   const graph = emptyGraph();
-  return record(emptyRecording(graph, 'model', { precision: 'float32', fused: false }), () => {
+  return record(emptyRecording(graph, 'model', { precision: 'float32', fused: false, openblas: false }), () => {
     const constants = Object.entries(weights).map(([name, { shape, values }]): [string, tf.Tensor] => {
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       return [name, asTensor(addConstant(graph, 'float32', shape, bytes), shape, 'float32')];

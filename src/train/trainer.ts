@@ -120,11 +120,13 @@ export interface Trainer {
 
 /**
  * How a step runs. `compiled` needs the native runtime; `fused`, the same with this project's own operations in the
- * graph, their addon too.
+ * graph, their addon too; `fused-openblas`, whose products are by OpenBLAS, that library.
  */
 export const MODES = {
   fused: <F extends Functions>(functions: F, precision: TrainerOptions['precision']): Program<F> =>
     compile(functions, { precision, fused: true }),
+  'fused-openblas': <F extends Functions>(functions: F, precision: TrainerOptions['precision']): Program<F> =>
+    compile(functions, { precision, fused: true, openblas: true }),
   compiled: <F extends Functions>(functions: F, precision: TrainerOptions['precision']): Program<F> =>
     compile(functions, { precision }),
   eager: <F extends Functions>(functions: F): Program<F> => interpret(functions),

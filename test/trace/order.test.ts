@@ -16,7 +16,7 @@ await startBackend('auto');
 
 /** Records `body`, whose result is the function's only output. */
 function recorded(body: () => tf.Tensor): { last: string[]; only: (op: string) => Node } {
-  const recording = emptyRecording(emptyGraph(), 'f', { precision: 'float32', fused: false });
+  const recording = emptyRecording(emptyGraph(), 'f', { precision: 'float32', fused: false, openblas: false });
   const last = record(recording, () => ordered(recording, [outputOf(body())]));
   const only = (op: string): Node => {
     const found = [...recording.graph.nodes.values()].filter((node) => node.op === op);

@@ -15,6 +15,7 @@
 
 #include "loops.h"
 #include "pool.h"
+#include "products.h"
 #include "tensorflow/c/kernels.h"
 #include "tensorflow/c/ops.h"
 #include "tensorflow/c/tf_status.h"
@@ -451,6 +452,22 @@ void attentionGrad(const Heads& heads, Call& call) {
   if (call.ok()) byImages(of, heads, true);
 }
 
+struct Sides {
+  unsigned char transposeA, transposeB;
+};
+
+// a, b → their product
+void product(const Sides& of, Call& call) {
+  const Dims a = call.dims(0), b = call.dims(1);
+  if (!call.expect(a.size() == 2 && b.size() == 2, "a product is of two matrices")) return;
+  const int64_t m = a[of.transposeA ? 1 : 0], k = a[of.transposeA ? 0 : 1], n = b[of.transposeB ? 0 : 1];
+  if (!call.expect(b[of.transposeB ? 1 : 0] == k, "the matrices of a product do not fit")) return;
+  if (!call.expect(std::max({m, n, k}) <= INT32_MAX, "a matrix is too large")) return;
+  auto *x = call.in<float>(0), *y = call.in<float>(1);
+  float* z = call.out<float>(0, {m, n});
+  if (call.ok() && m * n > 0) Products::shared()->multiply(of.transposeA, of.transposeB, m, n, k, x, y, z);
+}
+
 // ------------------------------------------------------------------------------------------------ registration
 
 // What an operation is built with: attributes by their names.
@@ -458,6 +475,10 @@ void read(TF_OpKernelConstruction* from, Norm& to, TF_Status* status) {
   TF_OpKernelConstruction_GetAttrFloat(from, "epsilon", &to.epsilon, status);
 }
 void read(TF_OpKernelConstruction*, None&, TF_Status*) {}
+void read(TF_OpKernelConstruction* from, Sides& to, TF_Status* status) {
+  TF_OpKernelConstruction_GetAttrBool(from, "transpose_a", &to.transposeA, status);
+  if (TF_GetCode(status) == TF_OK) TF_OpKernelConstruction_GetAttrBool(from, "transpose_b", &to.transposeB, status);
+}
 void read(TF_OpKernelConstruction* from, Besides& to, TF_Status* status) {
   TF_OpKernelConstruction_GetAttrInt32(from, "A", &to.averages, status);
   if (TF_GetCode(status) == TF_OK) TF_OpKernelConstruction_GetAttrInt32(from, "W", &to.twins, status);
@@ -532,6 +553,10 @@ const bool registered = [] {
   op("GqaAttentionGrad",
      {"d_out: T", "q: T", "k: T", "v: T", "q_bias: float", "k_bias: float", "v_bias: float", "key_of: int32", "value_of: int32", "out: T", "lse: float"},
      {"dq: T", "dk: T", "dv: T"}, heads);
+  if (Products::shared() != nullptr) {
+    op("GqaProduct", {"a: T", "b: T"}, {"product: T"}, {"transpose_a: bool", "transpose_b: bool"});
+    kernel<Sides, product>("GqaProduct", TF_FLOAT);
+  }
   BOTH("GqaNorm", Norm, norm);
   BOTH("GqaNormGrad", None, normGrad);
   BOTH("GqaBiasGelu", None, biasGelu);
@@ -547,11 +572,12 @@ const bool registered = [] {
 }  // namespace
 }  // namespace gqa
 
-// { instructions: 'AVX-512 and AMX' | 'AVX-512' | 'AVX2' | null, threads }: null where the operations were not registered
+// { instructions: 'AVX-512 and AMX' | 'AVX-512' | 'AVX2' | null, threads, products }: null where the operations were not
+// registered; products: whether GqaProduct was
 #include <node_api.h>
 extern "C" napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   using namespace gqa;
-  napi_value instructions, threads;
+  napi_value instructions, threads, products;
   loops<bfloat16>();
   if (registered)
     napi_create_string_utf8(env, usesAmx ? "AVX-512 and AMX" : hasAvx512() ? "AVX-512" : "AVX2", NAPI_AUTO_LENGTH, &instructions);
@@ -559,6 +585,8 @@ extern "C" napi_value napi_register_module_v1(napi_env env, napi_value exports) 
     napi_get_null(env, &instructions);
   napi_create_int32(env, Pool::threads(), &threads);
   napi_set_named_property(env, exports, "instructions", instructions);
+  napi_get_boolean(env, registered && Products::shared() != nullptr, &products);
   napi_set_named_property(env, exports, "threads", threads);
+  napi_set_named_property(env, exports, "products", products);
   return exports;
 }
