@@ -200,7 +200,13 @@ function emit(backend: Recorder): Emitter {
   };
   return {
     node(op, inputs, attributes, shape, dtype) {
-      if (recording.openblas && op === 'MatMul' && precision === 'float32' && dtype === 'float32')
+      if (
+        recording.openblas &&
+        op === 'MatMul' &&
+        precision === 'float32' &&
+        dtype === 'float32' &&
+        hasLargeWeights(inputs, attributes)
+      )
         return backend.stand(add('GqaProduct', inputs, attributes), shape, dtype);
       if (precision === 'float32' || dtype !== 'float32' || !IN_PRECISION.has(op))
         return backend.stand(add(op, inputs, attributes), shape, dtype);
@@ -220,6 +226,16 @@ function emit(backend: Recorder): Emitter {
       return source === undefined ? null : backend.stand(source, x.shape, 'int32');
     },
   };
+}
+
+/** Elements of a layer's weights from which on OpenBLAS is faster with them than oneDNN: by measurement (docs/compiled-step.md). */
+const LARGE = 2 ** 20;
+
+/** Of a product with weights [k, n], with their transpose, or (`transpose_a`) whose result is their gradient. */
+function hasLargeWeights([a, b]: readonly tf.TensorInfo[], attributes: Record<string, Attribute>): boolean {
+  const isGradient = (attributes.transpose_a as { bool?: boolean }).bool === true;
+  const rows = isGradient ? a?.shape[1] : b?.shape[0];
+  return (rows ?? 0) * (b?.shape[1] ?? 0) >= LARGE;
 }
 
 /** The same numbers in the recording's precision: as they were made, or cast once. */

@@ -2,16 +2,17 @@
 import { createRequire } from 'node:module';
 import util from 'node:util';
 import { registerGradients } from '../../src/native/kernels.js';
-import { compareAttention, compareRows, PRECISIONS } from './fused-cases.js';
+import { compareAttention, compareProducts, compareRows, PRECISIONS } from './fused-cases.js';
 
 const require = createRequire(import.meta.url);
 (util as { isNullOrUndefined?: unknown }).isNullOrUndefined = (value: unknown) => value === null || value === undefined;
 require('@tensorflow/tfjs-node-gpu');
 registerGradients();
 const [, , addon = ''] = process.argv;
-const { instructions } = require(addon) as { instructions: string };
+const { instructions, products } = require(addon) as { instructions: string; products: boolean };
 for (const precision of PRECISIONS) {
   compareRows(precision);
   compareAttention(precision);
 }
+if (products) compareProducts();
 console.log(`${instructions}: all compared`);

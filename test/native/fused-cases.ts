@@ -103,6 +103,62 @@ function compare(
   }
 }
 
+/** Products by OpenBLAS, of one part and of several, along either side. */
+export function compareProducts(): void {
+  const backend = tf.backend() as unknown as {
+    binding: { TF_ATTR_TYPE: number; TF_FLOAT: number; TF_ATTR_BOOL: number };
+    executeSingleOutput(op: string, attributes: object[], inputs: tf.Tensor[]): tf.Tensor;
+  };
+  const { TF_ATTR_TYPE, TF_FLOAT, TF_ATTR_BOOL } = backend.binding;
+  for (const [m, n, k] of [
+    [1, 1, 1],
+    [3, 7, 5],
+    [0, 4, 2],
+    [17, 33, 129],
+    [530, 70, 190],
+    [66, 517, 205],
+  ] as const)
+    for (const [transposeA, transposeB] of [
+      [false, false],
+      [true, false],
+      [false, true],
+      [true, true],
+    ] as const) {
+      const [a, b] = [input('float32', m, k), input('float32', k, n)];
+      const given = [transposed(a, transposeA), transposed(b, transposeB)].map(({ shape, values }) =>
+        tf.tensor(Float32Array.from(values), shape),
+      );
+      const y = backend.executeSingleOutput(
+        'GqaProduct',
+        [
+          { name: 'T', type: TF_ATTR_TYPE, value: TF_FLOAT },
+          { name: 'transpose_a', type: TF_ATTR_BOOL, value: transposeA },
+          { name: 'transpose_b', type: TF_ATTR_BOOL, value: transposeB },
+        ],
+        given,
+      );
+      assert.deepEqual(y.shape, [m, n]);
+      const found = y.dataSync();
+      for (let i = 0; i < m; i++)
+        for (let j = 0; j < n; j++) {
+          let sum = 0;
+          for (let l = 0; l < k; l++) sum += (a.values[i * k + l] as number) * (b.values[l * n + j] as number);
+          const off = Math.abs((found[i * n + j] as number) - sum);
+          assert.ok(off <= 1e-5 * Math.sqrt(k) + 1e-5, `[${m}, ${k}] · [${k}, ${n}]: [${i}, ${j}] is off by ${off}`);
+        }
+      tf.dispose([y, ...given]);
+    }
+}
+
+function transposed({ shape, values }: Input, really: boolean): Input {
+  if (!really) return { shape, values };
+  const [rows = 0, columns = 0] = shape;
+  return {
+    shape: [columns, rows],
+    values: values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)] as number),
+  };
+}
+
 const erf = (x: number): number => {
   // Taylor's series near 0, the continued fraction beyond: to 1e-14
   if (Math.abs(x) < 2.5) {
