@@ -40,6 +40,7 @@ const ALLOWED: Record<string, string[]> = {
     'train',
   ],
   sweep: ['counted.ts', 'errors.ts', 'invocation.ts', 'config', 'model', 'run'],
+  report: ['config', 'run', 'sweep'],
   commands: [
     'counted.ts',
     'errors.ts',
@@ -55,6 +56,7 @@ const ALLOWED: Record<string, string[]> = {
     'convert',
     'native',
     'reference',
+    'report',
     'run',
     'sweep',
     'trace',
@@ -94,6 +96,8 @@ const PACKAGES: Record<string, string[]> = {
   yauzl: ['data'],
   yaml: ['config'],
   'ml-matrix': ['convert'],
+  vega: ['report'],
+  'vega-lite': ['report'],
 };
 
 const files = fs
@@ -161,6 +165,7 @@ const WRITERS: Record<string, string> = {
   'commands/data-preview.ts': '--out',
   'commands/eval.ts': '--logits',
   'commands/export.ts': '--out',
+  'commands/report.ts': '--out',
   'trace/session.ts': 'a temporary folder',
   'trace/temporary.ts': 'a temporary folder',
   'checkpoint/safetensors.ts': 'opens for reading',

@@ -1,4 +1,4 @@
-/** `gqa sweep` and `gqa leaderboard`: lines of the table of commands. */
+/** `gqa sweep`, `gqa leaderboard` and `gqa report`: lines of the table of commands. */
 import { Argument, Option } from 'commander';
 import { aPath, axis, config, device, json, list, runsDir, set, wholeNumber, wholeNumbers } from './options.js';
 import type { CommandSpec } from './spec.js';
@@ -56,5 +56,23 @@ export const sweepCommands: CommandSpec[] = [
         sweep: sweep as string,
         ...(options as { format: 'table' }),
       }),
+  },
+  {
+    name: 'report',
+    summary: 'one HTML file of a sweep or of runs: leaderboard, charts, groups of heads; needs no network',
+    arguments: [new Argument('<folders...>', 'folder of a sweep, or of runs')],
+    options: [
+      new Option('--out <file>', 'the file; charts come beside it, as .svg and .vl.json').default('report.html'),
+      new Option('--watch [port]', 'a page on this machine alone that follows them instead (default port: any)')
+        .argParser(wholeNumber(0, 65535))
+        .preset('0'),
+    ],
+    example: 'gqa report runs/smoke-sweep-20261127T064500Z --out report.html',
+    run: async (folders, options, stop) =>
+      (await import('../commands/report.js')).report(
+        { folders: folders.flat() as string[], ...(options as { out: string }) },
+        stop,
+      ),
+    endsItself: true,
   },
 ];

@@ -1,0 +1,156 @@
+/** What a report is made of: what the folders of its runs hold, read once and as it is now, whether they are done or not. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { byDottedKey } from '../config/resolve.js';
+import { readMeta } from '../run/meta.js';
+import { configIn, numberOf, overviewOf, type RunOverview, resultsIn } from '../run/overview.js';
+import { type AxisValues, inWords } from '../sweep/axis.js';
+import { outcomeIn } from '../sweep/child.js';
+import { type Row, reportOf } from '../sweep/leaderboard.js';
+
+export interface ReportedRun extends Row {
+  overview: RunOverview;
+  /** Top-1 by which the best epoch is chosen, after each epoch; epoch 0: as converted. */
+  curve: { epoch: number; top1: number }[];
+  imagesPerSecond: number | null;
+  /** The part of the training time that steps waited for images. */
+  dataWait: number | null;
+  /** Keys of its config, resolved. */
+  config: ReadonlyMap<string, unknown>;
+  /** For each layer the group of every head; null: nothing is known of it. */
+  groups: readonly (readonly number[])[] | null;
+  /** Of values, where they are grouped apart. */
+  valueGroups: readonly (readonly number[])[] | null;
+  /** Versions, machine, commit. */
+  environment: Readonly<Record<string, string>>;
+  warnings: readonly string[];
+  /** Images by class (row) and by what was predicted (column), of `gqa eval`; null: it was not asked. */
+  confusion: Confusion | null;
+}
+
+export interface Confusion {
+  classes: string[];
+  counts: number[][];
+}
+
+/** One run of a plan. */
+export function gathered({ point, outcome, run }: Row): ReportedRun {
+  const meta = readMeta(run) ?? {};
+  const rows = resultsIn(run).filter(({ row }) => row === 'epoch');
+  const protocol = configIn(run).train?.protocol;
+  const column = protocol === 'paper' ? 'test_top1' : 'val_top1';
+  const mean = (values: (number | null)[]): number | null => {
+    const known = values.filter((value) => value !== null);
+    return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length;
+  };
+  return {
+    ...{ point, outcome, run, overview: overviewOf(run) },
+    curve: rows.flatMap((row) => {
+      const [epoch, top1] = [numberOf(row.epoch), numberOf(row[column])];
+      return epoch === null || top1 === null ? [] : [{ epoch, top1 }];
+    }),
+    imagesPerSecond: mean(rows.map((row) => numberOf(row.images_per_s))),
+    dataWait: mean(rows.map((row) => numberOf(row.data_wait))),
+    config: byDottedKey(configIn(run)),
+    groups: matrixOf(meta.grouping),
+    valueGroups: matrixOf(meta.value_grouping),
+    environment: environmentOf(meta),
+    warnings: reportOf({ point, outcome, run })?.warnings ?? textsOf(meta.warnings),
+    confusion: confusionIn(run),
+  };
+}
+
+/** A run that belongs to no plan; `axes` tells by which it is kept apart from others. */
+export function rowOf(run: string, axes: AxisValues): Row {
+  const { variant, kv_heads, seed } = overviewOf(run);
+  const point = {
+    variant: variant ?? 'unknown',
+    kvHeads: kv_heads ?? 0,
+    seed: seed ?? 0,
+    axes,
+    runName: path.basename(run),
+  };
+  return { point: point as Row['point'], outcome: outcomeIn(run), run };
+}
+
+/** Keys of a config that say how figures were made: runs that differ there are never averaged together. */
+const PROTOCOL =
+  /^(data\.(?!root|workers|cache|cache_gb|timeout_s|max_pixels|verify)|train\.(?!log_every|checkpoint_every|keep|on_nan|tensorboard|distill_from$)|model\.(pretrained|size|image_size|patch_size|embed_dim|depth|heads)$)/;
+
+/**
+ * What runs differ in besides variant, KV heads and seed, by run: values of those keys alone that are not the same in
+ * all.
+ */
+export function protocolAxes(runs: readonly string[]): AxisValues[] {
+  const configs = runs.map((run) => byDottedKey(configIn(run)));
+  const keys = [...new Set(configs.flatMap((config) => [...config.keys()]))].filter(
+    (key) => PROTOCOL.test(key) && new Set(configs.map((config) => JSON.stringify(config.get(key)))).size > 1,
+  );
+  return configs.map((config) => Object.fromEntries(keys.map((key) => [key, wordOf(config.get(key))])));
+}
+
+/** As configs have it: text without quotes. */
+export const wordOf = (value: unknown): string =>
+  value === undefined ? '–' : typeof value === 'string' ? value : JSON.stringify(value);
+
+/** `gqa, 3 KV heads`, and its axes. */
+export const methodName = ({
+  variant,
+  kvHeads,
+  axes,
+}: {
+  variant: string;
+  kvHeads: number;
+  axes: AxisValues;
+}): string => `${variant}, K = ${kvHeads}${inWords(axes)}`;
+
+const textsOf = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
+
+function matrixOf(value: unknown): number[][] | null {
+  const isRow = (row: unknown): row is number[] => Array.isArray(row) && row.every((each) => typeof each === 'number');
+  return Array.isArray(value) && value.length > 0 && value.every(isRow) ? value : null;
+}
+
+function environmentOf(meta: Record<string, unknown>): Record<string, string> {
+  const versions = (meta.versions ?? {}) as Record<string, unknown>;
+  const git = meta.git as { commit?: string; dirty?: boolean } | null | undefined;
+  const found: Record<string, unknown> = {
+    processor: meta.cpu,
+    cores: meta.cores,
+    device: meta.device,
+    platform: meta.platform,
+    ...versions,
+    commit: git?.commit === undefined ? undefined : `${git.commit.slice(0, 12)}${git.dirty ? ', changed' : ''}`,
+  };
+  return Object.fromEntries(
+    Object.entries(found).flatMap(([key, value]) =>
+      value === undefined || value === null ? [] : [[key, String(value)]],
+    ),
+  );
+}
+
+/** eval/test/confusion.csv: class, images, top1, and a column a class. */
+function confusionIn(run: string): Confusion | null {
+  try {
+    const [head, ...rows] = cellsOf(readFileSync(path.join(run, 'eval', 'test', 'confusion.csv'), 'utf8'));
+    const classes = head?.slice(3) ?? [];
+    const counts = rows.map((row) => row.slice(3).map(Number));
+    return classes.length > 0 && counts.length === classes.length ? { classes, counts } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Rows of a CSV file; quoted cells may hold commas, quotes and line ends. */
+function cellsOf(csv: string): string[][] {
+  const rows: string[][] = [];
+  let row: string[] = [];
+  for (const [, quoted, plain, end] of csv.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)) {
+    row.push(quoted === undefined ? (plain ?? '') : quoted.replaceAll('""', '"'));
+    if (end === ',') continue;
+    if (row.length > 1 || row[0] !== '') rows.push(row);
+    row = [];
+  }
+  return rows;
+}
