@@ -36,8 +36,16 @@ const SIZE = { width: 560, height: 300 };
 const SCHEMA = 'https://vega.github.io/schema/vega-lite/v6.json';
 const top1 = (title: string) =>
   ({ type: 'quantitative', title, scale: { zero: false }, axis: { format: '.0%' } }) as const;
-/** Told apart without colours too. */
-const METHOD = { field: 'method', type: 'nominal', title: null, sort: null } as const;
+/**
+ * By colour, and of points by shape too, so that they are told apart without colours. Both have their domain said: with
+ * one that vega-lite gathers from layers they would be two legends.
+ */
+function byMethod(values: readonly { method: string }[]) {
+  const domain = [...new Set(values.map(({ method }) => method))];
+  const method = { field: 'method', type: 'nominal', title: null, scale: { domain } };
+  return { coloured: { color: method }, marked: { color: method, shape: method } };
+}
+const POINT = { type: 'point', size: 60, filled: true, opacity: 1 } as const;
 
 /** Those for which there is something to show. */
 export function chartsOf(runs: readonly ReportedRun[], methods: readonly Method[]): Chart[] {
@@ -63,6 +71,7 @@ function curves(runs: readonly ReportedRun[]): Chart | null {
     }),
   );
   if (values.length === 0) return null;
+  const { coloured, marked } = byMethod(values);
   const x = { field: 'epoch', type: 'quantitative', title: 'epoch (0: as converted)', axis: { tickMinStep: 1 } };
   return chart(
     'curves',
@@ -70,13 +79,14 @@ function curves(runs: readonly ReportedRun[]): Chart | null {
     'Top-1 of the part that chooses the best epoch, after each epoch: mean over seeds, with a standard deviation as a band.',
     {
       data: { values },
-      encoding: { x, color: METHOD, shape: METHOD },
+      encoding: { x },
       layer: [
         {
           mark: { type: 'area', opacity: 0.15 },
-          encoding: { y: { field: 'low', ...top1('top-1') }, y2: { field: 'high' } },
+          encoding: { ...coloured, y: { field: 'low', ...top1('top-1') }, y2: { field: 'high' } },
         },
-        { mark: { type: 'line', point: true }, encoding: { y: { field: 'mean', ...top1('top-1') } } },
+        { mark: 'line', encoding: { ...coloured, y: { field: 'mean', ...top1('top-1') } } },
+        { mark: POINT, encoding: { ...marked, y: { field: 'mean', ...top1('top-1') } } },
       ],
     },
   );
@@ -90,20 +100,23 @@ const bars = (methods: readonly Method[]) =>
 
 function byKvHeads(methods: readonly Method[]): Chart | null {
   if (methods.length === 0) return null;
+  const values = bars(methods);
+  const { coloured, marked } = byMethod(values);
   const x = { field: 'kvHeads', type: 'ordinal', title: 'KV heads', axis: { labelAngle: 0 } };
   return chart(
     'kv-heads',
     'Test top-1 by KV heads',
     'Test top-1 by number of KV heads, a line a variant: mean over seeds, with a standard deviation to either side.',
     {
-      data: { values: bars(methods) },
-      encoding: { x, color: METHOD, shape: METHOD },
+      data: { values },
+      encoding: { x },
       layer: [
+        { mark: 'line', encoding: { ...coloured, y: { field: 'mean', ...top1('test top-1') } } },
         {
-          mark: { type: 'line', point: { size: 60 } },
-          encoding: { y: { field: 'mean', ...top1('test top-1') } },
+          mark: { type: 'rule', strokeWidth: 1.5 },
+          encoding: { ...coloured, y: { field: 'low', ...top1('test top-1') }, y2: { field: 'high' } },
         },
-        { mark: { type: 'rule' }, encoding: { y: { field: 'low', ...top1('test top-1') }, y2: { field: 'high' } } },
+        { mark: POINT, encoding: { ...marked, y: { field: 'mean', ...top1('test top-1') } } },
       ],
     },
   );
@@ -113,6 +126,7 @@ function byKvHeads(methods: readonly Method[]): Chart | null {
 function bySize(methods: readonly Method[]): Chart | null {
   if (methods.length === 0) return null;
   const all = bars(methods);
+  const { marked } = byMethod(all);
   const best = all.filter((one) =>
     all.every(
       (other) =>
@@ -143,8 +157,8 @@ function bySize(methods: readonly Method[]): Chart | null {
         },
         {
           data: { values: all },
-          mark: { type: 'point', size: 80, filled: true },
-          encoding: { x, y, color: METHOD },
+          mark: POINT,
+          encoding: { ...marked, x, y },
         },
       ],
     },
