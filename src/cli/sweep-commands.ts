@@ -1,6 +1,18 @@
 /** `gqa sweep`, `gqa leaderboard` and `gqa report`: lines of the table of commands. */
 import { Argument, Option } from 'commander';
-import { aPath, axis, config, device, json, list, runsDir, set, wholeNumber, wholeNumbers } from './options.js';
+import {
+  aPath,
+  axis,
+  config,
+  device,
+  json,
+  list,
+  positiveNumber,
+  runsDir,
+  set,
+  wholeNumber,
+  wholeNumbers,
+} from './options.js';
 import type { CommandSpec } from './spec.js';
 
 export const sweepCommands: CommandSpec[] = [
@@ -27,6 +39,12 @@ export const sweepCommands: CommandSpec[] = [
       new Option('--gpus <list>', 'GPUs by number, one run at a time on each, e.g. 0,1').argParser(
         wholeNumbers(0, 1023),
       ),
+      new Option(
+        '--retries <n>',
+        'how often a run that failed is begun again, from its own checkpoint (default: 0)',
+      ).argParser(wholeNumber(0, 100)),
+      new Option('--fail-fast', 'begin no run after one has failed').default(false),
+      new Option('--time-budget <minutes>', 'begin no run after so long; --resume goes on').argParser(positiveNumber),
       new Option('--slurm', 'submit the runs as one job array of Slurm').default(false).conflicts(['jobs', 'gpus']),
       new Option('--partition <name>', 'Slurm: as sbatch has it'),
       new Option('--gres <list>', 'Slurm: as sbatch has it, e.g. gpu:1'),

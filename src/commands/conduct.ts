@@ -9,12 +9,15 @@ import { sharingRecord } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import { checkpointsIn, statesOf } from '../run/checkpoints.js';
 import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
+import { writeOfEvaluation } from '../run/evaluation.js';
 import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
 import type { RunFolder } from '../run/open-run.js';
+import { confusionCsv, confusionOf, gatherPredictions, type Predictions, predictionsCsv } from '../run/predictions.js';
 import { progress } from '../run/progress.js';
 import type { LoggedLine } from '../run/run-folder.js';
 import { type Experiment, runExperiment, type Watch } from '../train/experiment.js';
+import { namesOf } from '../train/parts.js';
 import type { Prepared } from './data-and-backend.js';
 import { keepFlawed, sayFlawed } from './flawed-images.js';
 import { listen, say, sayNext, sayShorter } from './say.js';
@@ -60,7 +63,9 @@ export async function conduct(
   const { shape, variant } = built.model;
   const selection = config.train.protocol === 'paper' ? 'test' : 'validation';
   try {
-    const outcome = await runExperiment({ ...experiment, watch: watchOf(run, pipeline, stop, selection) });
+    const predictions = gatherPredictions(experiment.classes.length);
+    const watch = { ...watchOf(run, pipeline, stop, selection), tested: predictions.add };
+    const outcome = await runExperiment({ ...experiment, watch });
     await run.settled();
     keepFlawed(pipeline, run);
     sayFlawed(pipeline, run.path);
@@ -91,6 +96,7 @@ export async function conduct(
     };
     // before a disk that is full can lose it
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : describe(report, config.train.protocol));
+    keepPredictions(run.path, experiment, predictions.all);
     run.testDone({ epoch: outcome.best.epoch, step: outcome.best.step, test: outcome.test });
     if (!options.json) sayNext(`runs show ${report.run}`);
     run.setStatus('done'); // before the report, which says that nothing is left to do
@@ -100,6 +106,15 @@ export async function conduct(
   } catch (error) {
     throw await closedEarly(run, error);
   }
+}
+
+/** What the test said of every image: for intervals over images, and the classes' story. */
+function keepPredictions(run: string, { classes, parts, pipeline }: Omit<Experiment, 'watch'>, all: Predictions): void {
+  if (parts.test === null || all.labels.length === 0) return; // protocol paper: measured epoch by epoch
+  writeOfEvaluation(run, 'test', {
+    'confusion.csv': confusionCsv(confusionOf(all, classes.length), classes),
+    'predictions.csv': predictionsCsv(all, classes, namesOf(parts.test, pipeline)),
+  });
 }
 
 /** What the experiment finds goes to the terminal and into the run's folder. */

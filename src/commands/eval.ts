@@ -7,23 +7,22 @@ import { encodeSafetensors } from '../checkpoint/write-safetensors.js';
 import { requireEffect } from '../config/idle.js';
 import { deviceOverride } from '../config/overrides.js';
 import { counted } from '../counted.js';
-import { type Evaluable, imageName } from '../data/dataset.js';
-import type { Pipeline } from '../data/pipeline/pipeline.js';
+import type { Evaluable } from '../data/dataset.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
 import { sharingRecord } from '../model/grouping.js';
 import { checkEvaluation, writeEvaluation } from '../run/evaluation.js';
 import type { Stop } from '../run/interrupt.js';
+import { confusionCsv, confusionOf, gatherPredictions, predictionsCsv } from '../run/predictions.js';
 import { progress } from '../run/progress.js';
 import { percent } from '../run/table.js';
 import { type BuiltModel, buildModel, forEvaluation } from '../train/model.js';
-import { evaluatedPart, type Part } from '../train/parts.js';
+import { evaluatedPart, namesOf } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
 import { prepareSplit } from './data-and-backend.js';
 import { sayFlawed } from './flawed-images.js';
-import { confusionCsv, confusionOf, type Predictions, predictionsCsv, predictionsOf } from './predictions.js';
 import { requirePaths } from './require-paths.js';
 import { say, sayNext, warn, warningLine } from './say.js';
 import { modelIn } from './source.js';
@@ -82,7 +81,8 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
     [...built.notices, ...notices].forEach(say);
     const warnings = [...built.warnings, ...doubts, ...changesInData(source.config, dataset)];
     warnings.forEach(warn);
-    const kept = keptLogits(part.indices.length, dataset.classes.length);
+    const kept = options.logits === undefined ? null : keptLogits(part.indices.length, dataset.classes.length);
+    const predictions = gatherPredictions(dataset.classes.length);
     const trainer = await readyTrainer(config, forEvaluation(built), pipeline, train, part, mode, { progress, stop });
     const metrics = await evaluateWithProgress(
       config,
@@ -92,7 +92,10 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
       part,
       options.split,
       { progress, stop },
-      kept.add,
+      (logits, labels) => {
+        kept?.add(logits, labels);
+        predictions.add(logits, labels);
+      },
     );
     trainer.dispose();
     sayFlawed(pipeline, null);
@@ -113,22 +116,15 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
         ? `${JSON.stringify(report)}\n`
         : `${options.split}: top-1 ${percent(metrics.top1)}, top-5 ${percent(metrics.top5)}, loss ${metrics.loss.toFixed(4)}, ${counted(metrics.images, 'image')}\n${warnings.map((line) => `${warningLine(line)}\n`).join('')}`,
     );
-    const predictions = kept.predictions();
-    const confusion = confusionCsv(confusionOf(predictions, dataset.classes.length), dataset.classes);
+    const confusion = confusionCsv(confusionOf(predictions.all, dataset.classes.length), dataset.classes);
     if (options.run !== undefined) writeEvaluation(options.run, options.split, report, { 'confusion.csv': confusion });
-    if (options.logits !== undefined) writeFileAtomic(options.logits, kept.file());
+    if (options.logits !== undefined && kept !== null) writeFileAtomic(options.logits, kept.file());
     if (options.predictions !== undefined)
-      writeFileAtomic(options.predictions, predictionsCsv(predictions, dataset.classes, namesOf(part, pipeline)));
+      writeFileAtomic(options.predictions, predictionsCsv(predictions.all, dataset.classes, namesOf(part, pipeline)));
     if (!options.json && options.run !== undefined) sayNext(`predict ${options.run} PICTURE…`);
   } finally {
     await pipeline.close();
   }
-}
-
-/** Of the images that were measured, in order. */
-function namesOf({ split, indices }: Part, { skipped }: Pipeline): string[] {
-  const out = new Set(skipped.filter((image) => image.split === split.name).map(({ index }) => index));
-  return [...indices].filter((index) => !out.has(index)).map((index) => imageName(split, index));
 }
 
 function checkPlaces({ run, split, logits, predictions }: EvalOptions): void {
@@ -149,7 +145,7 @@ function checkPlaces({ run, split, logits, predictions }: EvalOptions): void {
 function keptLogits(
   most: number,
   classes: number,
-): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array; predictions(): Predictions } {
+): { add(logits: Float32Array, labels: Int32Array): void; file(): Uint8Array } {
   const logits = new Float32Array(most * classes);
   const labels = new Int32Array(most);
   let images = 0;
@@ -159,7 +155,6 @@ function keptLogits(
       labels.set(batchLabels, images);
       images += batchLabels.length;
     },
-    predictions: () => predictionsOf(logits.subarray(0, images * classes), labels.subarray(0, images), classes),
     file: () =>
       encodeSafetensors({
         logits: { shape: [images, classes], data: logits.subarray(0, images * classes) },

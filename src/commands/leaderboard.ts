@@ -3,6 +3,7 @@ import path from 'node:path';
 import { snakeKeys } from '../config/resolve.js';
 import { counted } from '../counted.js';
 import { columnsOf } from '../run/fit.js';
+import { rightIn } from '../run/predictions.js';
 import { latexTable, markdownTable } from '../run/table.js';
 import { outcomeIn } from '../sweep/child.js';
 import type { Row } from '../sweep/leaderboard.js';
@@ -33,5 +34,5 @@ export async function leaderboard({ sweep, format }: { sweep: string; format: ke
   });
   const done = rows.filter(({ outcome }) => outcome !== null).length;
   if (done < rows.length) say(`${done} of ${counted(rows.length, 'run')} are done`);
-  process.stdout.write(FORMATS[format](summaryOf(rows)));
+  process.stdout.write(FORMATS[format](summaryOf(rows, rightIn)));
 }

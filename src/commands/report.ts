@@ -12,6 +12,7 @@ import { drawn } from '../report/draw.js';
 import { gathered, protocolAxes, rowOf } from '../report/gather.js';
 import { page } from '../report/page.js';
 import { interruption, type Stop } from '../run/interrupt.js';
+import { rightIn } from '../run/predictions.js';
 import { planIn } from '../run/sweep-folder.js';
 import { outcomeIn } from '../sweep/child.js';
 import type { Row } from '../sweep/leaderboard.js';
@@ -72,7 +73,7 @@ function rowsOf(folders: readonly string[]): Row[] {
 
 async function made(folders: readonly string[], refresh: number | null) {
   const runs = rowsOf(folders).map(gathered);
-  const methods = summaryOf(runs);
+  const methods = summaryOf(runs, rightIn);
   const charts = await Promise.all(chartsOf(runs, methods).map(async (chart) => ({ chart, svg: await drawn(chart) })));
   const commands = folders.flatMap((folder) =>
     isSweep(folder)

@@ -8,7 +8,7 @@ import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { snakeKeys } from '../config/resolve.js';
 import { counted } from '../counted.js';
-import { GqaError } from '../errors.js';
+import { ExitCode, GqaError } from '../errors.js';
 import { command } from '../invocation.js';
 import { columnsOf } from '../run/fit.js';
 import { interruption, type Stop } from '../run/interrupt.js';
@@ -42,6 +42,12 @@ export interface SweepOptions extends SlurmOptions {
   jobs?: number;
   /** Numbers of GPUs, each for one run at a time. */
   gpus?: number[];
+  /** How often a point that failed is begun again, from its own checkpoint; 0 when left out. */
+  retries?: number;
+  /** No point begins after one has failed. */
+  failFast?: boolean;
+  /** Minutes after which no point begins. */
+  timeBudget?: number;
   /** Submits a job array instead of running anything here. */
   slurm?: boolean;
   dryRun?: boolean;
@@ -100,10 +106,15 @@ export async function sweep(
   process.on('exit', endRuns);
   const took: number[] = []; // seconds of the points that are done
   const queue = rows.entries();
+  const begun = performance.now();
+  const ends = (): boolean =>
+    stop.signal.aborted ||
+    (options.failFast === true && rows.some(({ outcome }) => outcome !== null && outcome.state !== 'done')) ||
+    performance.now() - begun > (options.timeBudget ?? Number.POSITIVE_INFINITY) * 60_000;
   const work = async (gpu: number | null): Promise<void> => {
     for (const [i, row] of queue) {
       await setImmediate(); // lets signals in
-      if (stop.signal.aborted) break;
+      if (ends()) break;
       if (row.outcome !== null) continue;
       const started = performance.now();
       const named = `[${i + 1}/${rows.length}] ${describePoint(row.point)}`;
@@ -114,18 +125,23 @@ export async function sweep(
         row.outcome = { state: 'failed', how: `${other.join(', ')} changed after the sweep had begun`, exitCode: null };
       } else {
         const where = ['--run-name', row.point.runName, '--runs-dir', runsDir];
-        const again = options.resume === undefined ? [] : ['--resume', 'auto'];
-        const child = startChild(program, ['train', '--config', configs[i] as string, ...where, ...again, '--json'], {
-          env: gpu === null ? {} : { CUDA_VISIBLE_DEVICES: String(gpu) },
-          onLine: slots.length === 1 ? null : (line) => say(`${row.point.runName}: ${line}`),
-        });
-        running.add(child);
-        stop.passTo(toAll);
-        row.outcome = await child.outcome;
-        running.delete(child);
-        if (running.size === 0) stop.passTo(null);
+        const attempts = 1 + (options.retries ?? 0);
+        for (let attempt = 1; attempt <= attempts; attempt++) {
+          const again = options.resume === undefined && attempt === 1 ? [] : ['--resume', 'auto'];
+          const child = startChild(program, ['train', '--config', configs[i] as string, ...where, ...again, '--json'], {
+            env: gpu === null ? {} : { CUDA_VISIBLE_DEVICES: String(gpu) },
+            onLine: slots.length === 1 ? null : (line) => say(`${row.point.runName}: ${line}`),
+          });
+          running.add(child);
+          stop.passTo(toAll);
+          row.outcome = await child.outcome;
+          running.delete(child);
+          if (running.size === 0) stop.passTo(null);
+          if (!isToTryAgain(row.outcome) || stop.signal.aborted || attempt === attempts) break;
+          say(`${named}: ${describeState(row.outcome)}; begun again, ${attempt} of ${options.retries}`);
+        }
       }
-      if (row.outcome.state === 'done') took.push((performance.now() - started) / 1000);
+      if (row.outcome?.state === 'done') took.push((performance.now() - started) / 1000);
       else say(`${named}: ${describeState(row.outcome)}`);
       keepLeaderboard(); // after every point: a sweep that is killed keeps what it found
     }
@@ -144,7 +160,7 @@ export async function sweep(
       ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson), methods: snakeKeys(summaryOf(rows)) })}\n`
       : `${leaderboardTable(rows, columnsOf(process.stdout))}${overSeeds(rows)}${warningsOf(rows)}`,
   );
-  if (!options.json) sayNext(`leaderboard ${folder} --format markdown`);
+  if (!options.json) sayNext(`report ${folder}`);
   const done = rows.filter(({ outcome }) => outcome?.state === 'done').length;
   if (stop.signal.aborted)
     throw interruption(
@@ -153,11 +169,25 @@ export async function sweep(
     );
   if (unwritten !== null) throw unwritten;
   if (done < rows.length)
-    throw new GqaError(
-      'sweepFailures',
-      `${rows.length - done} of ${counted(rows.length, 'run')} failed; see ${leaderboard}`,
-      { hint: `To try these again: ${command(`sweep --resume ${folder}`)}` },
-    );
+    throw new GqaError('sweepFailures', `${inWords(rows)} of ${counted(rows.length, 'run')}; see ${leaderboard}`, {
+      hint: `To go on with these: ${command(`sweep --resume ${folder}`)}`,
+    });
+}
+
+/** What a configuration is refused for is refused again. */
+const isToTryAgain = (outcome: Row['outcome']): boolean =>
+  outcome !== null &&
+  (outcome.state === 'failed' || outcome.state === 'crashed') &&
+  outcome.exitCode !== ExitCode.usage;
+
+/** `2 failed, 1 was not run` */
+function inWords(rows: readonly Row[]): string {
+  const failed = rows.filter(({ outcome }) => outcome !== null && outcome.state !== 'done');
+  const notRun = rows.filter(({ outcome }) => outcome === null);
+  return [
+    ...(failed.length > 0 ? [`${failed.length} failed`] : []),
+    ...(notRun.length > 0 ? [`${notRun.length} not run`] : []),
+  ].join(', ');
 }
 
 /**

@@ -1,9 +1,9 @@
 /** What a report is made of: what the folders of its runs hold, read once and as it is now, whether they are done or not. */
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { byDottedKey } from '../config/resolve.js';
 import { readMeta } from '../run/meta.js';
 import { configIn, numberOf, overviewOf, type RunOverview, resultsIn } from '../run/overview.js';
+import { type Confusion, confusionIn } from '../run/predictions.js';
 import { type AxisValues, inWords } from '../sweep/axis.js';
 import { outcomeIn } from '../sweep/child.js';
 import { type Row, reportOf } from '../sweep/leaderboard.js';
@@ -24,13 +24,8 @@ export interface ReportedRun extends Row {
   /** Versions, machine, commit. */
   environment: Readonly<Record<string, string>>;
   warnings: readonly string[];
-  /** Images by class (row) and by what was predicted (column), of `gqa eval`; null: it was not asked. */
+  /** Images by class (row) and by what was predicted (column), null: it was not tested, or by an older gqa. */
   confusion: Confusion | null;
-}
-
-export interface Confusion {
-  classes: string[];
-  counts: number[][];
 }
 
 /** One run of a plan. */
@@ -128,29 +123,4 @@ function environmentOf(meta: Record<string, unknown>): Record<string, string> {
       value === undefined || value === null ? [] : [[key, String(value)]],
     ),
   );
-}
-
-/** eval/test/confusion.csv: class, images, top1, and a column a class. */
-function confusionIn(run: string): Confusion | null {
-  try {
-    const [head, ...rows] = cellsOf(readFileSync(path.join(run, 'eval', 'test', 'confusion.csv'), 'utf8'));
-    const classes = head?.slice(3) ?? [];
-    const counts = rows.map((row) => row.slice(3).map(Number));
-    return classes.length > 0 && counts.length === classes.length ? { classes, counts } : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Rows of a CSV file; quoted cells may hold commas, quotes and line ends. */
-function cellsOf(csv: string): string[][] {
-  const rows: string[][] = [];
-  let row: string[] = [];
-  for (const [, quoted, plain, end] of csv.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)) {
-    row.push(quoted === undefined ? (plain ?? '') : quoted.replaceAll('""', '"'));
-    if (end === ',') continue;
-    if (row.length > 1 || row[0] !== '') rows.push(row);
-    row = [];
-  }
-  return rows;
 }

@@ -1,10 +1,11 @@
 /** The report as one HTML file: needs no network, and nothing in it is code but the few lines that sort a table. */
 
+import type { Confusion } from '../run/predictions.js';
 import { clock } from '../run/progress.js';
 import { percent } from '../run/table.js';
-import { type Method, summaryCells } from '../sweep/summary.js';
+import { grouped, type Method, summaryCells } from '../sweep/summary.js';
 import type { Chart } from './charts.js';
-import { type Confusion, methodName, type ReportedRun, wordOf } from './gather.js';
+import { methodName, type ReportedRun, wordOf } from './gather.js';
 import { SORTING, STYLE } from './look.js';
 
 export interface Report {
@@ -27,6 +28,7 @@ export function page({ title, at, runs, methods, charts, commands, refresh }: Re
     ['Runs', runsTable(runs)],
     ['Warnings', list([...new Set(runs.flatMap(({ warnings }) => warnings))])],
     ['Groups of heads', groupings(runs)],
+    ['Classes', classesTable(runs)],
     ['Confusion of classes', runs.map(confusion).join('')],
     ['What the runs differ in', configDifferences(runs)],
     ['Made with', environments(runs)],
@@ -144,6 +146,28 @@ function map(name: string, groups: readonly (readonly number[])[]): string {
   });
   const heads = (groups[0] ?? []).map((_, head) => `<th scope="col">${head}</th>`).join('');
   return `<details><summary>${escaped(name)}</summary><div class="scroll" role="region" aria-label="${escaped(`Groups of ${name}`)}" tabindex="0"><table class="groups"><caption>KV head of each query head</caption><thead><tr><th scope="col">query head</th>${heads}</tr></thead><tbody>${rows.join('')}</tbody></table></div></details>`;
+}
+
+/** Top-1 of each class, a column a method: means over seeds. */
+function classesTable(runs: readonly ReportedRun[]): string {
+  const known = runs.flatMap(({ point, confusion }) => (confusion === null ? [] : [{ point, ...confusion }]));
+  const [first] = known;
+  if (first === undefined) return '';
+  const alike = known.filter(({ classes }) => classes.join('\n') === first.classes.join('\n'));
+  const methods = [...grouped(alike, ({ point }) => methodName(point))];
+  const top1 = ({ counts }: Confusion, c: number): number => {
+    const images = (counts[c] ?? []).reduce((sum, count) => sum + count, 0);
+    return images === 0 ? 0 : (counts[c]?.[c] ?? 0) / images;
+  };
+  return table(
+    'Test top-1 of each class, means over seeds',
+    [{ title: 'class' }, ...methods.map(([title]) => ({ title, align: 'right' }))],
+    first.classes.map((name, c) => [
+      name,
+      ...methods.map(([, group]) => percent(group.reduce((sum, each) => sum + top1(each, c), 0) / group.length)),
+    ]),
+    true,
+  );
 }
 
 function confusion({ point, confusion: found }: ReportedRun): string {

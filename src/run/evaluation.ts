@@ -1,4 +1,4 @@
-/** What `gqa eval` keeps in a run: eval/<split>/metrics.json. */
+/** What is kept in a run of its evaluations: eval/<split>/, metrics.json of `gqa eval`, and of the test at its end too confusion.csv and predictions.csv. */
 import path from 'node:path';
 import { checkFolder, makeFolder, writeFileAtomic } from '../files/atomic.js';
 
@@ -15,7 +15,11 @@ export function writeEvaluation(
   report: object,
   others: Readonly<Record<string, string>> = {},
 ): void {
+  writeOfEvaluation(run, split, { 'metrics.json': `${JSON.stringify(report, null, 2)}\n`, ...others });
+}
+
+/** @param files their texts, by name. @throws GqaError `io` */
+export function writeOfEvaluation(run: string, split: string, files: Readonly<Record<string, string>>): void {
   makeFolder(folderOf(run, split));
-  writeFileAtomic(path.join(folderOf(run, split), 'metrics.json'), `${JSON.stringify(report, null, 2)}\n`);
-  for (const [name, text] of Object.entries(others)) writeFileAtomic(path.join(folderOf(run, split), name), text);
+  for (const [name, text] of Object.entries(files)) writeFileAtomic(path.join(folderOf(run, split), name), text);
 }

@@ -138,3 +138,16 @@ export function latexTable(columns: readonly Column[], rows: readonly string[][]
 /** A fraction, 0 to 1, as tables show it. */
 export const percent = (fraction: number | null | undefined): string =>
   typeof fraction === 'number' ? `${(100 * fraction).toFixed(2)} %` : '–';
+
+/** Rows of a CSV text, as `toCsv` writes them; quoted cells may hold commas, quotes and line ends. */
+export function parseCsv(csv: string): string[][] {
+  const rows: string[][] = [];
+  let row: string[] = [];
+  for (const [, quoted, plain, end] of csv.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)) {
+    row.push(quoted === undefined ? (plain ?? '') : quoted.replaceAll('""', '"'));
+    if (end === ',') continue;
+    if (row.length > 1 || row[0] !== '') rows.push(row);
+    row = [];
+  }
+  return rows;
+}

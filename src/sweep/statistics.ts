@@ -27,6 +27,29 @@ export function pairedDifference(pairs: readonly (readonly [number, number])[]):
   return { ...found, interval: [found.mean - half, found.mean + half] };
 }
 
+/**
+ * What another draw of test images would change: of each image's difference of right answers, averaged over seeds, the
+ * mean and its 95 % interval by the central limit theorem, which a paired bootstrap over images comes to.
+ * @param pairs by seed, whether each image was right by one method and by another; of images that all of them have
+ */
+export function overImages(
+  pairs: readonly (readonly [ReadonlyMap<string, boolean>, ReadonlyMap<string, boolean>])[],
+): { images: number; interval: [number, number] } | null {
+  const differences = [...(pairs[0]?.[0].keys() ?? [])].flatMap((image) => {
+    let sum = 0;
+    for (const [one, other] of pairs) {
+      const [a, b] = [one.get(image), other.get(image)];
+      if (a === undefined || b === undefined) return [];
+      sum += Number(a) - Number(b);
+    }
+    return [sum / pairs.length];
+  });
+  const { n, mean, sd } = spreadOf(differences);
+  if (sd === null) return null;
+  const half = (1.959963984540054 * sd) / Math.sqrt(n);
+  return { images: n, interval: [mean - half, mean + half] };
+}
+
 /** @param p above 0.5. @param df degrees of freedom, from 1 */
 export function studentQuantile(p: number, df: number): number {
   let [low, high] = [0, 2];

@@ -2,7 +2,7 @@
 import { type Column, formatTable, toCsv } from '../run/table.js';
 import { type AxisValues, keysOf } from './axis.js';
 import { type Row, reportOf } from './leaderboard.js';
-import { type Difference, pairedDifference, type Spread, spreadOf } from './statistics.js';
+import { type Difference, overImages, pairedDifference, type Spread, spreadOf } from './statistics.js';
 
 export interface Method {
   variant: string;
@@ -15,28 +15,42 @@ export interface Method {
   converted: Spread | null;
   /** To `gqa` with as many KV heads, pairs of one seed; null: there is none, or this is it. */
   toGqa: Difference | null;
+  /** The same difference's interval over test images; null: the runs kept no predictions. */
+  toGqaOverImages: [number, number] | null;
   /** Mean test top-1 by that of `mha` over the seeds that both have; null: without `mha`. */
   ofMha: number | null;
 }
 
+/** Whether each test image was right in a run, by the image's name. */
+export type RightOf = (run: string) => ReadonlyMap<string, boolean> | null;
+
 /** Of the runs that are done and were tested, in the order of the sweep. */
-export function summaryOf(rows: readonly Row[]): Method[] {
+export function summaryOf(rows: readonly Row[], rightOf: RightOf = () => null): Method[] {
   const runs = rows.flatMap(({ point, outcome, run }) => {
     const report = reportOf({ point, outcome, run });
-    return report?.test ? [{ ...point, report, top1: report.test.top1 }] : [];
+    return report?.test ? [{ ...point, run, report, top1: report.test.top1 }] : [];
   });
   const key = (variant: string, kvHeads: number, axes: AxisValues): string => JSON.stringify([variant, kvHeads, axes]);
   const groups = grouped(runs, ({ variant, kvHeads, axes }) => key(variant, kvHeads, axes));
   return [...groups.values()].map((group) => {
     const [{ variant, kvHeads, axes, report }] = group as [(typeof runs)[number]];
     const mha = runs.filter((each) => each.variant === 'mha' && JSON.stringify(each.axes) === JSON.stringify(axes));
-    const pairsWith = (others: typeof runs): [number, number][] =>
-      group.flatMap(({ seed, top1 }) => {
-        const other = others.find((each) => each.seed === seed);
-        return other === undefined ? [] : [[top1, other.top1]];
+    const pairsWith = (others: typeof runs): [(typeof runs)[number], (typeof runs)[number]][] =>
+      group.flatMap((run) => {
+        const other = others.find(({ seed }) => seed === run.seed);
+        return other === undefined ? [] : [[run, other]];
       });
-    const gqa = variant === 'gqa' ? [] : pairsWith(groups.get(key('gqa', kvHeads, axes)) ?? []);
-    const control = variant === 'mha' ? [] : pairsWith(mha);
+    const top1s = (pairs: ReturnType<typeof pairsWith>) =>
+      pairs.map(([one, other]): [number, number] => [one.top1, other.top1]);
+    const withGqa = variant === 'gqa' ? [] : pairsWith(groups.get(key('gqa', kvHeads, axes)) ?? []);
+    const gqa = top1s(withGqa);
+    const control = variant === 'mha' ? [] : top1s(pairsWith(mha));
+    const right = withGqa.flatMap(
+      ([one, other]): [NonNullable<ReturnType<RightOf>>, NonNullable<ReturnType<RightOf>>][] => {
+        const [a, b] = [rightOf(one.run), rightOf(other.run)];
+        return a === null || b === null ? [] : [[a, b]];
+      },
+    );
     const sum = (side: 0 | 1): number => control.reduce((total, pair) => total + pair[side], 0);
     const converted = group.flatMap(({ report: { converted } }) => (converted === null ? [] : [converted.top1]));
     return {
@@ -44,6 +58,7 @@ export function summaryOf(rows: readonly Row[]): Method[] {
       test: spreadOf(group.map(({ top1 }) => top1)),
       converted: converted.length === group.length ? spreadOf(converted) : null,
       toGqa: gqa.length === 0 ? null : pairedDifference(gqa),
+      toGqaOverImages: right.length < gqa.length ? null : (overImages(right)?.interval ?? null),
       ofMha: control.length === 0 ? null : sum(0) / sum(1),
     };
   });
@@ -69,18 +84,23 @@ export const difference = ({ mean, interval }: Difference): string =>
 export function summaryCells(methods: readonly Method[]): { columns: Column[]; rows: string[][] } {
   const right = (title: string, optional = false): Column => ({ title, align: 'right', optional });
   const keys = keysOf(methods);
+  const byImages = methods.some(({ toGqaOverImages }) => toGqaOverImages !== null);
   const columns = [
     { title: 'variant' },
     right('KV heads'),
     ...keys.map((key) => right(key)),
     ...[right('K/V parameters', true), right('seeds'), right('as converted', true), right('test top-1')],
-    ...[right('to gqa, points (95 %)'), right('of mha')],
+    ...[right('to gqa, points (95 %)'), ...(byImages ? [right('95 % over images', true)] : []), right('of mha')],
   ];
-  const rows = methods.map(({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, ofMha }) => [
-    ...[variant, String(kvHeads), ...keys.map((key) => axes[key] ?? '–')],
-    ...[String(kvParameters), String(test.n), converted === null ? '–' : spread(converted), spread(test)],
-    ...[toGqa === null ? '–' : difference(toGqa), ofMha === null ? '–' : `${points(ofMha)} %`],
-  ]);
+  const rows = methods.map(
+    ({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, toGqaOverImages, ofMha }) => [
+      ...[variant, String(kvHeads), ...keys.map((key) => axes[key] ?? '–')],
+      ...[String(kvParameters), String(test.n), converted === null ? '–' : spread(converted), spread(test)],
+      toGqa === null ? '–' : difference(toGqa),
+      ...(byImages ? [toGqaOverImages === null ? '–' : toGqaOverImages.map(signed).join(' to ')] : []),
+      ...[ofMha === null ? '–' : `${points(ofMha)} %`],
+    ],
+  );
   return { columns, rows };
 }
 
@@ -95,13 +115,24 @@ export function summaryCsv(methods: readonly Method[]): string {
   const keys = keysOf(methods);
   const titles = [
     ...['variant', 'kv_heads', 'kv_parameters', 'seeds', 'top1_test_mean', 'top1_test_sd', 'top1_converted_mean'],
-    ...['to_gqa_pairs', 'to_gqa_mean', 'to_gqa_low', 'to_gqa_high', 'of_mha'],
+    ...[
+      'to_gqa_pairs',
+      'to_gqa_mean',
+      'to_gqa_low',
+      'to_gqa_high',
+      'to_gqa_images_low',
+      'to_gqa_images_high',
+      'of_mha',
+    ],
     ...keys,
   ];
-  const rows = methods.map(({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, ofMha }) => [
-    ...[variant, kvHeads, kvParameters, test.n, test.mean, test.sd, converted?.mean ?? null],
-    ...[toGqa?.n ?? null, toGqa?.mean ?? null, toGqa?.interval?.[0] ?? null, toGqa?.interval?.[1] ?? null, ofMha],
-    ...keys.map((key) => axes[key] ?? null),
-  ]);
+  const rows = methods.map(
+    ({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, toGqaOverImages, ofMha }) => [
+      ...[variant, kvHeads, kvParameters, test.n, test.mean, test.sd, converted?.mean ?? null],
+      ...[toGqa?.n ?? null, toGqa?.mean ?? null, toGqa?.interval?.[0] ?? null, toGqa?.interval?.[1] ?? null],
+      ...[toGqaOverImages?.[0] ?? null, toGqaOverImages?.[1] ?? null, ofMha],
+      ...keys.map((key) => axes[key] ?? null),
+    ],
+  );
   return toCsv([titles, ...rows]);
 }

@@ -43,6 +43,8 @@ export interface Watch extends Onlooker {
   kept(): Promise<{ file: string; step: number } | null>;
   /** After every optimizer step, and when an epoch begins. */
   reached(at: { epoch: number; step: number }): void;
+  /** Logits [images · classes] and labels of the test at the end, batch by batch. */
+  tested?(logits: Float32Array, labels: Int32Array): void;
 }
 
 /** What `keep` is given. */
@@ -160,7 +162,7 @@ export async function proceed(run: Running, state: RunState): Promise<Outcome> {
     test = selection; // measured already: the same weights on the same images
   else if (parts.test !== null) {
     trainer.begin(savedModel(path, built, config.seed, run.classes)); // what the file holds, not what memory holds
-    test = await measure(run, state, parts.test, `test, best epoch (${epoch})`);
+    test = await measure(run, state, parts.test, `test, best epoch (${epoch})`, watch.tested);
   }
   const { trained, stepsLeftOut, converted, rollbacks } = state;
   return {
@@ -226,12 +228,13 @@ function epochEnd({ clock, epochs }: Running, begun: number, best: boolean): Epo
   return { epochs, best, seconds: (performance.now() - begun) / 1000, secondsLeft: clock.left() };
 }
 
-function measure(run: Running, state: RunState, part: Part, label: string): Promise<Metrics> {
+function measure(run: Running, state: RunState, part: Part, label: string, seen: Watch['tested'] = undefined) {
   state.doing = label;
   const { config, trainer, built, pipeline, watch, clock } = run;
   const { stop } = watch;
   const progress = clock.timed('evaluate');
-  return evaluateWithProgress(config, trainer, built.model.shape.numClasses, pipeline, part, label, { stop, progress });
+  const { numClasses } = built.model.shape;
+  return evaluateWithProgress(config, trainer, numClasses, pipeline, part, label, { stop, progress }, seen ?? null);
 }
 
 /** @returns its path */

@@ -2,7 +2,8 @@
 
 import type { Config } from '../config/schema.js';
 import { counted } from '../counted.js';
-import type { Dataset, Evaluable, Split, SplitName } from '../data/dataset.js';
+import { type Dataset, type Evaluable, imageName, type Split, type SplitName } from '../data/dataset.js';
+import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { holdOut } from '../data/subset.js';
 import { takeLimit } from '../data/take.js';
 import { GqaError } from '../errors.js';
@@ -128,4 +129,10 @@ function heldOut(config: Config, split: Split): { train: Part; validation: Part 
     config.seed,
   );
   return { train: { split, indices: train }, validation: { split, indices: validation } };
+}
+
+/** Of the images that a part's measuring saw, in order. */
+export function namesOf({ split, indices }: Part, { skipped }: Pick<Pipeline, 'skipped'>): string[] {
+  const out = new Set(skipped.filter((image) => image.split === split.name).map(({ index }) => index));
+  return [...indices].filter((index) => !out.has(index)).map((index) => imageName(split, index));
 }

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import { test } from 'node:test';
 import { draws } from '../../src/random.js';
 import type { Row } from '../../src/sweep/leaderboard.js';
-import { pairedDifference, spreadOf, studentQuantile } from '../../src/sweep/statistics.js';
+import { overImages, pairedDifference, spreadOf, studentQuantile } from '../../src/sweep/statistics.js';
 import { summaryCsv, summaryOf, summaryTable } from '../../src/sweep/summary.js';
 
 const scipy = JSON.parse(fs.readFileSync('test/sweep/scipy.json', 'utf8')) as {
@@ -24,6 +24,21 @@ test('quantiles of Student’s t and intervals of paired differences are scipy�
   }
   assert.equal(pairedDifference([[0.5, 0.4]]).interval, null);
   assert.equal(spreadOf([0.5]).sd, null);
+});
+
+test('an interval over images is that of scipy’s paired bootstrap, which draws images', () => {
+  const kept = JSON.parse(fs.readFileSync('test/sweep/over-images.json', 'utf8')) as {
+    [which in 'one' | 'other']: number[][];
+  } & { low: number; high: number };
+  const named = (right: number[] = []) => new Map(right.map((each, i) => [`${i}.png`, each === 1]));
+  const pairs = kept.one.map((right, seed) => [named(right), named(kept.other[seed])] as const);
+  const { images, interval: [low, high] = [] } = overImages(pairs) ?? {};
+  assert.equal(images, 400);
+  assert.ok(Math.abs((low as number) - kept.low) < 1.5e-3, `${low}, not ${kept.low}`);
+  assert.ok(Math.abs((high as number) - kept.high) < 1.5e-3, `${high}, not ${kept.high}`);
+  const without = [[new Map([...(pairs[0]?.[0] ?? [])].slice(100)), pairs[0]?.[1] as Map<string, boolean>] as const];
+  assert.equal(overImages(without)?.images, 300, 'images that one of them lacks count for neither');
+  assert.equal(overImages([]), null);
 });
 
 /** Seeds differ by 1.5 points, which both methods share; methods by 0.5 on top of that. */

@@ -114,7 +114,7 @@ test('a run that fails, is killed or garbles its report is reported when it happ
     stderr,
     /the loss is NaN at step 3\n\[2\/5\] gqa, 1 KV head, seed 7: failed \(exit 6\)\n\[3\/5\] gqa, 2 KV heads/,
   );
-  assert.match(stderr, /sweepFailures: 3 of 5 runs failed; see .*leaderboard\.csv/);
+  assert.match(stderr, /sweepFailures: 3 failed of 5 runs; see .*leaderboard\.csv/);
   assert.match(stdout, /^variant {2}KV heads {2}seed {2}K\/V parameters/);
   assert.match(stdout, /mha +12 +7 +100 +50\.00 % +75\.00 % +70\.00 % +9\.3|9\.2 +done/);
 });
@@ -378,4 +378,37 @@ test('runs at once: as many as there are jobs or GPUs, each with its own GPU, li
   const started = readFileSync(log, 'utf8').trim().split('\n').length;
   assert.equal(started, 4, 'each point once');
   assert.match(both.stdout, /gqa +4 +1 [\s\S]*gqa +12 +1 /);
+});
+
+const startedRuns = (log: string): string[] =>
+  readFileSync(log, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as string[]).join(' '));
+
+test('--retries begins a run that failed or crashed again, with its own checkpoint', async () => {
+  const { start, log } = scene();
+  const { code, stderr } = await ended(start({ kvHeads: [2, 4], retries: 2 }));
+  assert.equal(code, 7, stderr);
+  const [first, second, third, other] = startedRuns(log);
+  assert.doesNotMatch(first as string, /--resume/);
+  for (const again of [second, third]) assert.match(again as string, /gqa-kv2-s7 .*--resume auto/);
+  assert.match(other as string, /gqa-kv4-s7/);
+  assert.equal(startedRuns(log).length, 4);
+  assert.match(stderr, /crashed \(SIGKILL\); begun again, 1 of 2\n[\s\S]*begun again, 2 of 2/);
+});
+
+test('--fail-fast begins nothing after a failure, --time-budget nothing after its minutes; both say what was not run', async () => {
+  for (const [options, runs] of [
+    [{ failFast: true, kvHeads: [4, 1, 12, 2] }, 2],
+    [{ timeBudget: 1e-9, kvHeads: [4, 12] }, 0],
+  ] as const) {
+    const { start, log, runsDir } = scene();
+    const { code, stderr, stdout } = await ended(start(options));
+    assert.equal(code, 7, stderr);
+    assert.equal(existsSync(log) ? startedRuns(log).length : 0, runs);
+    assert.match(stderr, runs === 2 ? /1 failed, 2 not run of 4 runs/ : /2 not run of 2 runs/);
+    assert.match(stdout, /not run/);
+    assert.ok(existsSync(path.join(runsDir, 's', 'plan.jsonl')));
+  }
 });
