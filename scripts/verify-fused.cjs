@@ -65,7 +65,11 @@ near(attention[0], [21, 2], 'attention');
 near(attention[1], [Math.LN2, Math.LN2], 'the logarithms of attention');
 if (products) {
   const [a, b] = [tf.tensor2d([[1, 2, 3]]), tf.tensor2d([[1], [10], [100]])];
-  const sides = ['transpose_a', 'transpose_b'].map((name) => ({ name, type: backend.binding.TF_ATTR_BOOL, value: false }));
+  const sides = ['transpose_a', 'transpose_b'].map((name) => ({
+    name,
+    type: backend.binding.TF_ATTR_BOOL,
+    value: false,
+  }));
   near(backend.executeSingleOutput('GqaProduct', [type, ...sides], [a, b]), [321], 'a product');
 }
 console.log('{}');
