@@ -20,7 +20,7 @@ import { progress } from '../run/progress.js';
 import { formatTable } from '../run/table.js';
 import { scratchShape } from '../train/model.js';
 import type { TrainerMode } from '../train/trainer.js';
-import { modeOf } from './data-and-backend.js';
+import { modeOf, stepName } from './data-and-backend.js';
 import { say } from './say.js';
 import { CLASSES, openStepBench, type StepBench } from './step-bench.js';
 import { sizesWhereLeftOut } from './weights.js';
@@ -148,7 +148,7 @@ export async function benchStep(options: BenchOptions, stop: Stop): Promise<void
     const best = Math.min(...train);
     const { parameters, kvParameters } = countParameters(shape, variant);
     return {
-      mode,
+      mode: stepName(mode),
       variant,
       ...sharingRecord(shape),
       parameters,

@@ -9,7 +9,7 @@ import { sharingRecord } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import { checkpointsIn, statesOf } from '../run/checkpoints.js';
 import { epochLine, lossAndTop1 } from '../run/epoch-line.js';
-import { writeOfEvaluation } from '../run/evaluation.js';
+import { writeTested } from '../run/evaluation.js';
 import { columnsOf } from '../run/fit.js';
 import { isInterruption, type Stop } from '../run/interrupt.js';
 import type { RunFolder } from '../run/open-run.js';
@@ -18,7 +18,7 @@ import { progress } from '../run/progress.js';
 import type { LoggedLine } from '../run/run-folder.js';
 import { type Experiment, runExperiment, type Watch } from '../train/experiment.js';
 import { namesOf } from '../train/parts.js';
-import type { Prepared } from './data-and-backend.js';
+import { type Prepared, stepName } from './data-and-backend.js';
 import { keepFlawed, sayFlawed } from './flawed-images.js';
 import { listen, say, sayNext, sayShorter } from './say.js';
 import { describe, type TrainReport } from './train-report.js';
@@ -80,7 +80,7 @@ export async function conduct(
       seed: config.seed,
       parameters,
       kv_parameters: kvParameters,
-      device: `${backend.name} ${backend.device} ${mode}`,
+      device: `${backend.name} ${backend.device} ${stepName(mode)}`,
       converted,
       fresh_head: built.freshHead !== null,
       best,
@@ -111,7 +111,7 @@ export async function conduct(
 /** What the test said of every image: for intervals over images, and the classes' story. */
 function keepPredictions(run: string, { classes, parts, pipeline }: Omit<Experiment, 'watch'>, all: Predictions): void {
   if (parts.test === null || all.labels.length === 0) return; // protocol paper: measured epoch by epoch
-  writeOfEvaluation(run, 'test', {
+  writeTested(run, {
     'confusion.csv': confusionCsv(confusionOf(all, classes.length), classes),
     'predictions.csv': predictionsCsv(all, classes, namesOf(parts.test, pipeline)),
   });

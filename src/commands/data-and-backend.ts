@@ -29,6 +29,10 @@ export function modeOf(backend: Backend, compiler: Config['train']['compiler'], 
   return backend.fused.products === 'openblas' ? 'fused-openblas' : 'fused';
 }
 
+/** As reports name a step: who multiplies in it, `gqa doctor` says. */
+export const stepName = (mode: TrainerMode): Exclude<TrainerMode, 'fused-openblas'> =>
+  mode === 'fused-openblas' ? 'fused' : mode;
+
 /** Checks come first that need no computing, so that nothing is on disk yet when they fail. */
 export async function prepare(config: Config, eager: boolean, stop: Stop): Promise<Prepared> {
   await stop.check();

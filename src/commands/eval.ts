@@ -21,7 +21,7 @@ import { type BuiltModel, buildModel, forEvaluation } from '../train/model.js';
 import { evaluatedPart, namesOf } from '../train/parts.js';
 import { evaluateWithProgress, gatherOn, readyTrainer } from '../train/ready.js';
 import { changesInData } from './changes.js';
-import { prepareSplit } from './data-and-backend.js';
+import { prepareSplit, stepName } from './data-and-backend.js';
 import { sayFlawed } from './flawed-images.js';
 import { requirePaths } from './require-paths.js';
 import { say, sayNext, warn, warningLine } from './say.js';
@@ -108,7 +108,7 @@ export async function evaluate(options: EvalOptions, stop: Stop): Promise<void> 
       variant: variant,
       ...sharingRecord(shape),
       checkpoint: source.checkpoint,
-      device: `${backend.name} ${backend.device} ${mode}`,
+      device: `${backend.name} ${backend.device} ${stepName(mode)}`,
       warnings,
     };
     process.stdout.write(

@@ -1,6 +1,7 @@
 /** What an evaluation says of every image, and what that makes of the classes: predictions.csv and confusion.csv. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { testedIn } from './evaluation.js';
 import { parseCsv, toCsv } from './table.js';
 
 /** A number for each image, in the order of the evaluation. */
@@ -82,7 +83,7 @@ export interface Confusion {
 
 const keptIn = (run: string, file: string): string[][] | null => {
   try {
-    return parseCsv(readFileSync(path.join(run, 'eval', 'test', file), 'utf8'));
+    return parseCsv(readFileSync(path.join(testedIn(run), file), 'utf8'));
   } catch {
     return null; // the run was not tested, or is an older one
   }

@@ -28,7 +28,7 @@ export function madeUpSweep(
 }
 
 function run(folder: string, variant: string, kvHeads: number, seed: number, top1: number): void {
-  mkdirSync(path.join(folder, 'eval', 'test'), { recursive: true });
+  mkdirSync(path.join(folder, 'test'), { recursive: true });
   const write = (name: string, text: string): void => writeFileSync(path.join(folder, name), text);
   const json = (name: string, value: object): void => write(name, JSON.stringify(value));
   write(
@@ -66,5 +66,5 @@ function run(folder: string, variant: string, kvHeads: number, seed: number, top
     },
   });
   const quoted = `"${HOSTILE.replaceAll('"', '""')}"`;
-  write('eval/test/confusion.csv', `class,images,top1,${quoted},dog\n${quoted},3,0.666,2,1\ndog,2,1,0,2\n`);
+  write('test/confusion.csv', `class,images,top1,${quoted},dog\n${quoted},3,0.666,2,1\ndog,2,1,0,2\n`);
 }
