@@ -1,4 +1,5 @@
 /** Matrices of cosines as one SVG: a panel for each, darker the more alike. */
+import { escaped } from '../report/page.js';
 
 export interface Panel {
   title: string;
@@ -41,5 +42,3 @@ function colourOf(value: number): string {
   const mixed = [r, g, b].map((full) => Math.round(255 + (full - 255) * part));
   return `rgb(${mixed.join(',')})`;
 }
-
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);

@@ -5,11 +5,9 @@ import { counted } from '../counted.js';
 import { columnsOf } from '../run/fit.js';
 import { rightIn } from '../run/predictions.js';
 import { latexTable, markdownTable } from '../run/table.js';
-import { outcomeIn } from '../sweep/child.js';
-import type { Row } from '../sweep/leaderboard.js';
 import { type Method, summaryCells, summaryCsv, summaryOf, summaryTable } from '../sweep/summary.js';
 import { say } from './say.js';
-import { plannedIn } from './sweep-plan.js';
+import { rowsIn } from './sweep-plan.js';
 
 const FORMATS = {
   table: (methods: readonly Method[]) => summaryTable(methods, columnsOf(process.stdout)),
@@ -27,11 +25,7 @@ const FORMATS = {
 
 /** @throws GqaError `usage` where the folder is no sweep's */
 export async function leaderboard({ sweep, format }: { sweep: string; format: keyof typeof FORMATS }): Promise<void> {
-  const folder = path.resolve(sweep);
-  const rows: Row[] = plannedIn(folder).map((point) => {
-    const run = path.join(folder, point.runName);
-    return { point, outcome: outcomeIn(run), run };
-  });
+  const rows = rowsIn(path.resolve(sweep));
   const done = rows.filter(({ outcome }) => outcome !== null).length;
   if (done < rows.length) say(`${done} of ${counted(rows.length, 'run')} are done`);
   process.stdout.write(FORMATS[format](summaryOf(rows, rightIn)));

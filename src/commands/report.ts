@@ -14,11 +14,10 @@ import { page } from '../report/page.js';
 import { interruption, type Stop } from '../run/interrupt.js';
 import { rightIn } from '../run/predictions.js';
 import { planIn } from '../run/sweep-folder.js';
-import { outcomeIn } from '../sweep/child.js';
 import type { Row } from '../sweep/leaderboard.js';
 import { summaryOf } from '../sweep/summary.js';
 import { say } from './say.js';
-import { plannedIn } from './sweep-plan.js';
+import { rowsIn } from './sweep-plan.js';
 
 export interface ReportOptions {
   /** Run folders, or one of a sweep. */
@@ -58,12 +57,7 @@ function requireKnown(folder: string): void {
 
 function rowsOf(folders: readonly string[]): Row[] {
   const alone = folders.filter((folder) => !isSweep(folder));
-  const planned = folders.filter(isSweep).flatMap((folder) =>
-    plannedIn(folder).map((point) => {
-      const run = path.join(folder, point.runName);
-      return { point, outcome: outcomeIn(run), run };
-    }),
-  );
+  const planned = folders.filter(isSweep).flatMap(rowsIn);
   if (alone.length === 0 && folders.length === 1) return planned;
   // runs of several origins are kept apart by how they were made
   const runs = [...planned.map(({ run }) => run), ...alone];

@@ -7,7 +7,7 @@ import { configSchema } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { command } from '../invocation.js';
 import { columnsOf } from '../run/fit.js';
-import { configIn, numberOf, overviewOf, type RunOverview, resultsIn, runsBelow } from '../run/overview.js';
+import { configIn, numberOf, overviewOf, paceOf, type RunOverview, resultsIn, runsBelow } from '../run/overview.js';
 import { clock } from '../run/progress.js';
 import { type Column, formatTable, percent } from '../run/table.js';
 import { sayNext } from './say.js';
@@ -77,14 +77,10 @@ function detailsOf(run: string) {
   const config = configIn(run);
   const rows = resultsIn(run).filter(({ row }) => row === 'epoch');
   const of = (column: keyof (typeof rows)[number]): (number | null)[] => rows.map((row) => numberOf(row[column]));
-  const [rates, waits] = [of('images_per_s'), of('data_wait')].map((values) => values.filter((one) => one !== null));
-  const mean = (values: number[] = []): number | null =>
-    values.length === 0 ? null : values.reduce((sum, one) => sum + one, 0) / values.length;
   return {
     config: changedKeys(config),
     curves: { train_loss: of('train_loss'), val_top1: of('val_top1'), test_top1: of('test_top1') },
-    images_per_s: mean(rates),
-    data_wait: mean(waits),
+    ...paceOf(rows),
   };
 }
 

@@ -14,7 +14,9 @@ import type { Stop } from '../run/interrupt.js';
 import { configIn, makeSweepFolder, planIn, writeConfigs, writePlan } from '../run/sweep-folder.js';
 import { timeStamp } from '../run/time-stamp.js';
 import { parseAxis } from '../sweep/axis.js';
+import { outcomeIn } from '../sweep/child.js';
 import { type PlannedPoint, planGrid } from '../sweep/grid.js';
+import type { Row } from '../sweep/leaderboard.js';
 import { requirePaths } from './require-paths.js';
 import type { SweepOptions } from './sweep.js';
 import { weightsFor } from './weights.js';
@@ -100,6 +102,13 @@ export function plannedIn(folder: string): PlannedPoint[] {
       }
     });
 }
+
+/** The same with what their runs have come to by now. @throws as `plannedIn` */
+export const rowsIn = (folder: string): Row[] =>
+  plannedIn(folder).map((point) => {
+    const run = path.join(folder, point.runName);
+    return { point, outcome: outcomeIn(run), run };
+  });
 
 /** A sweep that was stopped: its points and their configs are those of its beginning. */
 async function planOf(given: string): Promise<SweepPlan> {

@@ -1,5 +1,6 @@
 /** The charts of a report, as vega-lite has them: what is shown, without any drawing. */
 import type { TopLevelSpec } from 'vega-lite';
+import { inWords } from '../sweep/axis.js';
 import { spreadOf } from '../sweep/statistics.js';
 import { grouped, type Method } from '../sweep/summary.js';
 import { methodName, type ReportedRun } from './gather.js';
@@ -47,6 +48,17 @@ function byMethod(values: readonly { method: string }[]) {
 }
 const POINT = { type: 'point', size: 60, filled: true, opacity: 1 } as const;
 
+/** Lines and points at `mean`, and behind them a mark from `low` to `high`. */
+function meansAndSpreads(values: readonly { method: string }[], y: object, spread: object): object[] {
+  const { coloured, marked } = byMethod(values);
+  const mean = { field: 'mean', ...y };
+  return [
+    { mark: spread, encoding: { ...coloured, y: { field: 'low', ...y }, y2: { field: 'high' } } },
+    { mark: 'line', encoding: { ...coloured, y: mean } },
+    { mark: POINT, encoding: { ...marked, y: mean } },
+  ];
+}
+
 /** Those for which there is something to show. */
 export function chartsOf(runs: readonly ReportedRun[], methods: readonly Method[]): Chart[] {
   return [curves(runs), byKvHeads(methods), bySize(methods), differences(methods)].filter((chart) => chart !== null);
@@ -71,7 +83,6 @@ function curves(runs: readonly ReportedRun[]): Chart | null {
     }),
   );
   if (values.length === 0) return null;
-  const { coloured, marked } = byMethod(values);
   const x = { field: 'epoch', type: 'quantitative', title: 'epoch (0: as converted)', axis: { tickMinStep: 1 } };
   return chart(
     'curves',
@@ -80,28 +91,20 @@ function curves(runs: readonly ReportedRun[]): Chart | null {
     {
       data: { values },
       encoding: { x },
-      layer: [
-        {
-          mark: { type: 'area', opacity: 0.15 },
-          encoding: { ...coloured, y: { field: 'low', ...top1('top-1') }, y2: { field: 'high' } },
-        },
-        { mark: 'line', encoding: { ...coloured, y: { field: 'mean', ...top1('top-1') } } },
-        { mark: POINT, encoding: { ...marked, y: { field: 'mean', ...top1('top-1') } } },
-      ],
+      layer: meansAndSpreads(values, top1('top-1'), { type: 'area', opacity: 0.15 }),
     },
   );
 }
 
 const bars = (methods: readonly Method[]) =>
   methods.map(({ variant, kvHeads, axes, kvParameters, test: { n, mean, sd } }) => ({
-    method: methodName({ variant, kvHeads, axes }).replace(/, K = \d+/, ''),
+    method: `${variant}${inWords(axes)}`,
     ...{ kvHeads, kvParameters, n, mean, low: mean - (sd ?? 0), high: mean + (sd ?? 0) },
   }));
 
 function byKvHeads(methods: readonly Method[]): Chart | null {
   if (methods.length === 0) return null;
   const values = bars(methods);
-  const { coloured, marked } = byMethod(values);
   const x = { field: 'kvHeads', type: 'ordinal', title: 'KV heads', axis: { labelAngle: 0 } };
   return chart(
     'kv-heads',
@@ -110,14 +113,7 @@ function byKvHeads(methods: readonly Method[]): Chart | null {
     {
       data: { values },
       encoding: { x },
-      layer: [
-        { mark: 'line', encoding: { ...coloured, y: { field: 'mean', ...top1('test top-1') } } },
-        {
-          mark: { type: 'rule', strokeWidth: 1.5 },
-          encoding: { ...coloured, y: { field: 'low', ...top1('test top-1') }, y2: { field: 'high' } },
-        },
-        { mark: POINT, encoding: { ...marked, y: { field: 'mean', ...top1('test top-1') } } },
-      ],
+      layer: meansAndSpreads(values, top1('test top-1'), { type: 'rule', strokeWidth: 1.5 }),
     },
   );
 }

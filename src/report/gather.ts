@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { byDottedKey } from '../config/resolve.js';
 import { readMeta } from '../run/meta.js';
-import { configIn, numberOf, overviewOf, type RunOverview, resultsIn } from '../run/overview.js';
+import { configIn, numberOf, overviewOf, paceOf, type RunOverview, resultsIn } from '../run/overview.js';
 import { type Confusion, confusionIn } from '../run/predictions.js';
 import { type AxisValues, inWords } from '../sweep/axis.js';
 import { outcomeIn } from '../sweep/child.js';
@@ -24,7 +24,7 @@ export interface ReportedRun extends Row {
   /** Versions, machine, commit. */
   environment: Readonly<Record<string, string>>;
   warnings: readonly string[];
-  /** Images by class (row) and by what was predicted (column), null: it was not tested, or by an older gqa. */
+  /** Images by class (row) and by what was predicted (column); null: it was not tested, or by an older gqa. */
   confusion: Confusion | null;
 }
 
@@ -32,21 +32,16 @@ export interface ReportedRun extends Row {
 export function gathered({ point, outcome, run }: Row): ReportedRun {
   const meta = readMeta(run) ?? {};
   const rows = resultsIn(run).filter(({ row }) => row === 'epoch');
-  const protocol = configIn(run).train?.protocol;
-  const column = protocol === 'paper' ? 'test_top1' : 'val_top1';
-  const mean = (values: (number | null)[]): number | null => {
-    const known = values.filter((value) => value !== null);
-    return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length;
-  };
+  const config = byDottedKey(configIn(run));
+  const column = config.get('train.protocol') === 'paper' ? 'test_top1' : 'val_top1';
+  const { images_per_s: imagesPerSecond, data_wait: dataWait } = paceOf(rows);
   return {
     ...{ point, outcome, run, overview: overviewOf(run) },
     curve: rows.flatMap((row) => {
       const [epoch, top1] = [numberOf(row.epoch), numberOf(row[column])];
       return epoch === null || top1 === null ? [] : [{ epoch, top1 }];
     }),
-    imagesPerSecond: mean(rows.map((row) => numberOf(row.images_per_s))),
-    dataWait: mean(rows.map((row) => numberOf(row.data_wait))),
-    config: byDottedKey(configIn(run)),
+    ...{ imagesPerSecond, dataWait, config },
     groups: matrixOf(meta.grouping),
     valueGroups: matrixOf(meta.value_grouping),
     environment: environmentOf(meta),
@@ -88,7 +83,7 @@ export function protocolAxes(runs: readonly string[]): AxisValues[] {
 export const wordOf = (value: unknown): string =>
   value === undefined ? '–' : typeof value === 'string' ? value : JSON.stringify(value);
 
-/** `gqa, 3 KV heads`, and its axes. */
+/** `gqa, K = 3`, and its axes. */
 export const methodName = ({
   variant,
   kvHeads,

@@ -2,7 +2,7 @@
 
 import type { Confusion } from '../run/predictions.js';
 import { clock } from '../run/progress.js';
-import { percent } from '../run/table.js';
+import { type Column, percent } from '../run/table.js';
 import { grouped, type Method, summaryCells } from '../sweep/summary.js';
 import type { Chart } from './charts.js';
 import { methodName, type ReportedRun, wordOf } from './gather.js';
@@ -58,17 +58,14 @@ ${shown.map(([name, body]) => `<section id="${idOf(name)}" aria-labelledby="${id
 `;
 }
 
+const nameOf = (point: ReportedRun['point']): string => `${methodName(point)}, seed ${point.seed}`;
+
 const idOf = (name: string): string => name.toLowerCase().replaceAll(' ', '-');
 
 export const escaped = (text: string): string => text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 
-interface Heading {
-  title: string;
-  align?: string;
-}
-
 /** @param name what it holds, for who does not see it; @param sorts whether its columns can be sorted by */
-function table(name: string, columns: readonly Heading[], rows: readonly string[][], sorts = false): string {
+function table(name: string, columns: readonly Column[], rows: readonly string[][], sorts = false): string {
   const heads = columns.map(({ title, align }) => {
     const text = escaped(title);
     const inside = sorts ? `<button type="button">${text}</button>` : text || '<span class="unseen">of</span>';
@@ -99,7 +96,7 @@ const figure = ({ chart: { title, description }, svg }: Report['charts'][number]
 
 function runsTable(runs: readonly ReportedRun[]): string {
   if (runs.length === 0) return '<p>There are no runs here.</p>';
-  const right = (title: string) => ({ title, align: 'right' });
+  const right = (title: string): Column => ({ title, align: 'right' });
   return table(
     'Every run, and where its time went',
     [
@@ -114,7 +111,7 @@ function runsTable(runs: readonly ReportedRun[]): string {
       ...[right('images/s'), right('waited for images')],
     ],
     runs.map(({ point, overview, imagesPerSecond, dataWait }) => [
-      ...[`${methodName(point)}, seed ${point.seed}`, overview.state, `${overview.epoch}/${overview.epochs ?? '–'}`],
+      ...[nameOf(point), overview.state, `${overview.epoch}/${overview.epochs ?? '–'}`],
       ...[percent(overview.best_top1), percent(overview.test_top1)],
       overview.seconds === null ? '–' : clock(overview.seconds),
       ...[imagesPerSecond === null ? '–' : imagesPerSecond.toFixed(1), percent(dataWait)],
@@ -148,6 +145,13 @@ function map(name: string, groups: readonly (readonly number[])[]): string {
   return `<details><summary>${escaped(name)}</summary><div class="scroll" role="region" aria-label="${escaped(`Groups of ${name}`)}" tabindex="0"><table class="groups"><caption>KV head of each query head</caption><thead><tr><th scope="col">query head</th>${heads}</tr></thead><tbody>${rows.join('')}</tbody></table></div></details>`;
 }
 
+/** null: no image is of that class. */
+function top1Of({ counts }: Confusion, c: number): number | null {
+  const row = counts[c] ?? [];
+  const images = row.reduce((sum, count) => sum + count, 0);
+  return images === 0 ? null : (row[c] ?? 0) / images;
+}
+
 /** Top-1 of each class, a column a method: means over seeds. */
 function classesTable(runs: readonly ReportedRun[]): string {
   const known = runs.flatMap(({ point, confusion }) => (confusion === null ? [] : [{ point, ...confusion }]));
@@ -155,16 +159,14 @@ function classesTable(runs: readonly ReportedRun[]): string {
   if (first === undefined) return '';
   const alike = known.filter(({ classes }) => classes.join('\n') === first.classes.join('\n'));
   const methods = [...grouped(alike, ({ point }) => methodName(point))];
-  const top1 = ({ counts }: Confusion, c: number): number => {
-    const images = (counts[c] ?? []).reduce((sum, count) => sum + count, 0);
-    return images === 0 ? 0 : (counts[c]?.[c] ?? 0) / images;
-  };
   return table(
     'Test top-1 of each class, means over seeds',
-    [{ title: 'class' }, ...methods.map(([title]) => ({ title, align: 'right' }))],
+    [{ title: 'class' }, ...methods.map(([title]): Column => ({ title, align: 'right' }))],
     first.classes.map((name, c) => [
       name,
-      ...methods.map(([, group]) => percent(group.reduce((sum, each) => sum + top1(each, c), 0) / group.length)),
+      ...methods.map(([, group]) =>
+        percent(group.reduce((sum, each) => sum + (top1Of(each, c) ?? 0), 0) / group.length),
+      ),
     ]),
     true,
   );
@@ -172,18 +174,20 @@ function classesTable(runs: readonly ReportedRun[]): string {
 
 function confusion({ point, confusion: found }: ReportedRun): string {
   if (found === null) return '';
-  const name = `${methodName(point)}, seed ${point.seed}`;
+  const name = nameOf(point);
   return `<details><summary>${escaped(name)}</summary>${confusionTable(name, found)}</details>`;
 }
 
-function confusionTable(name: string, { classes, counts }: Confusion): string {
+function confusionTable(name: string, found: Confusion): string {
+  const { classes, counts } = found;
   return table(
     `Test images by their class (row) and by what was predicted (column): ${name}`,
-    [{ title: 'class' }, { title: 'top-1', align: 'right' }, ...classes.map((title) => ({ title, align: 'right' }))],
-    counts.map((row, c) => {
-      const images = row.reduce((sum, count) => sum + count, 0);
-      return [classes[c] ?? String(c), percent(images === 0 ? null : (row[c] ?? 0) / images), ...row.map(String)];
-    }),
+    [
+      { title: 'class' },
+      { title: 'top-1', align: 'right' },
+      ...classes.map((title): Column => ({ title, align: 'right' })),
+    ],
+    counts.map((row, c) => [classes[c] ?? String(c), percent(top1Of(found, c)), ...row.map(String)]),
     true,
   );
 }
@@ -197,10 +201,7 @@ function configDifferences(runs: readonly ReportedRun[]): string {
   return table(
     'Keys of the configs that are not the same in all runs',
     [{ title: 'run' }, ...keys.map((title) => ({ title }))],
-    runs.map(({ point, config }) => [
-      `${methodName(point)}, seed ${point.seed}`,
-      ...keys.map((key) => wordOf(config.get(key))),
-    ]),
+    runs.map(({ point, config }) => [nameOf(point), ...keys.map((key) => wordOf(config.get(key)))]),
   );
 }
 

@@ -91,6 +91,15 @@ export function overviewOf(run: string): RunOverview {
   };
 }
 
+/** Means over a run's epochs of what was measured: images/s in training, and the part of its time that steps waited for images. */
+export function paceOf(epochs: readonly ResultRow[]): { images_per_s: number | null; data_wait: number | null } {
+  const mean = (column: ResultColumn): number | null => {
+    const known = epochs.map((row) => numberOf(row[column])).filter((value) => value !== null);
+    return known.length === 0 ? null : known.reduce((sum, value) => sum + value, 0) / known.length;
+  };
+  return { images_per_s: mean('images_per_s'), data_wait: mean('data_wait') };
+}
+
 export const numberOf = (cell: string | undefined): number | null =>
   cell === undefined || cell === '' || !Number.isFinite(Number(cell)) ? null : Number(cell);
 

@@ -22,7 +22,8 @@ export interface Method {
 }
 
 /** Whether each test image was right in a run, by the image's name. */
-export type RightOf = (run: string) => ReadonlyMap<string, boolean> | null;
+export type RightOf = (run: string) => Right | null;
+type Right = ReadonlyMap<string, boolean>;
 
 /** Of the runs that are done and were tested, in the order of the sweep. */
 export function summaryOf(rows: readonly Row[], rightOf: RightOf = () => null): Method[] {
@@ -30,6 +31,14 @@ export function summaryOf(rows: readonly Row[], rightOf: RightOf = () => null): 
     const report = reportOf({ point, outcome, run });
     return report?.test ? [{ ...point, run, report, top1: report.test.top1 }] : [];
   });
+  const read = new Map<string, Right | null>(); // gqa's are asked for by every method
+  const readOnce: RightOf = (run) => {
+    const found = read.get(run);
+    if (found !== undefined) return found;
+    const right = rightOf(run);
+    read.set(run, right);
+    return right;
+  };
   const key = (variant: string, kvHeads: number, axes: AxisValues): string => JSON.stringify([variant, kvHeads, axes]);
   const groups = grouped(runs, ({ variant, kvHeads, axes }) => key(variant, kvHeads, axes));
   return [...groups.values()].map((group) => {
@@ -45,12 +54,10 @@ export function summaryOf(rows: readonly Row[], rightOf: RightOf = () => null): 
     const withGqa = variant === 'gqa' ? [] : pairsWith(groups.get(key('gqa', kvHeads, axes)) ?? []);
     const gqa = top1s(withGqa);
     const control = variant === 'mha' ? [] : top1s(pairsWith(mha));
-    const right = withGqa.flatMap(
-      ([one, other]): [NonNullable<ReturnType<RightOf>>, NonNullable<ReturnType<RightOf>>][] => {
-        const [a, b] = [rightOf(one.run), rightOf(other.run)];
-        return a === null || b === null ? [] : [[a, b]];
-      },
-    );
+    const right = withGqa.flatMap(([one, other]): [Right, Right][] => {
+      const [a, b] = [readOnce(one.run), readOnce(other.run)];
+      return a === null || b === null ? [] : [[a, b]];
+    });
     const sum = (side: 0 | 1): number => control.reduce((total, pair) => total + pair[side], 0);
     const converted = group.flatMap(({ report: { converted } }) => (converted === null ? [] : [converted.top1]));
     return {
@@ -67,7 +74,12 @@ export function summaryOf(rows: readonly Row[], rightOf: RightOf = () => null): 
 /** Items of one key together, in the order in which they come. */
 export function grouped<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
   const groups = new Map<K, T[]>();
-  for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
   return groups;
 }
 
