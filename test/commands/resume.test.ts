@@ -103,7 +103,8 @@ test('a damaged checkpoint: the one before is taken, aloud, and the end is the s
   skip,
 }, () => {
   assert.ok(killedAt(argsOf('damaged'), 'main 150'));
-  const newest = states('damaged').at(-1) as string;
+  // not the last one there: a kill between its renaming and the rewriting of `newest` leaves one that nobody asks for
+  const newest = fs.readFileSync(inRun('damaged', 'checkpoints/state/newest'), 'utf8').trim();
   fs.truncateSync(inRun('damaged', 'checkpoints/state', newest, 'state.safetensors'), 1000);
   fs.cpSync(inRun('damaged'), inRun('bad'), { recursive: true });
   assert.match(finished(argsOf('damaged')), new RegExp(`warning: a checkpoint is passed over: .*${newest}`));
