@@ -61,13 +61,28 @@ function buildProgram(stop: Stop): Command {
         });
       const running = spec.run(
         command.processedArgs as (string | undefined)[],
-        { ...defaults, ...command.opts<object>() } as never,
+        { ...defaults, ...command.opts<object>(), ...takenAbove(spec, command) } as never,
         stop,
       );
       await (spec.endsItself ? running : stop.during(running));
     });
   }
   return program;
+}
+
+/**
+ * `sweep` is a command as well as the one above `sweep status`, and commander gives it the options that both have.
+ * @throws GqaError `usage` for one that only `sweep` has
+ */
+function takenAbove({ name, options }: CommandSpec, { parent }: Command): Record<string, unknown> {
+  if (parent === null || parent.parent === null) return {};
+  const given = parent.options.filter((option) => parent.getOptionValueSource(option.attributeName()) === 'cli');
+  const surplus = given.filter(({ long }) => !options.some((option) => option.long === long));
+  if (surplus.length > 0)
+    throw new GqaError('usage', `gqa ${name} does not use ${surplus.map(({ long }) => long).join(', ')}`);
+  return Object.fromEntries(
+    given.map((option) => [option.attributeName(), parent.getOptionValue(option.attributeName())]),
+  );
 }
 
 /** As it can be run: files of the project are named from its folder. */

@@ -89,7 +89,7 @@ const ALLOWED_IN_DATA: Record<string, string[]> = {
 /** Packages that only some folders may import; the others never touch them. */
 const PACKAGES: Record<string, string[]> = {
   '@tensorflow/': ['native', 'trace', 'model', 'train', 'reference', 'commands'],
-  sharp: ['data'],
+  sharp: ['data', 'report'],
   'cli-progress': ['run'],
   commander: ['cli.ts', 'cli'],
   'tar-stream': ['data'],

@@ -50,6 +50,9 @@ export const sweepCommands: CommandSpec[] = [
       new Option('--gres <list>', 'Slurm: as sbatch has it, e.g. gpu:1'),
       new Option('--time <limit>', 'Slurm: as sbatch has it; a run that does not fit saves and is queued again'),
       new Option('--array-limit <n>', 'Slurm: runs at once').argParser(wholeNumber(1, 100000)),
+      new Option('--yes', 'with the --name of a sweep that is there: take the new plan where it differs').default(
+        false,
+      ),
       new Option('--dry-run', 'Slurm: print the script and submit nothing').default(false),
       runsDir(),
       device(),
@@ -58,6 +61,34 @@ export const sweepCommands: CommandSpec[] = [
     example: 'gqa sweep --config configs/smoke.yaml --variants mha,gqa,dgqa-ema --kv-heads 1,2 --seeds 0,1',
     run: async (_, options, stop) => (await import('../commands/sweep.js')).sweep(options, stop),
     endsItself: true,
+  },
+  {
+    name: 'sweep status',
+    summary: 'how far each run of a sweep is, here or on Slurm',
+    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    options: [json()],
+    example: 'gqa sweep status runs/smoke-sweep-20261127T064500Z',
+    run: async ([sweep], options) =>
+      (await import('../commands/sweep-state.js')).sweepStatus({
+        sweep: sweep as string,
+        ...(options as { json: boolean }),
+      }),
+  },
+  {
+    name: 'sweep collect',
+    summary: "write a sweep's leaderboard.csv and summary.csv as its runs are now",
+    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    options: [],
+    example: 'gqa sweep collect runs/smoke-sweep-20261127T064500Z',
+    run: async ([sweep]) => (await import('../commands/sweep-state.js')).sweepCollect({ sweep: sweep as string }),
+  },
+  {
+    name: 'sweep cancel',
+    summary: 'stop a sweep, here or on Slurm; its runs are kept',
+    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    options: [],
+    example: 'gqa sweep cancel runs/smoke-sweep-20261127T064500Z',
+    run: async ([sweep]) => (await import('../commands/sweep-state.js')).sweepCancel({ sweep: sweep as string }),
   },
   {
     name: 'leaderboard',
@@ -80,7 +111,7 @@ export const sweepCommands: CommandSpec[] = [
     summary: 'one HTML file of a sweep or of runs: leaderboard, charts, groups of heads; needs no network',
     arguments: [new Argument('<folders...>', 'folder of a sweep, or of runs')],
     options: [
-      new Option('--out <file>', 'the file; charts come beside it, as .svg and .vl.json').default('report.html'),
+      new Option('--out <file>', 'the file; charts come beside it, as .svg, .png and .vl.json').default('report.html'),
       new Option('--watch [port]', 'a page on this machine alone that follows them instead (default port: any)')
         .argParser(wholeNumber(0, 65535))
         .preset('0'),

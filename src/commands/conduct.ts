@@ -5,6 +5,7 @@ import { counted } from '../counted.js';
 import type { Pipeline } from '../data/pipeline/pipeline.js';
 import { GqaError, withAfterthought } from '../errors.js';
 import { command } from '../invocation.js';
+import { forwardFlops, kvActivations } from '../model/flops.js';
 import { sharingRecord } from '../model/grouping.js';
 import { countParameters } from '../model/params.js';
 import { checkpointsIn, statesOf } from '../run/checkpoints.js';
@@ -80,6 +81,8 @@ export async function conduct(
       seed: config.seed,
       parameters,
       kv_parameters: kvParameters,
+      kv_activations: kvActivations(shape),
+      gflops_per_image: Number((forwardFlops(shape) / 1e9).toPrecision(4)),
       device: `${backend.name} ${backend.device} ${stepName(mode)}`,
       converted,
       fresh_head: built.freshHead !== null,

@@ -8,7 +8,7 @@ import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
 import { chartsOf } from '../report/charts.js';
-import { drawn } from '../report/draw.js';
+import { asPng, drawn } from '../report/draw.js';
 import { gathered, protocolAxes, rowOf } from '../report/gather.js';
 import { page } from '../report/page.js';
 import { interruption, type Stop } from '../run/interrupt.js';
@@ -42,8 +42,11 @@ export async function report({ folders, out, watch }: ReportOptions, stop: Stop)
   for (const { chart, svg } of charts) {
     writeFileAtomic(`${beside}.${chart.name}.vl.json`, `${JSON.stringify(chart.spec, null, 1)}\n`);
     writeFileAtomic(`${beside}.${chart.name}.svg`, `${svg}\n`);
+    writeFileAtomic(`${beside}.${chart.name}.png`, await asPng(svg));
   }
-  say(`${out}: ${counted(runs, 'run')}, ${counted(charts.length, 'chart')}; each chart beside it as .svg and .vl.json`);
+  say(
+    `${out}: ${counted(runs, 'run')}, ${counted(charts.length, 'chart')}; each chart beside it as .svg, .png and .vl.json`,
+  );
 }
 
 const isSweep = (folder: string): boolean => existsSync(planIn(folder));

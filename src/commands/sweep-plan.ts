@@ -3,10 +3,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
 import { resolvedTeacher, resolvePreprocessing } from '../checkpoint/preprocessing.js';
-import { dumpConfig, readConfig } from '../config/load.js';
+import { dumpConfig, loadConfig, readConfig } from '../config/load.js';
 import { deviceOverride } from '../config/overrides.js';
 import { absolutePaths } from '../config/paths.js';
 import { preprocessingOf } from '../config/preprocessing.js';
+import { byDottedKey } from '../config/resolve.js';
 import type { Config } from '../config/schema.js';
 import { GqaError } from '../errors.js';
 import { claim, type Lock } from '../files/lock.js';
@@ -30,6 +31,8 @@ export interface SweepPlan {
   /** Files that every point begins with. */
   begunWith: Record<string, string | null>;
   notices: string[];
+  /** Of a sweep that was begun before: runs that are done are not run again, others go on from their checkpoints. */
+  goesOn: boolean;
   lock: Lock;
 }
 
@@ -68,13 +71,66 @@ async function newPlan(options: SweepOptions, stop: Stop): Promise<SweepPlan> {
   await requirePaths(config, first.read, FILES);
   requireImages(first.read.config);
   const name = options.name ?? `${first.read.config.name.slice(0, 70)}-sweep-${timeStamp()}`;
-  const folder = makeSweepFolder(runsDir, name);
+  const there = path.join(runsDir, name);
+  const goesOn = existsSync(planIn(there));
+  const folder = goesOn ? there : makeSweepFolder(runsDir, name);
   const lock = claimed(folder);
-  const texts = points.map(({ runName, read }) => [runName, dumpConfig(absolutePaths({ ...read.config, name }))]);
+  const wanted: Record<string, Config> = Object.fromEntries(
+    points.map(({ runName, read }) => [runName, absolutePaths({ ...read.config, name })]),
+  );
+  if (goesOn) {
+    const changes = planChanges(folder, wanted);
+    if (changes.length > 0 && options.yes !== true) {
+      lock.release();
+      throw new GqaError('usage', `${folder} has another plan than this\n${changes.join('\n')}`, {
+        hint: '--yes takes the new plan: what is done stays done. For another sweep choose another --name.',
+      });
+    }
+    notices.push(`goes on with ${folder}`, ...changes);
+  }
+  const texts = Object.entries(wanted).map(([runName, config]) => [runName, dumpConfig(config)]);
   const configs = writeConfigs(folder, Object.fromEntries(texts));
   const planned = points.map(({ read: _, ...point }) => point);
   writePlan(folder, planned);
-  return { folder, runsDir, points: planned, configs, begunWith: begunWith(first.read.config), notices, lock };
+  return { folder, runsDir, points: planned, configs, begunWith: begunWith(first.read.config), notices, goesOn, lock };
+}
+
+/**
+ * What a new plan would change of the one that is there, a line each: `+` a point more, `-` one that is no longer asked
+ * for, `~` one with other settings.
+ * @param wanted configs of the new plan by run name
+ * @throws GqaError `usage` where a run has begun with other settings: it cannot go on with these
+ */
+function planChanges(folder: string, wanted: Readonly<Record<string, Config>>): string[] {
+  const before = plannedIn(folder).map(({ runName }) => runName);
+  const changed = Object.entries(wanted).flatMap(([runName, config]) => {
+    if (!before.includes(runName)) return [];
+    const differences = configDifferences(loadConfig(configIn(folder, runName), []), config);
+    return differences.length === 0 ? [] : [{ runName, line: `~ ${runName}: ${differences.join(', ')}` }];
+  });
+  const begun = changed.filter(({ runName }) => existsSync(path.join(folder, runName)));
+  if (begun.length > 0)
+    throw new GqaError(
+      'usage',
+      `${folder}: runs have begun with other settings\n${begun.map(({ line }) => line).join('\n')}`,
+      {
+        hint: 'Choose another --name for these settings.',
+      },
+    );
+  return [
+    ...Object.keys(wanted).flatMap((runName) => (before.includes(runName) ? [] : [`+ ${runName}`])),
+    ...before.flatMap((runName) => (Object.hasOwn(wanted, runName) ? [] : [`- ${runName}`])),
+    ...changed.map(({ line }) => line),
+  ];
+}
+
+/** `train.lr: 0.001 → 0.01` */
+function configDifferences(before: Config, after: Config): string[] {
+  const [one, other] = [byDottedKey(before), byDottedKey(after)];
+  return [...other].flatMap(([key, value]) => {
+    const [a, b] = [JSON.stringify(one.get(key)), JSON.stringify(value)];
+    return a === b ? [] : [`${key}: ${a} → ${b}`];
+  });
 }
 
 const lineSchema = z.object({
@@ -120,7 +176,7 @@ async function planOf(given: string): Promise<SweepPlan> {
   await requirePaths(configs[0] as string, first, FILES);
   return {
     ...{ folder, runsDir: path.dirname(folder), points, configs, lock },
-    ...{ begunWith: begunWith(first.config), notices: [] },
+    ...{ begunWith: begunWith(first.config), notices: [], goesOn: true },
   };
 }
 

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
-import { writeSlurmScript } from '../run/sweep-folder.js';
+import { command } from '../invocation.js';
+import { noteSlurmJob, writeSlurmScript } from '../run/sweep-folder.js';
 import { outcomeIn } from '../sweep/child.js';
 import { slurmScript } from '../sweep/slurm.js';
 import { say, sayNext } from './say.js';
@@ -37,8 +38,9 @@ export function submitted(
       hint: 'On a machine without Slurm leave --slurm out; --dry-run prints the script alone.',
     });
   const job = stdout.trim().split(';')[0] as string;
+  noteSlurmJob(folder, { job, runs });
   if (options.json) process.stdout.write(`${JSON.stringify({ sweep: folder, job, runs })}\n`);
   say(`job ${job}: ${counted(runs.length, 'task')}, logs in ${path.join(folder, 'slurm')}`);
-  say(`state: squeue -j ${job} · what is found so far: the next line · to stop: scancel ${job}, which saves the runs`);
-  sayNext(`leaderboard ${folder}`);
+  say(`what is found so far: ${command(`sweep collect ${folder}`)} · to stop: ${command(`sweep cancel ${folder}`)}`);
+  sayNext(`sweep status ${folder}`);
 }

@@ -48,6 +48,8 @@ export interface SweepOptions extends SlurmOptions {
   failFast?: boolean;
   /** Minutes after which no point begins. */
   timeBudget?: number;
+  /** Takes a plan that differs from that of the sweep of this name. */
+  yes?: boolean;
   /** Submits a job array instead of running anything here. */
   slurm?: boolean;
   dryRun?: boolean;
@@ -67,7 +69,7 @@ export async function sweep(
   program: readonly string[] = [process.execPath, ...process.execArgv, cli],
 ): Promise<void> {
   const plan = await sweepPlan(options, stop);
-  const { folder, runsDir, points, configs, begunWith, notices, lock } = plan;
+  const { folder, runsDir, points, configs, begunWith, notices, goesOn, lock } = plan;
   const changed = watchFiles(begunWith);
 
   notices.forEach(say);
@@ -81,7 +83,7 @@ export async function sweep(
   }
   const rows: Row[] = points.map((point) => {
     const run = path.join(folder, point.runName);
-    return { point, outcome: options.resume === undefined ? null : outcomeIn(run), run };
+    return { point, outcome: goesOn ? outcomeIn(run) : null, run };
   });
   const before = rows.filter(({ outcome }) => outcome !== null).length;
   if (before > 0) say(`${before} of ${counted(rows.length, 'run')} are done already`);
@@ -127,7 +129,7 @@ export async function sweep(
         const where = ['--run-name', row.point.runName, '--runs-dir', runsDir];
         const attempts = 1 + (options.retries ?? 0);
         for (let attempt = 1; attempt <= attempts; attempt++) {
-          const again = options.resume === undefined && attempt === 1 ? [] : ['--resume', 'auto'];
+          const again = goesOn || attempt > 1 ? ['--resume', 'auto'] : [];
           const child = startChild(program, ['train', '--config', configs[i] as string, ...where, ...again, '--json'], {
             env: gpu === null ? {} : { CUDA_VISIBLE_DEVICES: String(gpu) },
             onLine: slots.length === 1 ? null : (line) => say(`${row.point.runName}: ${line}`),

@@ -15,6 +15,10 @@ export interface TrainReport {
   seed: number;
   parameters: number;
   kv_parameters: number;
+  /** Keys and values of one image, over all layers: how many numbers. */
+  kv_activations: number;
+  /** Of one image's forward pass, two for each multiply-add. */
+  gflops_per_image: number;
   device: string;
   /**
    * On the selection part (validation; the test split under protocol `paper`); null when trained from scratch, and with

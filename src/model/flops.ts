@@ -18,3 +18,12 @@ export function forwardFlops(shape: ModelShape): number {
   const patches = (n - 1) * 3 * patchSize ** 2 * embedDim;
   return 2 * (projections + depth * (attention + mlp) + patches + embedDim * numClasses);
 }
+
+/**
+ * Numbers that the keys and values of one image are, over all layers: what a K/V cache would hold, and what sharing
+ * heads makes smaller. The class token is counted too.
+ */
+export function kvActivations(shape: ModelShape): number {
+  const { grouping, valueGrouping } = shape;
+  return tokens(shape) * (totalKvHeads(grouping) + totalKvHeads(valueGrouping ?? grouping)) * headDim(shape);
+}

@@ -82,6 +82,9 @@ const SAME_REQUEST_MS = 500;
 /** After so long, in milliseconds, a user is shown that it takes a while. */
 const TELL_AFTER_MS = 1000;
 
+/** How often, in milliseconds, a run of a sweep looks whether the sweep is still there. */
+const PARENT_MS = 1000;
+
 /** Listens for the process's signals. @param reported hears, once, that stopping takes long */
 export function listenForSignals(reported: (line: string) => void): Stop {
   const controller = new AbortController();
@@ -98,9 +101,21 @@ export function listenForSignals(reported: (line: string) => void): Stop {
       } else if (child === null && performance.now() - askedAt > SAME_REQUEST_MS) process.exit(ExitCode[SIGNALS[name]]);
     });
   }
+  endWith(process.env.GQA_PARENT);
   return stopBy(controller.signal, (next) => {
     child = next;
   });
+}
+
+/** Asks this process to stop when `parent`, the process that started it, is gone. */
+function endWith(parent: string | undefined): void {
+  if (parent !== String(process.ppid)) return; // handed on to somebody else
+  const look = setInterval(() => {
+    if (process.ppid === Number(parent)) return;
+    clearInterval(look);
+    process.kill(process.pid, 'SIGTERM');
+  }, PARENT_MS);
+  look.unref();
 }
 
 /** The error of a command that was asked to stop. @param what is left of it, as it goes on after `stopped by SIGINT` */

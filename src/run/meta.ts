@@ -49,7 +49,13 @@ export function readMeta(folder: string): Record<string, unknown> | null {
 export const SCHEMA_VERSION = 2;
 
 /** meta.json: what the figures depend on beside the config. */
-export function describeRun(device: { name: string; device: string; version: string }): Record<string, unknown> {
+export function describeRun(device: {
+  name: string;
+  device: string;
+  version: string;
+  /** The fused operations and who multiplies for them, or why there are none. */
+  fused?: object;
+}): Record<string, unknown> {
   return {
     schema_version: SCHEMA_VERSION,
     started: new Date().toISOString(),
@@ -61,6 +67,7 @@ export function describeRun(device: { name: string; device: string; version: str
     },
     device: device.device,
     backend: device.name,
+    fused: device.fused ?? null,
     git: gitState(packageRoot),
     argv: process.argv.slice(2),
     cwd: process.cwd(),

@@ -1,5 +1,5 @@
 /** The folder of a sweep below runs/: its plan, a config for every point, the runs, and the leaderboard. */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { GqaError } from '../errors.js';
 import { fileError, writeFileAtomic } from '../files/atomic.js';
@@ -32,7 +32,7 @@ export function makeSweepFolder(runsDir: string, name: string): string {
 export function writeConfigs(folder: string, texts: Record<string, string>): string[] {
   const configs = path.join(folder, 'configs');
   try {
-    mkdirSync(configs);
+    mkdirSync(configs, { recursive: true });
   } catch (error) {
     throw fileError(`cannot make ${configs}`, error);
   }
@@ -64,6 +64,29 @@ export function writeSlurmScript(folder: string, script: string): string {
   writeFileAtomic(file, script);
   return file;
 }
+
+/** A job array of Slurm: which run each task is. */
+export interface SlurmJob {
+  job: string;
+  runs: string[];
+}
+
+const slurmJobs = (folder: string): string => path.join(folder, 'slurm', 'jobs.jsonl');
+
+/** What was submitted for a sweep, oldest first. @throws GqaError `io` for a file that cannot be read */
+export function slurmJobsIn(folder: string): SlurmJob[] {
+  const file = slurmJobs(folder);
+  try {
+    const lines = readFileSync(file, 'utf8').split('\n');
+    return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as SlurmJob);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw fileError(`cannot read ${file}`, error);
+  }
+}
+
+export const noteSlurmJob = (folder: string, job: SlurmJob): void =>
+  writeFileAtomic(slurmJobs(folder), [...slurmJobsIn(folder), job].map((each) => `${JSON.stringify(each)}\n`).join(''));
 
 /** Means over seeds. @throws GqaError `io` */
 export const writeSummary = (folder: string, csv: string): void =>

@@ -14,6 +14,8 @@ import { wasInterrupted } from '../run/interrupt.js';
 const reportSchema = z.object({
   run: z.string(),
   kv_parameters: z.number(),
+  kv_activations: z.number().nullable().default(null), // of an older gqa
+  gflops_per_image: z.number().nullable().default(null),
   converted: z.object({ top1: z.number() }).nullable(),
   fresh_head: z.boolean().default(false),
   best: z.object({ epoch: z.number(), top1: z.number(), loss: z.number() }),
@@ -42,7 +44,7 @@ export interface Child {
  * Starts the process; its stderr (progress, errors) is shown as it comes, or line by line given to `onLine`; its stdout
  * is read as one JSON document.
  * It leads a process group of its own, so that Ctrl-C reaches it once, through `kill`, and not a second time from the
- * terminal.
+ * terminal. It ends, and is kept, when this process is gone: by kill -9, say, which lets nobody tell it.
  * @param program what to run, with its first arguments; a sweep's is `node cli.js`
  */
 export function startChild(
@@ -54,7 +56,7 @@ export function startChild(
   const child = spawn(command, [...first, ...args], {
     stdio: ['ignore', 'pipe', onLine === null ? 'inherit' : 'pipe'],
     detached: process.platform !== 'win32',
-    env: { ...process.env, ...env },
+    env: { ...process.env, GQA_PARENT: String(process.pid), ...env },
   });
   if (onLine !== null && child.stderr !== null) createInterface({ input: child.stderr }).on('line', onLine);
   let text = '';

@@ -1,4 +1,5 @@
 /** The points of a sweep as one job array of Slurm: its script, and what `sbatch` is asked for. */
+import { spawnSync } from 'node:child_process';
 import { quoted } from '../invocation.js';
 
 export interface SlurmOptions {
@@ -63,4 +64,20 @@ if [ $again = yes ] && [ $code -eq 143 ]; then
 fi
 exit $code
 `;
+}
+
+/**
+ * Tasks of an array that wait or run, and Slurm's word for each: `PENDING`, `RUNNING`. Empty when all have ended, and
+ * where there is no Slurm. What has ended is told by the runs themselves, so that no accounting is needed.
+ */
+export function queuedTasks(job: string): Map<number, string> {
+  const { status, stdout } = spawnSync('squeue', ['--noheader', '--array', '--jobs', job, '--format', '%K %T'], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) return new Map(); // no Slurm, or a job that it has forgotten
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .filter((line) => /^\d+ /.test(line));
+  return new Map(lines.map((line) => [Number.parseInt(line, 10), line.split(' ')[1] as string]));
 }

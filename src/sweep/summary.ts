@@ -10,6 +10,11 @@ export interface Method {
   /** What its runs have of other axes: those that differ there are never added up. */
   axes: AxisValues;
   kvParameters: number;
+  /** Keys and values of one image; null: the runs are an older gqa's. */
+  kvActivations: number | null;
+  gflopsPerImage: number | null;
+  /** In training, mean over its runs: to be compared only where they ran alike. */
+  imagesPerSecond: number | null;
   /** Fractions 0 to 1. */
   test: Spread;
   converted: Spread | null;
@@ -59,9 +64,12 @@ export function summaryOf(rows: readonly Row[], rightOf: RightOf = () => null): 
       return a === null || b === null ? [] : [[a, b]];
     });
     const sum = (side: 0 | 1): number => control.reduce((total, pair) => total + pair[side], 0);
+    const paces = group.flatMap(({ report }) => report.train_images_per_s ?? []);
     const converted = group.flatMap(({ report: { converted } }) => (converted === null ? [] : [converted.top1]));
     return {
       ...{ variant, kvHeads, axes, kvParameters: report.kv_parameters },
+      ...{ kvActivations: report.kv_activations, gflopsPerImage: report.gflops_per_image },
+      imagesPerSecond: paces.length === 0 ? null : spreadOf(paces).mean,
       test: spreadOf(group.map(({ top1 }) => top1)),
       converted: converted.length === group.length ? spreadOf(converted) : null,
       toGqa: gqa.length === 0 ? null : pairedDifference(gqa),
@@ -103,14 +111,17 @@ export function summaryCells(methods: readonly Method[]): { columns: Column[]; r
     ...keys.map((key) => right(key)),
     ...[right('K/V parameters', true), right('seeds'), right('as converted', true), right('test top-1')],
     ...[right('to gqa, points (95 %)'), ...(byImages ? [right('95 % over images', true)] : []), right('of mha')],
+    ...[right('K/V activations', true), right('GFLOPs', true), right('images/s', true)],
   ];
   const rows = methods.map(
-    ({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, toGqaOverImages, ofMha }) => [
+    ({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, toGqaOverImages, ofMha, ...cost }) => [
       ...[variant, String(kvHeads), ...keys.map((key) => axes[key] ?? '–')],
       ...[String(kvParameters), String(test.n), converted === null ? '–' : spread(converted), spread(test)],
       toGqa === null ? '–' : difference(toGqa),
       ...(byImages ? [toGqaOverImages === null ? '–' : toGqaOverImages.map(signed).join(' to ')] : []),
       ...[ofMha === null ? '–' : `${points(ofMha)} %`],
+      ...[cost.kvActivations, cost.gflopsPerImage].map((figure) => (figure === null ? '–' : String(figure))),
+      ...[cost.imagesPerSecond === null ? '–' : cost.imagesPerSecond.toFixed(1)],
     ],
   );
   return { columns, rows };
@@ -136,13 +147,15 @@ export function summaryCsv(methods: readonly Method[]): string {
       'to_gqa_images_high',
       'of_mha',
     ],
+    ...['kv_activations', 'gflops_per_image', 'train_images_per_s_mean'],
     ...keys,
   ];
   const rows = methods.map(
-    ({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, toGqaOverImages, ofMha }) => [
+    ({ variant, kvHeads, axes, kvParameters, test, converted, toGqa, toGqaOverImages, ofMha, ...cost }) => [
       ...[variant, kvHeads, kvParameters, test.n, test.mean, test.sd, converted?.mean ?? null],
       ...[toGqa?.n ?? null, toGqa?.mean ?? null, toGqa?.interval?.[0] ?? null, toGqa?.interval?.[1] ?? null],
       ...[toGqaOverImages?.[0] ?? null, toGqaOverImages?.[1] ?? null, ofMha],
+      ...[cost.kvActivations, cost.gflopsPerImage, cost.imagesPerSecond],
       ...keys.map((key) => axes[key] ?? null),
     ],
   );

@@ -7,6 +7,8 @@ const row = (freshHead: boolean): Row => {
   const report = {
     run: 'r',
     kv_parameters: 8,
+    kv_activations: 4992,
+    gflops_per_image: 0.25,
     converted: freshHead ? null : { top1: 0.5 },
     fresh_head: freshHead,
     best: { epoch: 2, top1: 0.75, loss: 0.5 },

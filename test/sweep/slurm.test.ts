@@ -1,7 +1,7 @@
 /** `gqa sweep --slurm` on a real Slurm of one node, which scripts/slurm-node.sh starts; skipped aloud where there is none. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -71,20 +71,79 @@ test('a job array gives what a sweep here gives, a run that fails fails alone, a
 }, async () => {
   const asked = [
     ...['sweep', '--config', 'configs/smoke.yaml', '--variants', 'gqa,dgqa-ema', '--kv-heads', '2'],
-    ...['--axis', 'train.lr=1e-3,1e30', '--runs-dir', folder, '--json'],
+    ...['--seeds', '0,1', '--axis', 'train.lr=1e-3,1e30', '--runs-dir', folder, '--json'],
   ];
   const here = gqa([...asked, '--name', 'here', '--jobs', '2']);
   assert.equal(here.code, 7, here.stderr);
   const there = gqa([...asked, '--name', 'there', '--slurm'], process.cwd(), env);
   assert.equal(there.code, 0, there.stderr);
   const { job, runs } = JSON.parse(there.stdout) as { job: string; runs: string[] };
-  assert.equal(runs.length, 4);
+  assert.equal(runs.length, 8);
+  const status = JSON.parse(gqa(['sweep', 'status', path.join(folder, 'there'), '--json'], process.cwd(), env).stdout);
+  assert.ok(
+    status.runs.some(({ slurm }: { slurm: string }) => /^(PENDING|RUNNING)$/.test(slurm)),
+    'Slurm is asked',
+  );
   await ended(job);
   const board = (name: string): string => gqa(['leaderboard', path.join(folder, name), '--format', 'json']).stdout;
-  assert.equal(board('there'), board('here'));
-  assert.equal(JSON.parse(board('there')).length, 2, 'two of four are done');
+  // all but how fast they were
+  const figures = (name: string): string => board(name).replace(/"images_per_second":[^,}]*/g, '');
+  assert.equal(figures('there'), figures('here'));
+  assert.deepEqual(
+    JSON.parse(board('there')).map(({ test }: { test: { n: number } }) => test.n),
+    [2, 2],
+    'four of eight are done',
+  );
   const log = readFileSync(path.join(folder, 'there/slurm', `${job}_1.log`), 'utf8');
   assert.match(log, /the loss is not finite/);
   const again = gqa(['sweep', '--resume', path.join(folder, 'there'), '--slurm', '--dry-run'], process.cwd(), env);
-  assert.match(again.stdout, /^runs=\(gqa-kv2-s42-lr1e30 dgqa-ema-kv2-s42-lr1e30\)$/m);
+  assert.match(again.stdout, /^runs=\((\S+-s[01]-lr1e30 ?){4}\)$/m);
+});
+
+/** A job of one run, once the run has kept a state. */
+async function submitted(name: string): Promise<{ job: string; run: string }> {
+  const asked = [...one, '--name', name, '--slurm', '--json'];
+  const { code, stdout, stderr } = gqa(asked, process.cwd(), env);
+  assert.equal(code, 0, stderr);
+  const run = path.join(folder, name, 'gqa-kv2-s0');
+  for (let i = 0; i < 600 && !existsSync(path.join(run, 'checkpoints/state/newest')); i++) await setTimeout(50);
+  return { job: JSON.parse(stdout).job, run };
+}
+const one = [
+  ...['sweep', '--config', 'configs/smoke.yaml', '--variants', 'gqa', '--kv-heads', '2', '--seeds', '0'],
+  ...['--set', 'train.epochs=20', '--set', 'train.steps=null', '--set', 'data.limit=200', '--runs-dir', folder],
+];
+const slurm = (...args: string[]) =>
+  spawnSync(args[0] as string, args.slice(1), { encoding: 'utf8', env: { ...process.env, ...env } });
+const weights = (run: string): Buffer => readFileSync(path.join(run, 'checkpoints/best/model.safetensors'));
+
+test('warned of its time limit, on a node that is drained meanwhile, a run saves, is queued again and ends as if nothing had been', {
+  skip,
+}, async () => {
+  const here = gqa([...one, '--name', 'whole']);
+  assert.equal(here.code, 0, here.stderr);
+  const { job, run } = await submitted('warned');
+  const node = slurm('sinfo', '-h', '-o', '%n').stdout.trim();
+  assert.equal(slurm('scontrol', 'update', `NodeName=${node}`, 'State=DRAIN', 'Reason=test').status, 0);
+  const warned = slurm('scancel', '--batch', '--signal=USR1', `${job}_0`);
+  assert.equal(warned.status, 0, warned.stderr);
+  for (let i = 0; i < 200 && !/PENDING/.test(slurm('squeue', '-h', '-o', '%T', '-j', job).stdout); i++)
+    await setTimeout(100);
+  assert.equal(JSON.parse(readFileSync(path.join(run, 'status.json'), 'utf8')).state, 'interrupted');
+  assert.equal(slurm('scontrol', 'update', `NodeName=${node}`, 'State=RESUME').status, 0);
+  await ended(job);
+  const log = readFileSync(path.join(folder, 'warned/slurm', `${job}_0.log`), 'utf8');
+  assert.match(log, /the time limit is near: gqa-kv2-s0 is saved and queued again/);
+  assert.match(log, /goes on after step \d+/);
+  assert.ok(weights(run).equals(weights(path.join(folder, 'whole/gqa-kv2-s0'))), 'the same bytes');
+});
+
+test('sweep cancel ends a job array, and its runs are kept', { skip }, async () => {
+  const { job, run } = await submitted('cancelled');
+  const { code, stderr } = gqa(['sweep', 'cancel', path.join(folder, 'cancelled')], process.cwd(), env);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, new RegExp(`job ${job} is cancelled`));
+  await ended(job);
+  for (let i = 0; i < 100 && !existsSync(path.join(run, 'status.json')); i++) await setTimeout(50);
+  assert.equal(JSON.parse(readFileSync(path.join(run, 'status.json'), 'utf8')).state, 'interrupted');
 });

@@ -294,7 +294,7 @@ test('a sweep does not mix with one of the same name', async () => {
   const before = readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8');
   const again = await ended(start({ kvHeads: [3] }));
   assert.equal(again.code, 2);
-  assert.match(again.stderr, /exists already/);
+  assert.match(again.stderr, /has another plan than this/);
   assert.equal(readFileSync(path.join(runsDir, 's', 'leaderboard.csv'), 'utf8'), before);
 });
 
