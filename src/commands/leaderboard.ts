@@ -12,7 +12,7 @@ import { rowsIn } from './sweep-plan.js';
 const FORMATS = {
   table: (methods: readonly Method[]) => summaryTable(methods, columnsOf(process.stdout)),
   csv: summaryCsv,
-  json: (methods: readonly Method[]) => `${JSON.stringify(snakeKeys(methods))}\n`,
+  json: (methods: readonly Method[]) => `${JSON.stringify(methods.map(snakeKeys))}\n`,
   markdown: (methods: readonly Method[]) => {
     const { columns, rows } = summaryCells(methods);
     return markdownTable(columns, rows);

@@ -159,7 +159,7 @@ export async function sweep(
 
   process.stdout.write(
     options.json
-      ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson), methods: snakeKeys(summaryOf(rows)) })}\n`
+      ? `${JSON.stringify({ sweep: folder, leaderboard, points: rows.map(asJson), methods: summaryOf(rows).map(snakeKeys) })}\n`
       : `${leaderboardTable(rows, columnsOf(process.stdout))}${overSeeds(rows)}${warningsOf(rows)}`,
   );
   if (!options.json) sayNext(`report ${folder}`);

@@ -1,9 +1,12 @@
 /** `gqa report`: what its file holds, of none, one and a hundred runs; what browsers make of it is report-browser.mjs's. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import sharp from 'sharp';
 import { report } from '../../src/commands/report.js';
 import { chartsOf } from '../../src/report/charts.js';
 import { drawn } from '../../src/report/draw.js';
@@ -62,6 +65,9 @@ test('a sweep: leaderboard, four charts, every run, groups and confusion; hostil
     const spec = JSON.parse(readFileSync(path.join(place, `a.${name}.vl.json`), 'utf8'));
     assert.match(spec.$schema, /vega-lite\/v6/);
     assert.match(readFileSync(path.join(place, `a.${name}.svg`), 'utf8'), /^<svg/);
+    const png = sharp(path.join(place, `a.${name}.png`));
+    const [{ width = 0 }, { channels, isOpaque }] = await Promise.all([png.metadata(), png.stats()]);
+    assert.ok(width > 600 && isOpaque && channels.some(({ stdev, mean }) => stdev > 5 && mean > 128), 'ink on white');
   }
 });
 
@@ -132,4 +138,23 @@ test('a folder that is neither run nor sweep is refused', async (t) => {
     /neither a run nor a sweep/,
   );
   assert.ok(!existsSync(path.join(place, 'x.html')));
+});
+
+test('--watch: a page of this machine alone that follows the runs, until Ctrl-C', async (t) => {
+  const place = folder(t);
+  const sweep = path.join(place, 'sweep');
+  madeUpSweep(sweep, METHODS, 1);
+  const watching = spawn(process.execPath, ['bin/gqa.js', 'report', sweep, '--watch'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  t.after(() => watching.kill('SIGKILL'));
+  const [line] = (await once(watching.stderr.setEncoding('utf8'), 'data')) as [string];
+  const url = /http:\/\/127\.0\.0\.1:\d+\//.exec(line)?.[0] as string;
+  const page = async (): Promise<string> => (await fetch(url)).text();
+  assert.match(await page(), /5 of 5 runs done[\s\S]*/);
+  assert.match(await page(), /<meta http-equiv="refresh" content="10">/);
+  rmSync(path.join(sweep, 'gqa-kv3-s0', 'report.json'));
+  assert.match(await page(), /4 of 5 runs done/);
+  watching.kill('SIGINT');
+  assert.deepEqual(await once(watching, 'exit'), [130, null]);
 });
