@@ -7,6 +7,7 @@ import { counted } from '../counted.js';
 import { GqaError } from '../errors.js';
 import { checkFile, writeFileAtomic } from '../files/atomic.js';
 import { command } from '../invocation.js';
+import { changesOf } from '../report/changes.js';
 import { chartsOf } from '../report/charts.js';
 import { asPng, drawn } from '../report/draw.js';
 import { gathered, protocolAxes, rowOf } from '../report/gather.js';
@@ -16,6 +17,7 @@ import { rightIn } from '../run/predictions.js';
 import { planIn } from '../run/sweep-folder.js';
 import type { Row } from '../sweep/leaderboard.js';
 import { summaryOf } from '../sweep/summary.js';
+import { picturesOf } from './changed-pictures.js';
 import { say } from './say.js';
 import { rowsIn } from './sweep-plan.js';
 
@@ -72,13 +74,17 @@ async function made(folders: readonly string[], refresh: number | null) {
   const runs = rowsOf(folders).map(gathered);
   const methods = summaryOf(runs, rightIn);
   const charts = await Promise.all(chartsOf(runs, methods).map(async (chart) => ({ chart, svg: await drawn(chart) })));
+  const changes = changesOf(runs);
+  const shown = [...new Set(changes.flatMap((each) => each.shown.map(({ image }) => image)))];
+  const pictures = changes[0] === undefined ? new Map() : await picturesOf(changes[0].run, shown);
   const commands = folders.flatMap((folder) =>
     isSweep(folder)
       ? [command(`sweep --resume ${folder}`), command(`report ${folder}`)]
       : [command(`train --config ${path.join(folder, 'config.yaml')}`)],
   );
   const title = folders.length === 1 ? path.basename(folders[0] as string) : counted(folders.length, 'folder');
-  return { html: page({ title, at: new Date(), runs, methods, charts, commands, refresh }), charts, runs: runs.length };
+  const html = page({ title, at: new Date(), runs, methods, charts, changes, pictures, commands, refresh });
+  return { html, charts, runs: runs.length };
 }
 
 /** Only this machine can reach it. */

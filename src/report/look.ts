@@ -24,6 +24,8 @@ tbody th { font-weight: 500; white-space: nowrap; }
 th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; text-align: inherit; }
 th[aria-sort] button::after { content: ' ↑'; } th[aria-sort=descending] button::after { content: ' ↓'; }
 .groups td { text-align: center; background: hsl(calc(var(--group) * 67), 60%, 85%); color: #111; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; padding: 0; }
+.pictures li { display: grid; gap: .25rem; overflow-wrap: anywhere; max-width: 12rem; } .pictures img { width: 6rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 pre { background: var(--raised); padding: .75rem; overflow-x: auto; }
 :focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }

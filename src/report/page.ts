@@ -4,6 +4,7 @@ import type { Confusion } from '../run/predictions.js';
 import { clock } from '../run/progress.js';
 import { type Column, percent } from '../run/table.js';
 import { grouped, type Method, summaryCells } from '../sweep/summary.js';
+import type { Changes } from './changes.js';
 import type { Chart } from './charts.js';
 import { methodName, type ReportedRun, wordOf } from './gather.js';
 import { SORTING, STYLE } from './look.js';
@@ -15,13 +16,16 @@ export interface Report {
   runs: readonly ReportedRun[];
   methods: readonly Method[];
   charts: readonly { chart: Chart; svg: string }[];
+  changes: readonly Changes[];
+  /** Of images that changed, as data URIs by name; a name is shown for what is not there. */
+  pictures: ReadonlyMap<string, string>;
   /** Commands that make the same again. */
   commands: readonly string[];
   /** Seconds after which the page loads itself anew; null: never. */
   refresh: number | null;
 }
 
-export function page({ title, at, runs, methods, charts, commands, refresh }: Report): string {
+export function page({ title, at, runs, methods, charts, changes, pictures, commands, refresh }: Report): string {
   const sections: [title: string, body: string][] = [
     ['Leaderboard', leaderboard(methods)],
     ['Charts', charts.map(figure).join('')],
@@ -29,6 +33,7 @@ export function page({ title, at, runs, methods, charts, commands, refresh }: Re
     ['Warnings', list([...new Set(runs.flatMap(({ warnings }) => warnings))])],
     ['Groups of heads', groupings(runs)],
     ['Classes', classesTable(runs)],
+    ['Pictures that changed', changes.map((each) => changedPictures(each, pictures)).join('')],
     ['Confusion of classes', runs.map(confusion).join('')],
     ['What the runs differ in', configDifferences(runs)],
     ['Made with', environments(runs)],
@@ -170,6 +175,17 @@ function classesTable(runs: readonly ReportedRun[]): string {
     ]),
     true,
   );
+}
+
+/** What a method lost against MHA, with the pictures of which it is surest that they are something else. */
+function changedPictures({ name, images, lost, gained, shown }: Changes, pictures: Report['pictures']): string {
+  const items = shown.map(({ image, label, predicted, probability }) => {
+    const uri = pictures.get(image);
+    const picture = uri === undefined ? escaped(image) : `<img alt="${escaped(label)}" src="${uri}">`;
+    return `<li>${picture}<span>${escaped(label)} → ${escaped(predicted)}, ${percent(probability)}</span></li>`;
+  });
+  const summary = `${name}: of ${images} test images ${lost} that mha has right are wrong, ${gained} that it has wrong are right`;
+  return `<details><summary>${escaped(summary)}</summary><ul class="pictures">${items.join('')}</ul></details>`;
 }
 
 function confusion({ point, confusion: found }: ReportedRun): string {

@@ -97,10 +97,26 @@ export function confusionIn(run: string): Confusion | null {
   return classes.length > 0 && counts.length === classes.length ? { classes, counts } : null;
 }
 
+/** A test image and what was said of it, by the names of classes. */
+export interface Predicted {
+  image: string;
+  label: string;
+  predicted: string;
+  /** Of what was predicted. */
+  probability: number;
+}
+
+/** Every test image of a run; null: the run kept no predictions. */
+export function predictionsIn(run: string): Predicted[] | null {
+  const rows = keptIn(run, 'predictions.csv');
+  if (rows === null) return null;
+  return rows.slice(1).map(([image = '', label = '', predicted = '', probability]) => ({
+    ...{ image, label, predicted, probability: Number(probability) },
+  }));
+}
+
 /** Whether each test image's class was predicted, by the image's name; null: the run kept no predictions. */
 export function rightIn(run: string): ReadonlyMap<string, boolean> | null {
-  const rows = keptIn(run, 'predictions.csv');
-  return rows === null
-    ? null
-    : new Map(rows.slice(1).map(([image = '', label, predicted]) => [image, label === predicted]));
+  const all = predictionsIn(run);
+  return all === null ? null : new Map(all.map(({ image, label, predicted }) => [image, label === predicted]));
 }
