@@ -1,6 +1,6 @@
 /**
  * `gqa quickstart`: the main job in small, on the images that come with the project: train MHA, evaluate it, convert
- * it, uptrain every variant for the same budget, compare.
+ * it, uptrain every variant for the same budget, compare, report.
  */
 import path from 'node:path';
 import type { Config } from '../config/schema.js';
@@ -10,7 +10,8 @@ import type { Stop } from '../run/interrupt.js';
 import { timeStamp } from '../run/time-stamp.js';
 import { packageRoot } from '../version.js';
 import { evaluate } from './eval.js';
-import { say } from './say.js';
+import { report } from './report.js';
+import { say, sayNext } from './say.js';
 import { sweep } from './sweep.js';
 import { train } from './train.js';
 
@@ -36,8 +37,8 @@ export interface QuickstartOptions {
 
 /** Runs go to `runsDir`; the comparison is printed at the end. About 2 minutes on 2 cores. */
 export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOptions, stop: Stop): Promise<void> {
-  const { name, notice } = await startBackend(device);
-  const smaller = name === 'wasm';
+  const { name: backend, notice } = await startBackend(device);
+  const smaller = backend === 'wasm';
   const own = [`device=${device}`, `data.root=${JSON.stringify(fromRoot('datasets/fashion-mnist-subset'))}`];
   const sets = [...own, ...(smaller ? SMALLER : []), ...set];
   say(
@@ -55,12 +56,13 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
   say(
     '\n3. Convert it to GQA variants, evaluate them as converted, uptrain each, beside MHA uptrained for the same budget',
   );
+  const name = `quickstart-uptrain-${timeStamp()}`;
   await sweep(
     {
       config: fromRoot('configs/quickstart/uptrain.yaml'),
       set: [...sets, `model.pretrained=${JSON.stringify(path.resolve(mha.run, 'checkpoints/best/model.safetensors'))}`],
       variants: ['mha', 'gqa', 'dgqa-ema'],
-      name: `quickstart-uptrain-${timeStamp()}`,
+      name,
       ...(smaller ? { device: 'wasm' } : {}), // the reason was reported: no need to tell it for each run
       runsDir,
       json: false,
@@ -70,4 +72,10 @@ export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOp
   say(
     `\ntop-1 as converted and after: validation part; test top-1: the best epoch of each. One seed and few images: see ${projectFile('README.md')} for what such differences mean.`,
   );
+  say('\n4. One file to look at: leaderboard, curves, groups of heads, pictures that changed');
+  const folder = path.join(runsDir, name);
+  const out = path.join(folder, 'report.html');
+  await report({ folders: [folder], out }, stop);
+  say(`open it in a browser: ${path.resolve(out)}`);
+  sayNext('config init --data cifar100 --size small --out mine.yaml');
 }

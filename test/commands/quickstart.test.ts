@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { gqa, temporaryFolder } from '../cli-run.js';
 
@@ -20,5 +21,7 @@ test('the quickstart goes from MHA to a table of uptrained variants on wasm, and
     stderr.split('\n')[0] as string,
     /^quickstart, made smaller for wasm: 256 training and 200 test images, one epoch/,
   );
+  const report = /open it in a browser: (.*)\nnext: .*gqa config init/.exec(stderr)?.[1] as string;
+  assert.match(readFileSync(report, 'utf8'), /3 of 3 runs done/);
   for (const variant of ['mha', 'gqa', 'dgqa-ema']) assert.match(stdout, new RegExp(`^${variant} .* done `, 'm'));
 });
