@@ -112,6 +112,7 @@ export const sweepCommands: CommandSpec[] = [
     arguments: [new Argument('<folders...>', 'folder of a sweep, or of runs')],
     options: [
       new Option('--out <file>', 'the file; charts come beside it, as .svg, .png and .vl.json').default('report.html'),
+      new Option('--no-pictures', 'without images of the data set, for a file that is passed on'),
       new Option('--watch [port]', 'a page on this machine alone that follows them instead (default port: any)')
         .argParser(wholeNumber(0, 65535))
         .preset('0'),

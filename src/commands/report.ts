@@ -25,20 +25,24 @@ export interface ReportOptions {
   /** Run folders, or one of a sweep. */
   folders: string[];
   out: string;
+  /** Whether it shows images of the data set; left out: it does. */
+  pictures?: boolean;
   /** Port of the local page, 0: any that is free; left out: the file is written once. */
   watch?: number;
 }
+
+/** Pictures that changed, of a method. */
+const SHOWN = 8;
 
 /** Seconds between two looks of a page that is watched. */
 const REFRESH_S = 10;
 
 /** @throws GqaError `usage` for a folder that is neither a run nor a sweep, `io` where the file cannot be written */
-export async function report({ folders, out, watch }: ReportOptions, stop: Stop): Promise<void> {
-  const given = folders.map((folder) => path.resolve(folder));
-  for (const folder of given) requireKnown(folder);
-  if (watch !== undefined) return serve(given, watch, stop);
+export async function report({ folders, out, pictures = true, watch }: ReportOptions, stop: Stop): Promise<void> {
+  for (const folder of folders) requireKnown(folder);
+  if (watch !== undefined) return serve(folders, watch, pictures, stop);
   checkFile(out);
-  const { html, charts, runs } = await made(given, null);
+  const { html, charts, runs } = await made(folders, pictures, null);
   writeFileAtomic(out, html);
   const beside = out.replace(/(\.html?)?$/i, '');
   for (const { chart, svg } of charts) {
@@ -70,11 +74,11 @@ function rowsOf(folders: readonly string[]): Row[] {
   return runs.map((run, i) => rowOf(run, axes[i] ?? {}));
 }
 
-async function made(folders: readonly string[], refresh: number | null) {
+async function made(folders: readonly string[], withPictures: boolean, refresh: number | null) {
   const runs = rowsOf(folders).map(gathered);
   const methods = summaryOf(runs, rightIn);
   const charts = await Promise.all(chartsOf(runs, methods).map(async (chart) => ({ chart, svg: await drawn(chart) })));
-  const changes = changesOf(runs);
+  const changes = changesOf(runs, withPictures ? SHOWN : 0);
   const shown = [...new Set(changes.flatMap((each) => each.shown.map(({ image }) => image)))];
   const pictures = changes[0] === undefined ? new Map() : await picturesOf(changes[0].run, shown);
   const commands = folders.flatMap((folder) =>
@@ -82,15 +86,16 @@ async function made(folders: readonly string[], refresh: number | null) {
       ? [command(`sweep --resume ${folder}`), command(`report ${folder}`)]
       : [command(`train --config ${path.join(folder, 'config.yaml')}`)],
   );
-  const title = folders.length === 1 ? path.basename(folders[0] as string) : counted(folders.length, 'folder');
+  const title =
+    folders.length === 1 ? path.basename(path.resolve(folders[0] as string)) : counted(folders.length, 'folder');
   const html = page({ title, at: new Date(), runs, methods, charts, changes, pictures, commands, refresh });
   return { html, charts, runs: runs.length };
 }
 
 /** Only this machine can reach it. */
-async function serve(folders: readonly string[], port: number, stop: Stop): Promise<void> {
+async function serve(folders: readonly string[], port: number, pictures: boolean, stop: Stop): Promise<void> {
   const server = createServer((_, response) => {
-    made(folders, REFRESH_S).then(
+    made(folders, pictures, REFRESH_S).then(
       ({ html }) => response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(html),
       (error: Error) => response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' }).end(error.message),
     );

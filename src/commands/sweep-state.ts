@@ -66,11 +66,10 @@ const inWords = (states: readonly string[]): string =>
 
 /** Writes leaderboard.csv and summary.csv as the runs are now: on a cluster nobody else does. @throws as above */
 export async function sweepCollect({ sweep }: { sweep: string }): Promise<void> {
-  const folder = path.resolve(sweep);
-  const rows = rowsIn(folder);
+  const rows = rowsIn(sweep);
   const methods = summaryOf(rows, rightIn);
-  writeLeaderboard(folder, leaderboardCsv(rows));
-  writeSummary(folder, summaryCsv(methods));
+  writeLeaderboard(sweep, leaderboardCsv(rows));
+  writeSummary(sweep, summaryCsv(methods));
   process.stdout.write(summaryTable(methods, columnsOf(process.stdout)));
   say(
     `${rows.filter(({ outcome }) => outcome !== null).length} of ${counted(rows.length, 'run')} are done; leaderboard.csv and summary.csv are in ${sweep}`,

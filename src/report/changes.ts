@@ -20,7 +20,7 @@ export interface Changes {
  * Of each method the first run with an MHA run of its seed and axes beside it.
  * @param most that are shown of a method
  */
-export function changesOf(runs: readonly ReportedRun[], most = 8): Changes[] {
+export function changesOf(runs: readonly ReportedRun[], most: number): Changes[] {
   const likeness = ({ seed, axes }: ReportedRun['point']): string => JSON.stringify([seed, axes]);
   const controls = new Map<string, Map<string, Predicted>>();
   for (const { point, run } of runs) {

@@ -181,11 +181,14 @@ function classesTable(runs: readonly ReportedRun[]): string {
 function changedPictures({ name, images, lost, gained, shown }: Changes, pictures: Report['pictures']): string {
   const items = shown.map(({ image, label, predicted, probability }) => {
     const uri = pictures.get(image);
-    const picture = uri === undefined ? escaped(image) : `<img alt="${escaped(label)}" src="${uri}">`;
+    const picture =
+      uri === undefined
+        ? escaped(image.split(/[/\\]/).slice(-3).join('/'))
+        : `<img alt="${escaped(label)}" src="${uri}">`;
     return `<li>${picture}<span>${escaped(label)} → ${escaped(predicted)}, ${percent(probability)}</span></li>`;
   });
   const summary = `${name}: of ${images} test images ${lost} that mha has right are wrong, ${gained} that it has wrong are right`;
-  return `<details><summary>${escaped(summary)}</summary><ul class="pictures">${items.join('')}</ul></details>`;
+  return `<details><summary>${escaped(summary)}</summary>${items.length === 0 ? '' : `<ul class="pictures">${items.join('')}</ul>`}</details>`;
 }
 
 function confusion({ point, confusion: found }: ReportedRun): string {

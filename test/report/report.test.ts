@@ -189,6 +189,9 @@ test('pictures that MHA has right and a variant wrong are shown, with what they 
   assert.equal(uris.length, Math.min(8, lost.length));
   const { width } = await sharp(Buffer.from(uris[0] as string, 'base64')).metadata();
   assert.ok((width ?? 0) >= 96, 'small images are shown larger');
+  await report({ folders: [sweep], out: path.join(place, 'c.html'), pictures: false }, stop);
+  const passedOn = readFileSync(path.join(place, 'c.html'), 'utf8');
+  assert.ok(!passedOn.includes('<img') && passedOn.includes(`${lost.length} that mha has right are wrong`));
   rmSync(data, { recursive: true });
   const without = await htmlOf([sweep], path.join(place, 'b.html'));
   assert.ok(!without.includes('<img') && without.includes('<li>test['), 'their names');
