@@ -80,7 +80,7 @@ async function made(folders: readonly string[], withPictures: boolean, refresh: 
   const charts = await Promise.all(chartsOf(runs, methods).map(async (chart) => ({ chart, svg: await drawn(chart) })));
   const changes = changesOf(runs, withPictures ? SHOWN : 0);
   const shown = [...new Set(changes.flatMap((each) => each.shown.map(({ image }) => image)))];
-  const pictures = changes[0] === undefined ? new Map() : await picturesOf(changes[0].run, shown);
+  const pictures = changes[0] === undefined || shown.length === 0 ? new Map() : await picturesOf(changes[0].run, shown);
   const commands = folders.flatMap((folder) =>
     isSweep(folder)
       ? [command(`sweep --resume ${folder}`), command(`report ${folder}`)]

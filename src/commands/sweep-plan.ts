@@ -80,12 +80,10 @@ async function newPlan(options: SweepOptions, stop: Stop): Promise<SweepPlan> {
   );
   if (goesOn) {
     const changes = planChanges(folder, wanted);
-    if (changes.length > 0 && options.yes !== true) {
-      lock.release();
+    if (changes.length > 0 && options.yes !== true)
       throw new GqaError('usage', `${folder} has another plan than this\n${changes.join('\n')}`, {
         hint: '--yes takes the new plan: what is done stays done. For another sweep choose another --name.',
       });
-    }
     notices.push(`goes on with ${folder}`, ...changes);
   }
   const texts = Object.entries(wanted).map(([runName, config]) => [runName, dumpConfig(config)]);

@@ -7,7 +7,7 @@ import { GqaError } from '../errors.js';
 import { holderOf } from '../files/lock.js';
 import { command } from '../invocation.js';
 import { columnsOf } from '../run/fit.js';
-import { overviewOf, type RunOverview } from '../run/overview.js';
+import { overviewOf } from '../run/overview.js';
 import { rightIn } from '../run/predictions.js';
 import { slurmJobsIn, writeLeaderboard, writeSummary } from '../run/sweep-folder.js';
 import { type Column, formatTable, percent } from '../run/table.js';
@@ -110,7 +110,7 @@ export async function sweepCancel({ sweep }: { sweep: string }): Promise<void> {
 }
 
 /** What Slurm says of runs that wait or go on, by run name; empty without Slurm. */
-function queueOf(folder: string): Map<RunOverview['run'], string> {
+function queueOf(folder: string): Map<string, string> {
   const states = slurmJobsIn(folder).flatMap(({ job, runs }) =>
     [...queuedTasks(job)].map(([task, state]) => [runs[task] ?? '', state] as const),
   );

@@ -102,6 +102,7 @@ export function listenForSignals(reported: (line: string) => void): Stop {
     });
   }
   endWith(process.env.GQA_PARENT);
+  delete process.env.GQA_PARENT; // it is nothing that a run's record or its own processes need
   return stopBy(controller.signal, (next) => {
     child = next;
   });
