@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 
 const bin = path.resolve('bin/gqa.js');
 
@@ -44,4 +45,13 @@ export function snapshot(folder: string): string[] {
       const { size, mtimeMs } = fs.lstatSync(path.join(folder, entry));
       return `${entry} ${size} ${mtimeMs}`;
     });
+}
+
+/** Waits for what another process does. @throws after a minute, and what looking takes */
+export async function until(what: () => boolean): Promise<void> {
+  for (let i = 0; i < 1200; i++) {
+    if (what()) return;
+    await setTimeout(50);
+  }
+  throw new Error('it does not come');
 }

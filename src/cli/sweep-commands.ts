@@ -15,6 +15,8 @@ import {
 } from './options.js';
 import type { CommandSpec } from './spec.js';
 
+const ofSweep = () => new Argument('<sweep>', 'folder of a sweep');
+
 export const sweepCommands: CommandSpec[] = [
   {
     name: 'sweep',
@@ -65,7 +67,7 @@ export const sweepCommands: CommandSpec[] = [
   {
     name: 'sweep status',
     summary: 'how far each run of a sweep is, here or on Slurm',
-    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    arguments: [ofSweep()],
     options: [json()],
     example: 'gqa sweep status runs/smoke-sweep-20261127T064500Z',
     run: async ([sweep], options) =>
@@ -77,7 +79,7 @@ export const sweepCommands: CommandSpec[] = [
   {
     name: 'sweep collect',
     summary: "write a sweep's leaderboard.csv and summary.csv as its runs are now",
-    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    arguments: [ofSweep()],
     options: [],
     example: 'gqa sweep collect runs/smoke-sweep-20261127T064500Z',
     run: async ([sweep]) => (await import('../commands/sweep-state.js')).sweepCollect({ sweep: sweep as string }),
@@ -85,7 +87,7 @@ export const sweepCommands: CommandSpec[] = [
   {
     name: 'sweep cancel',
     summary: 'stop a sweep, here or on Slurm; its runs are kept',
-    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    arguments: [ofSweep()],
     options: [],
     example: 'gqa sweep cancel runs/smoke-sweep-20261127T064500Z',
     run: async ([sweep]) => (await import('../commands/sweep-state.js')).sweepCancel({ sweep: sweep as string }),
@@ -93,7 +95,7 @@ export const sweepCommands: CommandSpec[] = [
   {
     name: 'leaderboard',
     summary: 'what a sweep has found, over its seeds, with paired differences; for a paper too',
-    arguments: [new Argument('<sweep>', 'folder of a sweep')],
+    arguments: [ofSweep()],
     options: [
       new Option('--format <format>', 'how it is printed')
         .choices(['table', 'csv', 'json', 'markdown', 'latex'])

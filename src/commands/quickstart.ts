@@ -35,7 +35,7 @@ export interface QuickstartOptions {
   set: string[];
 }
 
-/** Runs go to `runsDir`; the comparison is printed at the end. About 2 minutes on 2 cores. */
+/** Runs go to `runsDir`; the comparison is printed, and a report written, at the end. About 2 minutes on 2 cores. */
 export async function quickstart({ runsDir, device = 'auto', set }: QuickstartOptions, stop: Stop): Promise<void> {
   const { name: backend, notice } = await startBackend(device);
   const smaller = backend === 'wasm';

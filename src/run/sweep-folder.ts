@@ -15,7 +15,7 @@ export function makeSweepFolder(runsDir: string, name: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
       throw new GqaError('usage', `${folder} exists already`, {
-        hint: `To go on with it: --resume ${folder}, without --config. For another sweep choose another --name, or leave it out: it is then named by its time.`,
+        hint: 'It holds no plan.jsonl, so that it is no sweep to go on with. Choose another --name, or leave it out: the sweep is then named by its time.',
         cause: error,
       });
     }

@@ -1,4 +1,4 @@
-/** The points of a sweep as one job array of Slurm: its script, and what `sbatch` is asked for. */
+/** The points of a sweep as one job array of Slurm: its script, what `sbatch` is asked for, and what of it waits or runs. */
 import { spawnSync } from 'node:child_process';
 import { quoted } from '../invocation.js';
 

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { gqa, gqaAt, temporaryFolder } from '../cli-run.js';
+import { gqa, gqaAt, temporaryFolder, until } from '../cli-run.js';
 import { assertSame, changesOf, finished, killedAt } from '../kills.js';
 
 const skip = process.platform === 'win32' && 'Windows has no such signals';
@@ -118,7 +118,7 @@ test('a damaged checkpoint: the one before is taken, aloud, and the end is the s
 test('a run that is being worked on is refused; a lock of a process that is gone is not', { skip }, async () => {
   const long = [...argsOf('busy', 'train.epochs=100000'), '--device', 'wasm'];
   const first = spawn(process.execPath, ['bin/gqa.js', ...long], { stdio: 'ignore' });
-  while (!fs.existsSync(inRun('busy', 'checkpoints/state/newest'))) await new Promise((next) => setTimeout(next, 50));
+  await until(() => fs.existsSync(inRun('busy', 'checkpoints/state/newest')));
   const second = gqa(['train', '--resume', inRun('busy')]);
   assert.equal(second.code, 5, second.stderr);
   assert.match(second.stderr, new RegExp(`is being worked on by process ${first.pid} on ${os.hostname()}`));

@@ -2,45 +2,24 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { holderOf } from '../../src/files/lock.js';
-import { gqa, temporaryFolder } from '../cli-run.js';
+import { gqa, temporaryFolder, until } from '../cli-run.js';
 
 const skip = process.platform === 'win32' && 'Windows has no such signals';
 const folder = temporaryFolder();
 const at = (...names: string[]): string => path.join(folder, ...names);
 const asked = (name: string, ...more: string[]): string[] => [
-  ...[
-    'sweep',
-    '--config',
-    'configs/smoke.yaml',
-    '--variants',
-    'gqa',
-    '--kv-heads',
-    '2',
-    '--runs-dir',
-    folder,
-    '--name',
-    name,
-    ...more,
-  ],
+  ...['sweep', '--config', 'configs/smoke.yaml', '--variants', 'gqa', '--kv-heads', '2'],
+  ...['--runs-dir', folder, '--name', name, ...more],
 ];
 const long = ['--set', 'train.epochs=100000', '--set', 'train.steps=null', '--set', 'data.limit=60'];
 
 /** What a failed test leaves behind. */
 const started: ChildProcess[] = [];
 after(() => started.forEach((sweep) => void sweep.kill('SIGTERM')));
-
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 1200; i++) {
-    if (what()) return;
-    await setTimeout(50);
-  }
-  assert.fail('it does not come');
-}
 
 /** A sweep of one long run, once the run has begun to train. */
 async function begun(name: string) {
@@ -81,6 +60,13 @@ test('sweep status tells how far runs are and who works on them; sweep cancel st
     assert.equal(none.code, 2, what);
     assert.match(none.stderr, /is not the folder of a sweep/);
   }
+});
+
+test('a folder that is no sweep is not taken for one of its name', () => {
+  mkdirSync(at('mine'));
+  const { code, stderr } = gqa(asked('mine'));
+  assert.equal(code, 2);
+  assert.match(stderr, /mine exists already\nIt holds no plan\.jsonl/);
 });
 
 test('the same name: goes on; another plan is shown and asked for; what has begun is not trained by other settings', () => {

@@ -5,9 +5,8 @@ import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { setTimeout } from 'node:timers/promises';
 import { slurmScript } from '../../src/sweep/slurm.js';
-import { gqa } from '../cli-run.js';
+import { gqa, until } from '../cli-run.js';
 
 const array = {
   name: 's',
@@ -57,14 +56,9 @@ after(() => {
   if (!skip) node('stop');
 });
 
-async function ended(job: string): Promise<void> {
-  for (let i = 0; i < 400; i++) {
-    const { stdout } = spawnSync('squeue', ['-h', '-j', job], { encoding: 'utf8', env: { ...process.env, ...env } });
-    if (stdout.trim() === '') return;
-    await setTimeout(300);
-  }
-  throw new Error(`job ${job} does not end`);
-}
+const slurm = (...args: string[]) =>
+  spawnSync(args[0] as string, args.slice(1), { encoding: 'utf8', env: { ...process.env, ...env } });
+const ended = (job: string): Promise<void> => until(() => slurm('squeue', '-h', '-j', job).stdout.trim() === '');
 
 test('a job array gives what a sweep here gives, a run that fails fails alone, and --resume submits what is not done', {
   skip,
@@ -106,15 +100,13 @@ async function submitted(name: string): Promise<{ job: string; run: string }> {
   const { code, stdout, stderr } = gqa(asked, process.cwd(), env);
   assert.equal(code, 0, stderr);
   const run = path.join(folder, name, 'gqa-kv2-s0');
-  for (let i = 0; i < 600 && !existsSync(path.join(run, 'checkpoints/state/newest')); i++) await setTimeout(50);
+  await until(() => existsSync(path.join(run, 'checkpoints/state/newest')));
   return { job: JSON.parse(stdout).job, run };
 }
 const one = [
   ...['sweep', '--config', 'configs/smoke.yaml', '--variants', 'gqa', '--kv-heads', '2', '--seeds', '0'],
   ...['--set', 'train.epochs=20', '--set', 'train.steps=null', '--set', 'data.limit=200', '--runs-dir', folder],
 ];
-const slurm = (...args: string[]) =>
-  spawnSync(args[0] as string, args.slice(1), { encoding: 'utf8', env: { ...process.env, ...env } });
 const weights = (run: string): Buffer => readFileSync(path.join(run, 'checkpoints/best/model.safetensors'));
 
 test('warned of its time limit, on a node that is drained meanwhile, a run saves, is queued again and ends as if nothing had been', {
@@ -127,8 +119,7 @@ test('warned of its time limit, on a node that is drained meanwhile, a run saves
   assert.equal(slurm('scontrol', 'update', `NodeName=${node}`, 'State=DRAIN', 'Reason=test').status, 0);
   const warned = slurm('scancel', '--batch', '--signal=USR1', `${job}_0`);
   assert.equal(warned.status, 0, warned.stderr);
-  for (let i = 0; i < 200 && !/PENDING/.test(slurm('squeue', '-h', '-o', '%T', '-j', job).stdout); i++)
-    await setTimeout(100);
+  await until(() => /PENDING/.test(slurm('squeue', '-h', '-o', '%T', '-j', job).stdout));
   assert.equal(JSON.parse(readFileSync(path.join(run, 'status.json'), 'utf8')).state, 'interrupted');
   assert.equal(slurm('scontrol', 'update', `NodeName=${node}`, 'State=RESUME').status, 0);
   await ended(job);
@@ -144,6 +135,5 @@ test('sweep cancel ends a job array, and its runs are kept', { skip }, async () 
   assert.equal(code, 0, stderr);
   assert.match(stderr, new RegExp(`job ${job} is cancelled`));
   await ended(job);
-  for (let i = 0; i < 100 && !existsSync(path.join(run, 'status.json')); i++) await setTimeout(50);
   assert.equal(JSON.parse(readFileSync(path.join(run, 'status.json'), 'utf8')).state, 'interrupted');
 });
